@@ -1,0 +1,1 @@
+"""The NMOS 6510 and the Commodore 64."""

@@ -1,0 +1,1 @@
+"""The PDP-11 processors and machines."""

@@ -1,0 +1,1 @@
+"""Kernels in 6502 assembly."""

@@ -1,0 +1,1 @@
+"""Kernels in MACRO-11."""
