@@ -1,1 +1,102 @@
-"""Code generators, one folder each."""
+"""The targets (code generators) and the machines they build for: two tables.
+
+To add a machine: a row in MACHINES.  To add a CPU: a row in TARGETS and three folders of its name,
+here, in emulators/ and in kernels/.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A thing with a clock, a memory and a year.
+
+    clock_hz is None where time is not counted in clocks (the PDP-11: nanoseconds).  memory_bytes
+    is what programs may use; options go to the emulator's `create`.
+    """
+
+    name: str
+    target: str
+    title: str
+    year: int
+    clock_hz: int | None
+    memory_bytes: int | None
+    options: tuple[tuple[str, object], ...] = ()
+    multiplies: bool = True  # has a multiply instruction
+
+    @property
+    def unit(self) -> str:
+        return "cycles" if self.clock_hz else "ns"
+
+    def time_ns(self, count: int) -> int:
+        """Cycles or nanoseconds, as the machine counts, to nanoseconds."""
+        return round(count * 1e9 / self.clock_hz) if self.clock_hz else count
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a build may be asked.
+
+    logits keeps every logit of every generated position; otherwise a build may find the same
+    token with less work.  memory_bytes is the machine's memory where it is not the usual one;
+    timing names a row of the machine's times.
+    """
+
+    logits: bool = False
+    memory_bytes: int | None = None
+    timing: str = ""
+    screen: bool = False  # leave the screen on while computing
+
+
+class DoesNotFit(ValueError):
+    """A model too large for a machine; bytes_over says by how much."""
+
+    def __init__(self, message: str, bytes_over: int) -> None:
+        super().__init__(message)
+        self.bytes_over = bytes_over
+
+
+class MissingKernel(ValueError):
+    """An op that a target has no kernel for."""
+
+
+TARGETS = {
+    "reference": "anachron.compiler.targets.reference.target",
+    "mos6502": "anachron.compiler.targets.mos6502.target",
+    "pdp11": "anachron.compiler.targets.pdp11.target",
+}
+
+PAL = 985_248  # Hz, the C64's CPU clock in Europe
+
+MACHINES = {
+    machine.name: machine
+    for machine in (
+        Machine("reference", "reference", "numpy", 2006, None, None),
+        Machine(
+            "pdp11/20", "pdp11", "PDP-11/20, core memory", 1970, None, 56 * 1024, multiplies=False
+        ),
+        Machine("pdp11/34a", "pdp11", "PDP-11/34A", 1976, None, 56 * 1024),
+        Machine("c64", "mos6502", "Commodore 64, PAL", 1982, PAL, 64 * 1024, multiplies=False),
+    )
+}
+
+
+def find_machine(name: str) -> Machine:
+    """The row of a machine, or a ValueError that names all of them."""
+    if name not in MACHINES:
+        raise ValueError(f"no machine is called {name}: choose from {', '.join(MACHINES)}")
+    return MACHINES[name]
+
+
+def find_target(machine: Machine) -> ModuleType:
+    """The module that builds for a machine: target.build(fixed, machine, options) -> Image."""
+    return import_module(TARGETS[machine.target])
+
+
+def targets_with(contract: str) -> list[str]:
+    """The targets that have a kernel for a contract."""
+    return [name for name, path in TARGETS.items() if contract in import_module(path).KERNELS]

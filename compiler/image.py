@@ -1,0 +1,113 @@
+"""Image: a complete program for one machine, with everything that is known about it.
+
+A target makes it; run.py runs it; save() writes the container and, beside it, the map, the labels
+and the listing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anachron.compiler.fixed import FixedModel
+from anachron.compiler.memory import Placed
+from anachron.compiler.targets import Machine, Options
+from anachron.kernels.arithmetic import Array
+
+if TYPE_CHECKING:
+    from anachron.compiler.run import Run
+    from anachron.compiler.timing import Cycles
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a row of numbers lies.
+
+    layout "bytes": int8, one a byte; "words": int16, little-endian pairs; "split": int16, all low
+    bytes at `address`, all high bytes at `high`.
+    """
+
+    address: int
+    size: int
+    layout: str
+    high: int = 0
+
+    def decode(self, memory: Array) -> Array:
+        """The integers, read from a machine's memory (bytes)."""
+        low = np.array(memory[self.address : self.address + self.size], np.uint8)
+        match self.layout:
+            case "bytes":
+                return low.view(np.int8).astype(np.int64)
+            case "words":
+                raw = np.array(memory[self.address : self.address + 2 * self.size], np.uint8)
+                return raw.view("<i2").astype(np.int64)
+            case "split":
+                high = np.array(memory[self.high : self.high + self.size], np.uint8)
+                return (low + (high.astype(np.uint16) << 8)).view(np.int16).astype(np.int64)
+        raise ValueError(f"no layout is called {self.layout}")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One line of the schedule: the kernel variant chosen for an op, and why."""
+
+    op: str
+    kernel: str
+    variant: str
+    why: str
+    size: int = 0  # bytes of code and data of its own
+
+
+@dataclass(frozen=True)
+class Image:
+    """A program in memory and in its container.
+
+    segments   (address, bytes) as loaded          symbols  label -> address
+    locations  of values that a test may read after forward_done
+    container  the file's bytes by suffix, the usual one first: {".prg": ..., ".d64": ...}
+    predict    (position, wants_logits) -> {kernel: Cycles}; an encoder ignores both
+    """
+
+    fixed: FixedModel
+    machine: Machine
+    options: Options
+    source: str
+    program: Any  # the assembler's Program
+    symbols: Mapping[str, int]
+    locations: Mapping[str, Location]
+    objects: tuple[Placed, ...]
+    calls: tuple[Call, ...]
+    container: Mapping[str, bytes]
+    entry: int
+    predict: Callable[[int, bool], dict[str, Cycles]] = field(repr=False)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes loaded."""
+        return sum(len(data) for _, data in self.program.segments)
+
+    def __repr__(self) -> str:
+        return (
+            f"Image({self.fixed.name} for {self.machine.title}: {self.size_bytes:,} bytes, "
+            f"entry {self.address(self.entry)})"
+        )
+
+    def address(self, address: int) -> str:
+        """An address as the machine's people write it."""
+        return f"{address:06o}" if self.machine.target == "pdp11" else f"${address:04X}"
+
+    def run(self, prompt: str, n: int | None = None, **options: Any) -> Run:
+        """Run on the emulated machine; see run.run_image."""
+        from anachron.compiler.run import run_image
+
+        return run_image(self, prompt, n, **options)
+
+    def save(self, path: str | Path) -> list[Path]:
+        """Write the container chosen by the suffix, and .map, .lbl, .lst beside it."""
+        from anachron.compiler.report import write_image
+
+        return write_image(self, Path(path))
