@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.memory import Placed
 from anachron.compiler.targets import Machine, Options
@@ -90,6 +89,11 @@ class Image:
         """Bytes loaded."""
         return sum(len(data) for _, data in self.program.segments)
 
+    @property
+    def token_bytes(self) -> int:
+        """Bytes of a token id in the program's variables."""
+        return 1 if self.fixed.vocab_size <= 256 else 2
+
     def __repr__(self) -> str:
         return (
             f"Image({self.fixed.name} for {self.machine.title}: {self.size_bytes:,} bytes, "
@@ -101,10 +105,10 @@ class Image:
         return f"{address:06o}" if self.machine.target == "pdp11" else f"${address:04X}"
 
     def run(self, prompt: str, n: int | None = None, **options: Any) -> Run:
-        """Run on the emulated machine; see run.run_image."""
-        from anachron.compiler.run import run_image
+        """Run on the emulated machine; options are Sampling's temperature, top_p and seed."""
+        from anachron.compiler.run import Sampling, run_image
 
-        return run_image(self, prompt, n, **options)
+        return run_image(self, prompt, n, Sampling(**options))
 
     def save(self, path: str | Path) -> list[Path]:
         """Write the container chosen by the suffix, and .map, .lbl, .lst beside it."""

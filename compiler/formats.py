@@ -1,0 +1,228 @@
+"""A format for every value, and a scale for every weight: powers of two throughout.
+
+Scales come from calibration, the largest magnitudes that the float model shows, with some room.
+Values that meet in an addition, or that pass an op unscaled, share one scale; then every matrix,
+norm and gate is given a result no finer than what it can compute.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from anachron.compiler.model import INPUTS, Model, ModelError, Node
+from anachron.compiler.numerics import Numerics
+from anachron.compiler.ops import forward
+from anachron.kernels.arithmetic import Array, Fixed
+
+HEADROOM = 1.5  # calibrated peaks may grow by this much before they saturate
+FINEST = 24  # fraction bits of a weight, at most
+FINEST_LOOKUP = 12  # the finest scale that the 257 points of a lookup can serve
+MOST_RECIPROCAL_BITS = 24
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What calibration saw of each value: the largest magnitude, the least root mean square."""
+
+    peak: Mapping[str, float]
+    least_rms: Mapping[str, float]
+
+
+def measure(model: Model, samples: Sequence[Sequence[int]]) -> Measured:
+    """Run the float model over token ids and note the extremes of every value."""
+    peak: dict[str, float] = {}
+    least: dict[str, float] = {}
+    for tokens in samples:
+        for name, rows in forward(model, tokens).items():
+            peak[name] = max(peak.get(name, 0.0), float(np.abs(rows).max(initial=0.0)))
+            rms = float(np.sqrt((rows**2).mean(-1)).min())
+            least[name] = min(least.get(name, math.inf), rms)
+    return Measured(peak, least)
+
+
+def find_groups(model: Model) -> dict[str, str]:
+    """value -> the leader of the values that must share its scale."""
+    leader: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        while leader[name] != name:
+            name = leader[name]
+        return name
+
+    for node in model.nodes:
+        leader[node.name] = node.name
+        match node.op:
+            case "add":
+                same = node.inputs
+            case "relu" | "rope":
+                same = node.inputs[:1]
+            case "attention":
+                same = node.inputs[2:3]  # a mean of values has the values' scale
+            case _:
+                same = ()
+        for name in same:
+            leader[find(node.name)] = find(name)
+    return {name: find(name) for name in leader}
+
+
+def weight_frac(largest: float, bits: int = 8) -> int:
+    """The finest scale at which a weight of this magnitude fits in so many bits.
+
+    >>> weight_frac(0.9), weight_frac(1.0), weight_frac(0.0)
+    (7, 6, 24)
+    """
+    top = (1 << bits - 1) - 1
+    if largest == 0.0:
+        return FINEST
+    return min(math.floor(math.log2((top + 0.4999) / largest)), FINEST)
+
+
+def find_size(model: Model, name: str) -> int:
+    """The number of features of a value."""
+    node = model[name]
+    match node.op:
+        case "linear":
+            return model.shapes[node.parameters["weight"]][0]
+        case "embed":
+            return model.shapes[node.parameters["weight"]][1]
+        case _:
+            return find_size(model, node.inputs[0])
+
+
+class Formats:
+    """The formats of one model's values under one choice of numerics.
+
+    of[name] is a value's format; fold[name] a factor by which it is larger than in the float
+    model.
+    """
+
+    def __init__(self, model: Model, numerics: Numerics, measured: Measured) -> None:
+        self.model, self.numerics, self.measured = model, numerics, measured
+        self.exact_frac: Mapping[str, int] = model.numerics.get("frac", {})
+        self.fold = self._fold_scales()
+        groups = find_groups(model)
+        bits = {node.name: self._choose_bits(node) for node in model.nodes}
+        frac: dict[str, int] = {}
+        for node in model.nodes:
+            mine = numerics.value_frac
+            if mine is None:
+                peak = measured.peak.get(node.name, 0.0) * self.fold.get(node.name, 1.0) * HEADROOM
+                mine = bits[node.name] - 1 - (math.ceil(math.log2(peak)) if peak > 0 else 0)
+            leader = groups[node.name]
+            frac[leader] = min(frac.get(leader, 15), mine)
+        self._limit(groups, frac)
+        self.of = {n.name: Fixed(bits[n.name], frac[groups[n.name]]) for n in model.nodes}
+
+    def _limit(self, groups: Mapping[str, str], frac: dict[str, int]) -> None:
+        """Coarsen results until no op has to give more fraction bits than it computes."""
+        changed = self.numerics.value_frac is None
+        while changed:
+            changed = False
+            for node in self.model.nodes:
+                given = [frac[groups[n]] for n in node.inputs if n not in INPUTS]
+                match node.op:
+                    case "linear":
+                        most = given[0] + min(self.row_fracs(node))
+                    case "multiply":
+                        most = sum(given)
+                    case "gelu" | "silu":
+                        most = given[0]
+                        if given[0] > FINEST_LOOKUP:
+                            frac[groups[node.inputs[0]]], changed = FINEST_LOOKUP, True
+                    case "rms_norm" | "layer_norm":
+                        most = self.unit_frac(node, given[0])
+                    case _:
+                        continue
+                leader = groups[node.name]
+                if frac[leader] > most:
+                    frac[leader], changed = most, True
+
+    def _choose_bits(self, node: Node) -> int:
+        """8 bits only where every reader multiplies, and no sum or norm needs more."""
+        readers = [r for r in self.model.nodes if node.name in r.inputs]
+        narrow = ("linear", "attention", "rope", "relu", "multiply")
+        if self.numerics.activations == 16 or not readers or node.op in ("embed", "add"):
+            return 16
+        return 8 if all(r.op in narrow for r in readers) else 16
+
+    # ---- norms
+
+    def norm_shifts(self, node: Node) -> tuple[int, int]:
+        """(pre_shift, root_shift): the squares of a vector of any int16 sum to under 31 bits."""
+        if self.numerics.pre_shift is not None:
+            return self.numerics.pre_shift, self.numerics.root_shift or 0
+        size = find_size(self.model, node.inputs[0])
+        pre = max(0, math.ceil((30 + math.log2(size) - 31) / 2))
+        return pre, 2 * pre
+
+    def reciprocal_bits(self, node: Node, frac: int) -> int:
+        """So many that the reciprocal of the least root seen stays below 2**15.
+
+        frac: the fraction bits of the norm's input.
+        """
+        if self.numerics.reciprocal_bits is not None:
+            return self.numerics.reciprocal_bits
+        pre, up = self.norm_shifts(node)
+        least = self.measured.least_rms.get(node.inputs[0], 1.0) / HEADROOM
+        root = max(1.0, least * 2.0 ** (frac - pre + up // 2))
+        return max(15, min(MOST_RECIPROCAL_BITS, 15 + math.floor(math.log2(root))))
+
+    def unit_frac(self, node: Node, frac: int) -> int:
+        """The fraction bits of a norm's unit vector, before its gain."""
+        pre, up = self.norm_shifts(node)
+        return self.reciprocal_bits(node, frac) - 15 + pre - up // 2
+
+    # ---- weights
+
+    def folded(self, node: Node, role: str) -> Array:
+        """A linear's weight or bias, times the factor folded into its result."""
+        return self.model.weights[node.parameters[role]] * self.fold.get(node.name, 1.0)
+
+    def row_fracs(self, node: Node) -> list[int]:
+        """The scale of each row of a linear's matrix: its own, or one for all."""
+        name = node.parameters["weight"]
+        weight = self.folded(node, "weight")
+        if name in self.exact_frac:
+            return [self.exact_frac[name]] * len(weight)
+        largest = np.abs(weight).max(1)
+        if self.numerics.weight_scales == "tensor":
+            largest = np.full(len(weight), largest.max())
+        return [weight_frac(float(value)) for value in largest]
+
+    def scale(self, node: Node) -> float:
+        """An attention's scale of its scores."""
+        size = find_size(self.model, node.inputs[0]) // node.attributes.get("heads", 1)
+        return float(node.attributes.get("scale") or size**-0.5)
+
+    def _fold_scales(self) -> dict[str, float]:
+        """query -> factor: what an attention's scale lacks to a power of two goes into its query.
+
+        The factor passes through rope, which is linear, into the matrix that makes the query.
+        """
+        factors: dict[str, float] = {}
+        for node in self.model.nodes:
+            if node.op != "attention":
+                continue
+            real = self.scale(node) * self.numerics.score_steps
+            factor = real / 2.0 ** round(math.log2(real))
+            name = node.inputs[0]
+            while factor != 1.0:
+                maker = self.model[name]
+                if sum(r.inputs.count(name) for r in self.model.nodes) != 1:
+                    raise ModelError(
+                        f"{node.name}: its query {name} is read elsewhere, too: give attention a "
+                        f"scale that is a power of two"
+                    )
+                if maker.op not in ("linear", "rope"):
+                    raise ModelError(
+                        f"{node.name}: its query {name} is made by {maker.op}, not by linear: give "
+                        f"attention a scale that is a power of two"
+                    )
+                factors[name] = factor
+                if maker.op == "linear":
+                    break
+                name = maker.inputs[0]
+        return factors

@@ -1,0 +1,79 @@
+"""The choices of a quantization: widths, scales, rounding, tables.
+
+To reproduce another project's integers: a row in EXACT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from anachron.compiler.model import Model, ModelError
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """The choices of a quantization.
+
+    activations    8 or 16: bits of values that matrices read; sums and logits always have 16
+    weight_scales  "row" (a power of two for each row of a matrix) or "tensor"
+    rounding       "nearest" (half a unit in the bias) or "floor"
+    value_frac     None: calibrate; else the fraction bits of every value
+    pre_shift, root_shift, reciprocal_bits   of the norms; None: chosen
+    score_steps, score_entries, weight_floor  attention's table: steps to a unit of the exponent,
+                   entries, and the least weight of an entry that is not the last, which is 0
+    """
+
+    activations: int = 16
+    weight_scales: str = "row"
+    rounding: str = "nearest"
+    value_frac: int | None = None
+    pre_shift: int | None = None
+    root_shift: int | None = None
+    reciprocal_bits: int | None = None
+    score_steps: int = 32
+    score_entries: int = 256
+    weight_floor: int = 0
+
+
+# Named sets of choices that reproduce another project's integers.
+EXACT = {
+    "soul": Numerics(
+        weight_scales="tensor",
+        rounding="floor",
+        value_frac=8,
+        pre_shift=4,
+        root_shift=0,
+        reciprocal_bits=19,
+        score_steps=16,
+        score_entries=128,
+        weight_floor=1,
+    ),
+}
+
+
+def find_numerics(model: Model, asked: Mapping[str, Any] | None = None) -> Numerics:
+    """The choices for a model: its hints, overridden by what is asked.
+
+    Raises ModelError for a word or a value that is not one of Numerics'.
+    """
+    hints = dict(model.numerics)
+    exact = hints.pop("exact", None)
+    hints.pop("frac", None)
+    if exact is not None and exact not in EXACT:
+        raise ModelError(f"numerics {exact} are unknown: known are {', '.join(EXACT)}")
+    chosen = EXACT[exact] if exact else Numerics()
+    hints.update(asked or {})
+    known = [f.name for f in fields(Numerics)]
+    for word in hints:
+        if word not in known:
+            raise ModelError(f"there is no fixed-point option {word}: choose from {known}")
+    chosen = replace(chosen, **hints)
+    if chosen.activations not in (8, 16):
+        raise ModelError(f"activations have 8 or 16 bits, not {chosen.activations}")
+    if chosen.weight_scales not in ("row", "tensor"):
+        raise ModelError(f"weight_scales is row or tensor, not {chosen.weight_scales}")
+    if chosen.rounding not in ("nearest", "floor"):
+        raise ModelError(f"rounding is nearest or floor, not {chosen.rounding}")
+    return chosen

@@ -1,0 +1,39 @@
+"""What a prompt becomes: its ids between the template's, cut so that an answer has room.
+
+Machines do the same by themselves; this is the meaning.
+"""
+
+from __future__ import annotations
+
+from anachron.compiler.fixed import FixedModel
+
+
+def encode_prompt(fixed: FixedModel, text: str) -> list[int]:
+    """The ids that the model reads for a text.
+
+    A decoder gets prefix + text + suffix; the text's ids are cut at the end so that at most
+    seq_len - 1 ids go in.  An encoder gets the text's ids, exactly seq_len of them: ValueError
+    otherwise.
+    """
+    ids = fixed.tokenizer.encode(text)
+    generation = fixed.generation
+    if generation.mode == "sequence":
+        if len(ids) != fixed.seq_len:
+            raise ValueError(
+                f"the input {text!r} has {len(ids)} tokens, {fixed.name} takes {fixed.seq_len}"
+            )
+        return ids
+    room = fixed.seq_len - 1 - len(generation.prefix) - len(generation.suffix)
+    return [*generation.prefix, *ids[:room], *generation.suffix]
+
+
+def explain_prompt(fixed: FixedModel, text: str) -> str:
+    """One line about what was changed in a prompt: characters, length; empty if nothing."""
+    notes = [fixed.tokenizer.remarks(text)]
+    if fixed.generation.mode == "next":
+        whole = len(fixed.tokenizer.encode(text))
+        template = len(fixed.generation.prefix) + len(fixed.generation.suffix)
+        kept = len(encode_prompt(fixed, text)) - template
+        if kept < whole:
+            notes.append(f"the first {kept} of {whole} tokens kept: the context is {fixed.seq_len}")
+    return "; ".join(note for note in notes if note)

@@ -1,0 +1,197 @@
+"""Proofs of range: how large every value and every accumulator can get, for any input at all.
+
+Two bounds are carried through the graph for each value: an interval for each element, and a bound
+on the Euclidean norm of the whole vector, which RMS norms make small and matrices can use (Cauchy
+and Schwarz).  A kernel asks here which width an accumulator needs; where no width that it has is
+enough, the build is refused or guarded at run time, never left to wrap.
+
+To add an op: a case in `_bound`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from anachron.compiler.fixed import FixedModel, Op
+from anachron.compiler.model import INPUTS
+from anachron.kernels.arithmetic import Array, Fixed
+from anachron.kernels.reference.norm import LARGEST_RECIPROCAL, RECIPROCAL_SHIFT
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What is proven of a value.
+
+    lo, hi  (size,)  inclusive, element by element
+    norm             at most this, of the vector of any one position
+    scale, core      where not None: the value is scale * u within 1 an element, with |u| <= core
+                     in norm: a normed vector times its gains
+    """
+
+    lo: Array
+    hi: Array
+    norm: float
+    scale: Array | None = None
+    core: float = 0.0
+
+    @property
+    def peak(self) -> Array:
+        """The largest magnitude of each element."""
+        return np.maximum(np.abs(self.lo), np.abs(self.hi))
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Bounds of every value, and of every accumulator by op and name.
+
+    accumulators: op -> {"sum": largest magnitude, ...}; for matvec also "rows", (rows,)
+    """
+
+    values: dict[str, Bound]
+    accumulators: dict[str, dict[str, float | Array]] = field(default_factory=dict)
+
+
+def analyse(fixed: FixedModel, accumulator_bits: int = 32) -> Ranges:
+    """Prove the ranges of a model.
+
+    Raises OverflowError, naming the op, where the sum of a matrix product may leave the bits that
+    its contract gives it.
+    """
+    ranges = Ranges({})
+    for op in fixed.ops:
+        inputs = [ranges.values[n] for n in op.inputs if n not in INPUTS]
+        accumulators: dict[str, float | Array] = {}
+        bound = _bound(op, inputs, accumulators, fixed)
+        ranges.values[op.name] = _clip(bound, op.value.format)
+        ranges.accumulators[op.name] = accumulators
+        largest = float(np.max(accumulators.get("sum", 0.0)))
+        if op.contract == "matvec" and largest >= 2.0 ** (accumulator_bits - 1):
+            raise OverflowError(
+                f"{op.name}: its sums may reach {largest:,.0f}, which is more than "
+                f"{accumulator_bits} bits hold: use fewer columns or smaller weights"
+            )
+    return ranges
+
+
+def _clip(bound: Bound, form: Fixed) -> Bound:
+    lo, hi = np.clip(bound.lo, form.lo, form.hi), np.clip(bound.hi, form.lo, form.hi)
+    widest = float(np.sqrt((np.maximum(np.abs(lo), np.abs(hi)).astype(float) ** 2).sum()))
+    return Bound(lo, hi, min(bound.norm, widest), bound.scale, bound.core)
+
+
+def _bound(op: Op, inputs: list[Bound], accumulators: dict, fixed: FixedModel) -> Bound:
+    size, form = op.value.size, op.value.format
+    anything = Bound(np.full(size, form.lo), np.full(size, form.hi), math.inf)
+    match op.contract:
+        case "embed":
+            table = op.constants["table"].astype(np.int64)
+            if op.inputs[0] == "position":
+                table = table[: fixed.seq_len]
+            amount = op.attributes["shift"]
+            table = table << amount if amount >= 0 else table >> -amount
+            norm = float(np.sqrt((table.astype(float) ** 2).sum(1)).max())
+            return Bound(table.min(0), table.max(0), norm)
+        case "add":
+            a, b = inputs
+            return Bound(a.lo + b.lo, a.hi + b.hi, a.norm + b.norm)
+        case "matvec":
+            return _matvec(op, inputs[0], accumulators)
+        case "rms_norm":
+            return _normed(op, inputs[0].norm, accumulators)
+        case "layer_norm":
+            # Centring never lengthens a vector; flooring the mean adds at most 1 an element.
+            scaled = _normed(op, inputs[0].norm + math.sqrt(size), accumulators)
+            bias = op.constants["bias"].astype(np.int64)
+            norm = scaled.norm + float(np.sqrt((bias.astype(float) ** 2).sum()))
+            return Bound(scaled.lo + bias, scaled.hi + bias, norm)
+        case "attention":
+            return _attention(op, inputs, accumulators)
+        case "rope":
+            # A rotation keeps the norm of each pair; the table and the rounding add a little.
+            norm = inputs[0].norm * (1 + 2.0**-13) + math.sqrt(size)
+            reach = np.full(size, math.ceil(min(norm, float(form.hi))))
+            return Bound(-reach, reach, norm)
+        case "relu":
+            (a,) = inputs
+            return Bound(np.maximum(0, a.lo), np.maximum(0, a.hi), a.norm)
+        case "multiply":
+            a, b = inputs
+            corners = np.stack([x * y for x in (a.lo, a.hi) for y in (b.lo, b.hi)])
+            amount = op.attributes["shift"]
+            norm = float(min(a.norm * b.peak.max(), b.norm * a.peak.max()))
+            norm = norm / 2.0**amount + math.sqrt(size)
+            return Bound(corners.min(0) >> amount, corners.max(0) >> amount, norm)
+        case "lookup":
+            table = op.constants["table"].astype(np.int64)
+            top = np.maximum(table.max(), inputs[0].hi >> op.attributes["tail"])
+            return Bound(np.full(size, table.min()), np.broadcast_to(top, (size,)), math.inf)
+    return anything
+
+
+def _matvec(op: Op, x: Bound, accumulators: dict) -> Bound:
+    weight = op.constants["weight"].astype(np.int64)
+    bias = op.constants["bias"].astype(np.int64)
+    amount = op.constants["shift"].astype(np.int64)
+    up, down = np.maximum(weight, 0), np.minimum(weight, 0)
+    highest, lowest = up @ x.hi + down @ x.lo, up @ x.lo + down @ x.hi
+    reach = np.sqrt((weight.astype(float) ** 2).sum(1)) * x.norm
+    if x.scale is not None:
+        by_gain = np.sqrt(((weight * x.scale) ** 2).sum(1)) * x.core + np.abs(weight).sum(1)
+        reach = np.minimum(reach, by_gain)
+    reach = np.minimum(np.ceil(reach), 2.0**52).astype(np.int64)
+    highest, lowest = np.minimum(highest, reach), np.maximum(lowest, -reach)
+    # While the sum grows, an order of summation may visit more than its end: the sum of absolutes.
+    partial = np.minimum(np.abs(weight) @ x.peak, np.abs(weight).sum(1) * x.peak.max(initial=0))
+    accumulators["rows_lo"], accumulators["rows_hi"] = lowest + bias, highest + bias
+    accumulators["rows"] = np.maximum(np.abs(lowest + bias), np.abs(highest + bias))
+    accumulators["sum"] = float((partial + np.abs(bias)).max(initial=0))
+    lo, hi = (lowest + bias) >> amount, (highest + bias) >> amount
+    spectral = float(np.linalg.norm(weight.astype(float), 2)) * x.norm
+    step = 2.0 ** -amount.astype(float)
+    widest = float(np.sqrt((np.maximum(np.abs(lo), np.abs(hi)).astype(float) ** 2).sum()))
+    rest = float(np.sqrt(((np.abs(bias) * step + 1) ** 2).sum()))
+    return Bound(lo, hi, min(widest, spectral * float(step.max(initial=1)) + rest))
+
+
+def _normed(op: Op, norm_in: float, accumulators: dict) -> Bound:
+    """The longest vector that rms_norm can give, over every root that can occur."""
+    pre, up = op.attributes["pre_shift"], op.attributes["root_shift"]
+    size = op.value.size
+    most = min(norm_in / 2.0**pre + math.sqrt(size), 2.0 ** (15 - pre) * math.sqrt(size))
+    accumulators["squares"] = most**2
+    root = np.arange(1, math.isqrt(math.floor(most**2 / size) + 1 << up) + 2, dtype=np.int64)
+    inverse = np.minimum(LARGEST_RECIPROCAL, (1 << op.attributes["reciprocal_bits"]) // root)
+    mean = ((root + 1) ** 2 - 1) >> up  # the largest mean that has this root
+    length = 2.0**pre * (np.sqrt(size * (mean + 1.0)) + math.sqrt(size))
+    length = np.minimum(length, norm_in)
+    core = float((length * inverse).max()) / 2.0**RECIPROCAL_SHIFT + math.sqrt(size)
+    gain = op.constants["gain"].astype(np.int64)
+    scale = gain * 2.0 ** -op.attributes["gain_shift"]
+    reach = np.ceil(np.abs(scale) * core + 1).astype(np.int64)
+    norm = float(np.abs(scale).max(initial=0)) * core + math.sqrt(size)
+    return Bound(-reach, reach, norm, scale, core)
+
+
+def _attention(op: Op, inputs: list[Bound], accumulators: dict) -> Bound:
+    q, k, v = inputs
+    heads, kv_heads = op.attributes["heads"], op.attributes["kv_heads"]
+    size = op.value.size // heads
+    group = heads // kv_heads
+    scores = 0.0
+    for h in range(heads):
+        mine = slice(h * size, (h + 1) * size)
+        theirs = slice(h // group * size, (h // group + 1) * size)
+        by_norm = q.norm * k.norm
+        by_element = float((q.peak[mine].astype(float) * k.peak[theirs]).sum())
+        scores = max(scores, min(by_norm, by_element))
+    accumulators["score"] = math.ceil(scores)
+    rows = np.concatenate([v.peak[h // group * size :][:size] for h in range(heads)])
+    accumulators["weighted"] = float(rows.max(initial=0))  # times the sum of the weights
+    spread = np.concatenate(
+        [np.arange(h // group * size, (h // group + 1) * size) for h in range(heads)]
+    )
+    # A floored mean of integers stays between the least and the largest of them, and 0.
+    lo, hi = np.minimum(v.lo[spread], 0), np.maximum(v.hi[spread], 0)
+    return Bound(lo, hi, v.norm * math.sqrt(heads) + math.sqrt(op.value.size))

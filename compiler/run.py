@@ -1,0 +1,354 @@
+"""Image -> Run: a prompt typed at the machine, the tokens that it chose, and what they cost.
+
+The image runs unchanged: the host types at the keyboard or the console, and listens at the labels
+that every image has.  The reference is run here, too, by the same rules.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anachron.compiler.fixed import FixedModel
+from anachron.compiler.image import Image
+from anachron.compiler.prompts import encode_prompt
+from anachron.compiler.targets import Machine, find_machine
+from anachron.compiler.targets.reference.target import Session
+from anachron.compiler.timing import Cycles
+from anachron.emulators import create
+from anachron.kernels.arithmetic import Array
+from anachron.kernels.reference.sampling import (
+    ONE,
+    argmax,
+    inverse_temperature,
+    sample,
+    seed_state,
+)
+
+EVENTS = ("ready", "forward", "forward_done", "token_chosen", "answer_done")
+PATIENCE = 50  # a run may take so many times its predicted cycles before it is given up
+
+
+class RunError(RuntimeError):
+    """A program that did not do what an image promises: a defect of ours, not a user's mistake."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are chosen: temperature 0 takes the likeliest.  Letters as in llama2.c."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.temperature <= 100.0:
+            raise ValueError(f"temperature {self.temperature:g}: allowed is 0 to 100")
+        if not 0.0 < self.top_p <= 1.0:
+            raise ValueError(f"top-p {self.top_p:g}: allowed is above 0, up to 1")
+        if self.seed < 0:
+            raise ValueError(f"seed {self.seed}: allowed is 0 and up")
+
+    @property
+    def inverse(self) -> int:
+        """256 / temperature, 0 for greedy."""
+        return inverse_temperature(self.temperature) if self.temperature else 0
+
+    @property
+    def kept(self) -> int:
+        """top-p in 256ths."""
+        return max(1, round(self.top_p * ONE))
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a machine answered.
+
+    counts     cycles (nanoseconds on the PDP-11) of each forward pass, prompt positions first;
+               one number for an encoder
+    predicted  the same, summed, as known before the run
+    logits     (generated, vocab_size), or None
+    """
+
+    on: Machine
+    model: str
+    prompt: str
+    prompt_ids: tuple[int, ...]
+    generated: tuple[int, ...]
+    text: str
+    counts: tuple[int, ...] = ()
+    cycles: Mapping[str, int] = field(default_factory=dict)
+    predicted: Cycles | None = None
+    predicted_kernels: Mapping[str, Cycles] = field(default_factory=dict)
+    image_bytes: int = 0
+    macs: int = 0
+    logits: Array | None = None
+    machine: Any = field(default=None, repr=False, compare=False)
+    image: Image | None = field(default=None, repr=False, compare=False)
+    status: str = "ok"
+    bytes_over: int = 0
+    note: str = ""
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        return self.prompt_ids + self.generated
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts)
+
+    @property
+    def time_ns(self) -> int:
+        return self.on.time_ns(self.total)
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens that the counts were spent on: positions, or an encoder's whole input."""
+        return max(1, len(self.counts) if len(self.counts) > 1 else len(self.generated))
+
+    def agrees(self, other: Run) -> bool:
+        """The same prompt ids, tokens and (where both have them) logits."""
+        same = self.prompt_ids == other.prompt_ids and self.generated == other.generated
+        if self.logits is not None and other.logits is not None:
+            same = same and np.array_equal(self.logits, other.logits)
+        return same
+
+    def as_json(self, logits: bool = False) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        times = [self.on.time_ns(count) for count in self.counts]
+        clocked = self.on.clock_hz is not None
+        out: dict[str, Any] = {
+            "machine": self.on.name,
+            "status": self.status,
+            "model": self.model,
+            "prompt": self.prompt,
+            "prompt_ids": list(self.prompt_ids),
+            "tokens": list(self.tokens),
+            "text": self.text,
+            "time_ns": self.time_ns if self.counts else None,
+            "time_ns_per_token": times,
+            "cycles_total": self.total if clocked and self.counts else None,
+            "cycles_per_token": list(self.counts) if clocked else None,
+            "clock_hz": self.on.clock_hz,
+            "image_bytes": self.image_bytes or None,
+            "kernels": dict(self.cycles),
+            "predicted": list(self.predicted) if self.predicted else None,
+        }
+        if self.status == "does_not_fit":
+            out["bytes_over"] = self.bytes_over
+        if self.note:
+            out["note"] = self.note
+        if logits:
+            out["logits"] = [] if self.logits is None else self.logits.tolist()
+        return out
+
+
+def run_reference(
+    fixed: FixedModel, prompt: str, n: int | None = None, sampling: Sampling | None = None
+) -> Run:
+    """Generate with the reference; n is the largest number of new tokens."""
+    sampling = sampling or Sampling()
+    on = find_machine("reference")
+    generation = fixed.generation
+    ids = encode_prompt(fixed, prompt)
+    session = Session(fixed)
+    name = fixed.logits.name
+    if generation.mode == "sequence":
+        logits = session.step(ids)[name]
+        answer = [argmax(row, first_id=generation.first_id) for row in logits]
+    else:
+        answer, rows, state = [], [], seed_state(sampling.seed)
+        new = ids
+        while len(ids) + len(answer) < fixed.seq_len and (n is None or len(answer) < n):
+            last = session.step(new)[name][-1]
+            rows.append(last)
+            if sampling.inverse:
+                token, state = sample(
+                    last,
+                    state,
+                    frac=fixed.logits.format.frac,
+                    inverse=sampling.inverse,
+                    top_p=sampling.kept,
+                    first_id=generation.first_id,
+                )
+            else:
+                token = argmax(last, first_id=generation.first_id)
+            if token in generation.stop:
+                break
+            answer.append(token)
+            new = [token]
+        logits = np.array(rows).reshape(len(rows), -1)
+    text = fixed.tokenizer.decode(answer)
+    return Run(on, fixed.name, prompt, tuple(ids), tuple(answer), text, logits=logits)
+
+
+def run_image(
+    image: Image,
+    prompt: str,
+    n: int | None = None,
+    sampling: Sampling | None = None,
+    progress: Any = None,
+) -> Run:
+    """Type a prompt at an image's machine and collect the answer.
+
+    progress(position) is called after each forward pass.  Raises RunError if the program leaves
+    its own path.
+    """
+    sampling = sampling or Sampling()
+    fixed, symbols = image.fixed, image.symbols
+    machine = start(image)
+    events = {symbols[name]: name for name in EVENTS}
+    budget = _Budget(image, machine)
+    budget.run_until(events, "ready")
+    _deposit(image, machine, "max_new", fixed.seq_len if n is None else n, 2)
+    _deposit(image, machine, "inverse_temperature", sampling.inverse, 2)
+    _deposit(image, machine, "top_p", sampling.kept, 2)
+    _deposit(image, machine, "random_state", seed_state(sampling.seed), 4)
+    machine.type(prompt + ("\r" if not prompt.endswith("\r") else ""))
+    before = _profile(machine, image)
+    counts: list[int] = []
+    answer: list[int] = []
+    logits: list[Array] = []
+    prompt_ids: list[int] = []
+    began = 0
+    while True:
+        match budget.run_until(events):
+            case "forward":
+                if not prompt_ids:
+                    prompt_ids = _read_prompt(image, machine)
+                began = budget.now()
+            case "forward_done":
+                counts.append(budget.now() - began)
+                if image.options.logits:
+                    logits += _read_logits(image, machine, len(counts), len(prompt_ids))
+                if progress:
+                    progress(len(counts) - 1)
+            case "token_chosen":
+                answer.append(_read(machine, symbols["next_token"], image.token_bytes))
+            case "answer_done":
+                break
+            case "ready":
+                raise RunError(f"{image!r} asked again without an answer: {machine.console[-80:]}")
+    if answer and answer[-1] in fixed.generation.stop:
+        answer.pop()
+    after = _profile(machine, image)
+    predicted = predict(image, len(prompt_ids), len(counts))
+    total = None
+    for row in predicted.values():
+        total = row if total is None else total + row
+    return Run(
+        image.machine,
+        fixed.name,
+        prompt,
+        tuple(prompt_ids),
+        tuple(answer),
+        fixed.tokenizer.decode(answer),
+        tuple(counts),
+        {name: after[name] - before[name] for name in after},
+        total,
+        predicted,
+        image.size_bytes,
+        _macs(fixed, len(prompt_ids), len(counts)),
+        np.array(logits) if image.options.logits else None,
+        machine,
+        image,
+    )
+
+
+def start(image: Image) -> Any:
+    """A fresh emulated machine with the image loaded and started."""
+    options = dict(image.machine.options)
+    if image.options.memory_bytes and image.machine.target == "pdp11":
+        options["memory_bytes"] = image.options.memory_bytes
+    if image.options.timing:
+        options["timing"] = image.options.timing
+    machine = create(image.machine.name, **options)
+    suffix, data = next(iter(image.container.items()))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"program{suffix}"
+        path.write_bytes(data)
+        machine.load(path)
+    machine.registers["pc"] = image.entry
+    return machine
+
+
+def predict(image: Image, n_prompt: int, n_passes: int) -> dict[str, Cycles]:
+    """Cycles of a run by kernel, without running it."""
+    sums: dict[str, Cycles] = {}
+    if image.fixed.generation.mode == "sequence":
+        passes = [(0, True)]
+    else:
+        passes = [(p, p >= n_prompt - 1) for p in range(n_passes)]
+    for position, wants_logits in passes:
+        for name, cycles in image.predict(position, wants_logits).items():
+            sums[name] = sums[name] + cycles if name in sums else cycles
+    return sums
+
+
+class _Budget:
+    """A machine's clock, and the patience that a run is given."""
+
+    def __init__(self, image: Image, machine: Any) -> None:
+        self.image, self.machine = image, machine
+        self.clocked = image.machine.clock_hz is not None
+        whole = predict(image, 1, image.fixed.seq_len)
+        self.limit = PATIENCE * (sum(c.hi for c in whole.values()) + 100_000_000)
+
+    def now(self) -> int:
+        return self.machine.cycles if self.clocked else self.machine.time_ns
+
+    def run_until(self, events: Mapping[int, str], wanted: str | None = None) -> str:
+        """Run to the next of the events, or to the wanted one."""
+        stops = [a for a, name in events.items() if wanted in (None, name)]
+        limit = {"max_cycles" if self.clocked else "max_time_ns": self.limit}
+        reason = self.machine.run(until=stops, **limit)
+        pc = self.machine.registers["pc"]
+        if pc not in stops:
+            raise RunError(
+                f"{self.image!r} stopped at {self.image.address(pc)}, not at a label: {reason}"
+            )
+        return events[pc]
+
+
+def _read(machine: Any, address: int, n_bytes: int) -> int:
+    return int.from_bytes(bytes(machine.memory[address : address + n_bytes]), "little")
+
+
+def _deposit(image: Image, machine: Any, name: str, value: int, n_bytes: int) -> None:
+    address = image.symbols[name]
+    for i, byte in enumerate(value.to_bytes(n_bytes, "little")):
+        machine.memory[address + i] = byte
+
+
+def _read_prompt(image: Image, machine: Any) -> list[int]:
+    width = image.token_bytes
+    count = _read(machine, image.symbols["n_prompt"], width)
+    at = image.symbols["prompt_ids"]
+    return [_read(machine, at + width * i, width) for i in range(count)]
+
+
+def _read_logits(image: Image, machine: Any, n_passes: int, n_prompt: int) -> list[Array]:
+    if image.fixed.generation.mode == "sequence":
+        rows = image.locations["logits"].decode(machine.memory)
+        return list(rows.reshape(image.fixed.seq_len, -1))
+    if n_passes < n_prompt:
+        return []
+    return [image.locations["logits"].decode(machine.memory)]
+
+
+def _profile(machine: Any, image: Image) -> dict[str, int]:
+    counts = np.asarray(machine.profile())
+    return {
+        o.name: int(counts[o.address : o.end].sum()) for o in image.objects if o.kind == "code"
+    }
+
+
+def _macs(fixed: FixedModel, n_prompt: int, n_passes: int) -> int:
+    if fixed.generation.mode == "sequence":
+        return sum(fixed.macs(p) for p in range(fixed.seq_len))
+    return sum(fixed.macs(p, p >= n_prompt - 1) for p in range(n_passes))
