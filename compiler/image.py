@@ -91,8 +91,8 @@ class Image:
 
     @property
     def token_bytes(self) -> int:
-        """Bytes of a token id in the program's variables."""
-        return 1 if self.fixed.vocab_size <= 256 else 2
+        """Bytes of a token id, a position or a count in the program's variables."""
+        return 1 if max(self.fixed.vocab_size, self.fixed.seq_len) <= 256 else 2
 
     def __repr__(self) -> str:
         return (

@@ -7,13 +7,12 @@ that every image has.  The reference is run here, too, by the same rules.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.image import Image
 from anachron.compiler.prompts import encode_prompt
@@ -192,72 +191,136 @@ def run_image(
     prompt: str,
     n: int | None = None,
     sampling: Sampling | None = None,
-    progress: Any = None,
+    listener: Callable[[str, int], None] | None = None,
 ) -> Run:
-    """Type a prompt at an image's machine and collect the answer.
+    """Type a prompt at an image's machine and collect the answer; see Conversation."""
+    return Conversation(image, n, sampling).ask(prompt, listener)
 
-    progress(position) is called after each forward pass.  Raises RunError if the program leaves
-    its own path.
+
+class Conversation:
+    """A machine with an image running: questions typed, answers collected, one after the other.
+
+    n is the largest number of new tokens of an answer.
     """
-    sampling = sampling or Sampling()
-    fixed, symbols = image.fixed, image.symbols
-    machine = start(image)
-    events = {symbols[name]: name for name in EVENTS}
-    budget = _Budget(image, machine)
-    budget.run_until(events, "ready")
-    _deposit(image, machine, "max_new", fixed.seq_len if n is None else n, 2)
-    _deposit(image, machine, "inverse_temperature", sampling.inverse, 2)
-    _deposit(image, machine, "top_p", sampling.kept, 2)
-    _deposit(image, machine, "random_state", seed_state(sampling.seed), 4)
-    machine.type(prompt + ("\r" if not prompt.endswith("\r") else ""))
-    before = _profile(machine, image)
-    counts: list[int] = []
-    answer: list[int] = []
-    logits: list[Array] = []
-    prompt_ids: list[int] = []
-    began = 0
-    while True:
-        match budget.run_until(events):
-            case "forward":
-                if not prompt_ids:
-                    prompt_ids = _read_prompt(image, machine)
-                began = budget.now()
-            case "forward_done":
-                counts.append(budget.now() - began)
-                if image.options.logits:
-                    logits += _read_logits(image, machine, len(counts), len(prompt_ids))
-                if progress:
-                    progress(len(counts) - 1)
-            case "token_chosen":
-                answer.append(_read(machine, symbols["next_token"], image.token_bytes))
-            case "answer_done":
-                break
-            case "ready":
-                raise RunError(f"{image!r} asked again without an answer: {machine.console[-80:]}")
-    if answer and answer[-1] in fixed.generation.stop:
-        answer.pop()
-    after = _profile(machine, image)
-    predicted = predict(image, len(prompt_ids), len(counts))
-    total = None
-    for row in predicted.values():
-        total = row if total is None else total + row
-    return Run(
-        image.machine,
-        fixed.name,
-        prompt,
-        tuple(prompt_ids),
-        tuple(answer),
-        fixed.tokenizer.decode(answer),
-        tuple(counts),
-        {name: after[name] - before[name] for name in after},
-        total,
-        predicted,
-        image.size_bytes,
-        _macs(fixed, len(prompt_ids), len(counts)),
-        np.array(logits) if image.options.logits else None,
-        machine,
-        image,
-    )
+
+    def __init__(
+        self, image: Image, n: int | None = None, sampling: Sampling | None = None
+    ) -> None:
+        sampling = sampling or Sampling()
+        self.image, self.machine = image, start(image)
+        self.clocked = image.machine.clock_hz is not None
+        self.events = {image.symbols[name]: name for name in EVENTS}
+        whole = predict(image, 1, image.fixed.seq_len)
+        self.limit = PATIENCE * (sum(c.hi for c in whole.values()) + 100_000_000)
+        self._run_until("ready")
+        self._deposit("max_new", image.fixed.seq_len if n is None else n, 2)
+        self._deposit("inverse_temperature", sampling.inverse, 2)
+        self._deposit("top_p", sampling.kept, 2)
+        self._deposit("random_state", seed_state(sampling.seed), 4)
+
+    def ask(self, prompt: str, listener: Callable[[str, int], None] | None = None) -> Run:
+        """Type one line and run to the end of the answer.
+
+        listener("pass", position) is called after each forward pass, listener("token", id) for
+        each token chosen.  Raises RunError if the program leaves its own path.
+        """
+        image, fixed = self.image, self.image.fixed
+        if "\n" in prompt or "\r" in prompt:
+            raise ValueError(f"the prompt {prompt!r} has more than one line")
+        if self.machine.registers["pc"] != image.symbols["ready"]:
+            self._run_until("ready")
+        self.machine.type(prompt + "\r")
+        before = self._profile()
+        counts: list[int] = []
+        answer: list[int] = []
+        logits: list[Array] = []
+        prompt_ids: list[int] = []
+        began = 0
+        while (event := self._run_until()) != "answer_done":
+            match event:
+                case "forward":
+                    if not counts:
+                        prompt_ids = self._read_prompt()
+                    began = self.now
+                case "forward_done":
+                    counts.append(self.now - began)
+                    logits += self._read_logits(len(counts), len(prompt_ids))
+                    if listener:
+                        listener("pass", len(counts) - 1)
+                case "token_chosen":
+                    answer.append(self._read("next_token", image.token_bytes))
+                    if listener and answer[-1] not in fixed.generation.stop:
+                        listener("token", answer[-1])
+                case "ready":
+                    said = self.machine.console if hasattr(self.machine, "console") else ""
+                    raise RunError(f"{image!r} asked again without an answer. {said[-160:]}")
+        if answer and answer[-1] in fixed.generation.stop:
+            answer.pop()
+        after = self._profile()
+        predicted = predict(image, len(prompt_ids), len(counts))
+        return Run(
+            image.machine,
+            fixed.name,
+            prompt,
+            tuple(prompt_ids),
+            tuple(answer),
+            fixed.tokenizer.decode(answer),
+            tuple(counts),
+            {name: after[name] - before[name] for name in after},
+            sum(predicted.values(), Cycles(0, 0, 0)),
+            predicted,
+            image.size_bytes,
+            _macs(fixed, len(prompt_ids), len(counts)),
+            np.array(logits) if image.options.logits else None,
+            self.machine,
+            image,
+        )
+
+    @property
+    def now(self) -> int:
+        """Cycles since reset, or nanoseconds on a machine that counts those."""
+        return self.machine.cycles if self.clocked else self.machine.time_ns
+
+    def _run_until(self, wanted: str | None = None) -> str:
+        """Run to the next event, or to the wanted one."""
+        stops = [a for a, name in self.events.items() if wanted in (None, name)]
+        limit = {"max_cycles" if self.clocked else "max_time_ns": self.limit}
+        reason = self.machine.run(until=stops, **limit)
+        pc = self.machine.registers["pc"]
+        if pc not in stops:
+            raise RunError(
+                f"{self.image!r} stopped at {self.image.address(pc)}, not at a label: {reason}"
+            )
+        return self.events[pc]
+
+    def _read(self, name: str, n_bytes: int, index: int = 0) -> int:
+        at = self.image.symbols[name] + n_bytes * index
+        return int.from_bytes(bytes(self.machine.memory[at : at + n_bytes]), "little")
+
+    def _deposit(self, name: str, value: int, n_bytes: int) -> None:
+        at = self.image.symbols[name]
+        for i, byte in enumerate(value.to_bytes(n_bytes, "little")):
+            self.machine.memory[at + i] = byte
+
+    def _read_prompt(self) -> list[int]:
+        width = self.image.token_bytes
+        return [self._read("prompt_ids", width, i) for i in range(self._read("n_prompt", width))]
+
+    def _read_logits(self, n_passes: int, n_prompt: int) -> list[Array]:
+        image = self.image
+        decoder = image.fixed.generation.mode == "next"
+        if not image.options.logits or decoder and n_passes < n_prompt:
+            return []
+        rows = image.locations["logits"].decode(self.machine.memory)
+        return list(rows.reshape(-1, image.fixed.vocab_size))
+
+    def _profile(self) -> dict[str, int]:
+        counts = np.asarray(self.machine.profile())
+        return {
+            o.name: int(counts[o.address : o.end].sum())
+            for o in self.image.objects
+            if o.kind == "code"
+        }
 
 
 def start(image: Image) -> Any:
@@ -288,64 +351,6 @@ def predict(image: Image, n_prompt: int, n_passes: int) -> dict[str, Cycles]:
         for name, cycles in image.predict(position, wants_logits).items():
             sums[name] = sums[name] + cycles if name in sums else cycles
     return sums
-
-
-class _Budget:
-    """A machine's clock, and the patience that a run is given."""
-
-    def __init__(self, image: Image, machine: Any) -> None:
-        self.image, self.machine = image, machine
-        self.clocked = image.machine.clock_hz is not None
-        whole = predict(image, 1, image.fixed.seq_len)
-        self.limit = PATIENCE * (sum(c.hi for c in whole.values()) + 100_000_000)
-
-    def now(self) -> int:
-        return self.machine.cycles if self.clocked else self.machine.time_ns
-
-    def run_until(self, events: Mapping[int, str], wanted: str | None = None) -> str:
-        """Run to the next of the events, or to the wanted one."""
-        stops = [a for a, name in events.items() if wanted in (None, name)]
-        limit = {"max_cycles" if self.clocked else "max_time_ns": self.limit}
-        reason = self.machine.run(until=stops, **limit)
-        pc = self.machine.registers["pc"]
-        if pc not in stops:
-            raise RunError(
-                f"{self.image!r} stopped at {self.image.address(pc)}, not at a label: {reason}"
-            )
-        return events[pc]
-
-
-def _read(machine: Any, address: int, n_bytes: int) -> int:
-    return int.from_bytes(bytes(machine.memory[address : address + n_bytes]), "little")
-
-
-def _deposit(image: Image, machine: Any, name: str, value: int, n_bytes: int) -> None:
-    address = image.symbols[name]
-    for i, byte in enumerate(value.to_bytes(n_bytes, "little")):
-        machine.memory[address + i] = byte
-
-
-def _read_prompt(image: Image, machine: Any) -> list[int]:
-    width = image.token_bytes
-    count = _read(machine, image.symbols["n_prompt"], width)
-    at = image.symbols["prompt_ids"]
-    return [_read(machine, at + width * i, width) for i in range(count)]
-
-
-def _read_logits(image: Image, machine: Any, n_passes: int, n_prompt: int) -> list[Array]:
-    if image.fixed.generation.mode == "sequence":
-        rows = image.locations["logits"].decode(machine.memory)
-        return list(rows.reshape(image.fixed.seq_len, -1))
-    if n_passes < n_prompt:
-        return []
-    return [image.locations["logits"].decode(machine.memory)]
-
-
-def _profile(machine: Any, image: Image) -> dict[str, int]:
-    counts = np.asarray(machine.profile())
-    return {
-        o.name: int(counts[o.address : o.end].sum()) for o in image.objects if o.kind == "code"
-    }
 
 
 def _macs(fixed: FixedModel, n_prompt: int, n_passes: int) -> int:

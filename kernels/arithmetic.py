@@ -111,6 +111,4 @@ def exp_table(length: int, steps: int, top: int) -> Array:
     >>> exp_table(4, 1, 255)
     array([255,  94,  35,  13])
     """
-    return np.array(
-        [math.floor(top * math.exp(-i / steps) + 0.5) for i in range(length)], np.int64
-    )
+    return np.array([math.floor(top * math.exp(-i / steps) + 0.5) for i in range(length)], np.int64)

@@ -63,9 +63,7 @@ CONTRACTS = {
             ("heads", "interleaved"),
         ),
         Contract("relu", activation.relu, ("x",), {}, ()),
-        Contract(
-            "lookup", activation.lookup, ("x",), {"table": INT16}, ("shift", "tail"), (16,)
-        ),
+        Contract("lookup", activation.lookup, ("x",), {"table": INT16}, ("shift", "tail"), (16,)),
         Contract("multiply", activation.multiply, ("a", "b"), {}, ("shift",)),
     )
 }

@@ -12,9 +12,7 @@ LARGEST_RECIPROCAL = 32767
 RECIPROCAL_SHIFT = 15  # the product of x and the reciprocal keeps the scale of x
 
 
-def reciprocal_rms(
-    x: Array, *, pre_shift: int, root_shift: int, reciprocal_bits: int
-) -> Array:
+def reciprocal_rms(x: Array, *, pre_shift: int, root_shift: int, reciprocal_bits: int) -> Array:
     """min(32767, 2**reciprocal_bits // max(1, isqrt(mean of (x >> pre_shift)**2 << root_shift)))
 
     x                (positions, dim)  int16

@@ -44,7 +44,7 @@ def xorshift(state: int) -> int:
 
 
 def inverse_temperature(temperature: float) -> int:
-    """round(256 / temperature), 1 .. 65535: the one number of a temperature that a machine holds."""
+    """round(256 / temperature), 1 .. 65535: all that a machine holds of a temperature."""
     return max(1, min(65535, round(ONE / temperature)))
 
 

@@ -1,0 +1,232 @@
+"""The command line's arguments: what may be said, what it is turned into, and the help."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from anachron.compiler.comparison import DEFAULT_MACHINES
+from anachron.compiler.fixed import FixedModel
+from anachron.compiler.image import Image
+from anachron.compiler.numerics import Numerics
+from anachron.compiler.targets import MACHINES
+
+STAGES = ("model", "fixed", "calls", "map", "asm", "listing")
+ON_HELP = f"a machine: {', '.join(MACHINES)}"
+
+EPILOG = """\
+MODEL is a program's name (reverse, ...), a program text (.model), or a checkpoint (.bin, .npz,
+.safetensors; with --tokenizer FILE where it has none inside).
+
+examples:
+  anachron compare                          the digit-reversal model on every machine
+  anachron compare soul.bin --tokenizer soul_tokenizer.json -i hey -n 16
+  anachron run reverse --on c64 -i 31415926
+  anachron build reverse --on c64 -o reverse.prg
+  anachron cycles reverse --on pdp11/34a --measure
+  anachron show reverse --stage asm --on pdp11/34a
+  anachron emulate reverse.prg --on c64 --type "31415926\\n" --screen
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with errors in one line."""
+
+    def error(self, message: str) -> Any:
+        self.exit(2, f"anachron: {message}; see {self.prog} --help\n")
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments of one command."""
+    parser = Parser(
+        prog="anachron",
+        description="One tiny transformer, the same integers on a PDP-11 and a Commodore 64.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, text: str, *groups: Any, model: str | None = "reverse") -> Any:
+        command = commands.add_parser(name, help=text, description=text)
+        if model:
+            optional = {"nargs": "?", "default": model} if name == "compare" else {}
+            command.add_argument(
+                "model", metavar="MODEL", help="name, .model or checkpoint", **optional
+            )
+            add_model(command)
+        for group in groups:
+            group(command)
+        command.add_argument("--json", action="store_true", help="one JSON object, nothing else")
+        return command
+
+    add("compare", "one model on every machine, the same integers", add_many, add_generation)
+    c = add("build", "write an image, its map, labels and listing", add_one, add_hardware)
+    c.add_argument("-o", metavar="FILE", required=True, help=".prg or .d64; .lda")
+    c.add_argument("--train", action="store_true", help="the program that trains the model")
+    c.add_argument("--logits", action="store_true", help="keep every logit")
+    c = add("run", "generate on one machine", add_one, add_hardware, add_generation)
+    c.add_argument("--profile", action="store_true", help="cycles by kernel")
+    c.add_argument("--live", action="store_true", help="show the machine's own screen or console")
+    add("chat", "a conversation with a machine", add_one, add_hardware, add_generation)
+    c = add("train", "train a model and save its weights", add_one)
+    c.add_argument("--steps", type=int, help="steps (default: the recipe's)")
+    c.add_argument("--seed", type=int, default=None, help="of weights and data (default: recipe's)")
+    c.add_argument("--seeds", type=int, help="train this many seeds, report how many converge")
+    c.add_argument("--plot", metavar="FILE.png", help="the curves as a picture")
+    c.add_argument("-o", metavar="FILE.npz", help="where to save the weights")
+    c = add("cycles", "predicted cycles by kernel", add_one, add_hardware, add_generation)
+    c.add_argument("--measure", action="store_true", help="and measured ones beside them")
+    commands.add_parser("emulate", help="run any .prg, .d64, .crt or .lda image", add_help=False)
+    c = add("bench", "measure this machine", model=None)
+    c.add_argument("what", choices=("emulators", "compile"), help="what to measure")
+    c = add("show", "print a stage of the pipeline", add_one, add_hardware)
+    c.add_argument("--stage", choices=STAGES, default="model", help="default: model")
+    c.add_argument("--logits", action="store_true", help="as built with --logits")
+    return parser.parse_args(argv)
+
+
+def add_model(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--tokenizer", metavar="FILE", help="for checkpoints that have none")
+    command.add_argument(
+        "--set", action="append", default=[], metavar="SIZE=N", help="override a dimension"
+    )
+    command.add_argument(
+        "--fixed",
+        action="append",
+        default=[],
+        metavar="OPTION=VALUE",
+        help=f"fixed-point choice: {', '.join(f.name for f in fields(Numerics))}",
+    )
+
+
+def add_many(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--on", metavar="M,M,...", default=",".join(DEFAULT_MACHINES), help=ON_HELP
+    )
+
+
+def add_one(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--on",
+        metavar="MACHINE",
+        default="reference" if command.prog.endswith(("run", "train")) else "c64",
+        help=ON_HELP,
+    )
+
+
+def add_hardware(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--memory", metavar="BYTES", type=int, help="memory of the machine")
+    command.add_argument("--timing", metavar="ROW", default="", help="pdp11/34a: ll-34 or dec")
+
+
+def add_generation(command: argparse.ArgumentParser) -> None:
+    command.add_argument("-i", metavar="PROMPT", help="what to type at the machine")
+    command.add_argument("-n", metavar="N", type=positive, help="tokens to generate, at most")
+    command.add_argument(
+        "-t", metavar="TEMP", type=float, default=0.0, help="0 is greedy (default)"
+    )
+    command.add_argument("-p", metavar="TOPP", type=float, default=1.0, help="1 is off (default)")
+    command.add_argument("-s", metavar="SEED", type=int, default=0, help="of the sampling")
+    command.add_argument("--logits", action="store_true", help="every logit, in the JSON")
+
+
+def positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is below 1")
+    return value
+
+
+def machines(text: str) -> list[str]:
+    """The names of a list, in order."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def sizes(args: argparse.Namespace) -> dict[str, int]:
+    """--set dim=32 ... as a dictionary."""
+    return {name: whole(value, name) for name, value in pairs(args.set, "--set dim=32")}
+
+
+def numerics(args: argparse.Namespace) -> dict[str, Any]:
+    """--fixed activations=8 ... as options of quantize."""
+    chosen: dict[str, Any] = {}
+    words = {f.name for f in fields(Numerics) if f.type == "str"}
+    for name, value in pairs(args.fixed, "--fixed activations=8"):
+        chosen[name] = value if name in words else whole(value, name)
+    return chosen
+
+
+def pairs(texts: Sequence[str], example: str) -> list[tuple[str, str]]:
+    """name=value, name=value -> pairs; several may share one argument, parted by commas."""
+    found = []
+    for text in (part for whole_text in texts for part in whole_text.split(",")):
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise ValueError(f"{text!r} is not NAME=VALUE, as in {example}")
+        found.append((name.strip(), value.strip()))
+    return found
+
+
+def whole(text: str, name: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{name}={text}: a whole number is needed") from None
+
+
+def hardware(args: argparse.Namespace) -> dict[str, Any]:
+    """--memory and --timing as options of build."""
+    if args.memory is not None and not 4096 <= args.memory <= 65536:
+        raise ValueError(f"--memory {args.memory}: allowed is 4096 to 65536 bytes")
+    return {"memory_bytes": args.memory, "timing": args.timing}
+
+
+def run_lines(image: Image, path: Path) -> list[str]:
+    """The lines that run an image in other people's emulators."""
+    if image.machine.target == "mos6502":
+        return [f"x64sc -autostart {path}"]
+    model = "11/20" if image.machine.name == "pdp11/20" else "11/34"
+    return [
+        f"printf 'set cpu {model} 64K\\nload {path}\\ngo {image.entry:o}\\n' > {path}.ini; "
+        f"pdp11 {path}.ini",
+        f"ll-34 --lda {path}",
+    ]
+
+
+class Speaker:
+    """Prints tokens as they are chosen."""
+
+    def __init__(self, fixed: FixedModel, quiet: bool = False) -> None:
+        self.fixed, self.quiet, self.ids = fixed, quiet, [*fixed.generation.suffix]
+        self.said = len(fixed.tokenizer.decode(self.ids))
+
+    def __call__(self, event: str, value: int) -> None:
+        if event == "token" and not self.quiet:
+            self.ids.append(value)
+            text = self.fixed.tokenizer.decode(self.ids)
+            sys.stdout.write(text[self.said :])
+            sys.stdout.flush()
+            self.said = len(text)
+
+    def end(self) -> None:
+        """A new line after the answer."""
+        if not self.quiet:
+            print(flush=True)
+
+
+def run_live(image: Image, prompt: str, args: argparse.Namespace) -> int:
+    """The machine's own screen or console while it answers."""
+    import tempfile
+
+    from anachron.emulators import command
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{image.fixed.name}{next(iter(image.container))}"
+        path.write_bytes(next(iter(image.container.values())))
+        return command.main(
+            [str(path), "--on", image.machine.name, "--type", prompt + "\n", "--live"]
+        )

@@ -1,0 +1,35 @@
+"""FixedModel -> Image: from a machine's name to its target."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from anachron.compiler.fixed import FixedModel
+from anachron.compiler.image import Image
+from anachron.compiler.targets import (
+    MissingKernel,
+    Options,
+    find_machine,
+    find_target,
+    targets_with,
+)
+
+
+def build(fixed: FixedModel, machine: str, **options: Any) -> Image:
+    """Build a model for a machine; options are the fields of targets.Options.
+
+    Raises ValueError for an unknown machine, MissingKernel for an op that the target lacks, and
+    DoesNotFit, saying by how much, where the memory is not enough.
+    """
+    row = find_machine(machine)
+    if row.target == "reference":
+        raise ValueError("the reference runs models as they are: there is no image to build")
+    target = find_target(row)
+    for op in fixed.ops:
+        if op.contract not in target.KERNELS:
+            have = ", ".join(targets_with(op.contract))
+            raise MissingKernel(
+                f"{op.name}: {row.target} has no kernel for {op.contract}; targets that have one: "
+                f"{have}"
+            )
+    return target.build(fixed, row, Options(**options))

@@ -1,0 +1,283 @@
+"""The `anachron` command: arguments in, one call of the API, a page of text or JSON out.
+
+To add a command: a function here, named like the command, and a line in COMMANDS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import anachron.compiler as ac
+from anachron.compiler import arguments, report
+from anachron.compiler.debugging import show_debug
+from anachron.compiler.prompts import encode_prompt, explain_prompt
+from anachron.compiler.run import RunError, predict
+from rich.console import Console
+
+out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+err = Console(stderr=True, highlight=False)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """The one JSON object on standard output."""
+    print(json.dumps(value))
+
+
+def warn(text: str) -> None:
+    """One line to standard error, if there is anything to say."""
+    if text:
+        err.print(text, style="yellow")
+
+
+def load_fixed(args: argparse.Namespace) -> ac.FixedModel:
+    """The model of the command line, quantized; says where random weights stand in."""
+    model = ac.load(args.model, tokenizer=args.tokenizer, overrides=arguments.sizes(args))
+    if model.weights_from.startswith("random"):
+        warn(f"{model.name} has no weights yet: {model.weights_from}")
+    return ac.quantize(model, **arguments.numerics(args))
+
+
+def sampling(args: argparse.Namespace) -> ac.Sampling:
+    return ac.Sampling(args.t, args.p, args.s)
+
+
+def ask_prompt(fixed: ac.FixedModel, args: argparse.Namespace) -> str:
+    """The prompt given, or one that suits the model; says what will be changed in it."""
+    prompt = args.i
+    if prompt is None:
+        prompt = "hello"
+        if fixed.generation.mode == "sequence":
+            prompt = fixed.tokenizer.decode(
+                [int(digit) % fixed.vocab_size for digit in ("31415926535897932384" * 99)]
+            )[: fixed.seq_len]
+    encode_prompt(fixed, prompt)  # refuses what the model cannot take
+    warn(explain_prompt(fixed, prompt))
+    return prompt
+
+
+def compare(args: argparse.Namespace) -> int:
+    """Build for each machine, run, check that the integers agree, print one row a machine."""
+    fixed = load_fixed(args)
+    machines = arguments.machines(args.on)
+    prompt = ask_prompt(fixed, args)
+    with err.status("") as status:
+        comparison = ac.compare(
+            fixed,
+            machines,
+            prompt,
+            args.n,
+            sampling(args),
+            progress=lambda name: status.update(f"{fixed.name} on {name} ..."),
+        )
+    if args.json:
+        print_json(comparison.as_json(args.logits))
+    else:
+        out.print(f"{fixed.name}: {prompt!r}\n")
+        out.print(report.compare_table(comparison.runs, comparison.agree))
+        n = len(comparison.runs[0].generated)
+        ran = sum(run.status == "ok" for run in comparison.runs)
+        if comparison.agree:
+            out.print(f"\n{ran} machines, {n} tokens each, and every logit: the same integers.")
+    return 0 if comparison.agree else 1
+
+
+def build(args: argparse.Namespace) -> int:
+    """Write an image and its .map, .lbl and .lst; print the line that runs it elsewhere."""
+    path = Path(args.o)
+    if args.train:
+        raise ValueError("images that train are not built yet: train on the reference")
+    image = ac.build(load_fixed(args), args.on, logits=args.logits, **arguments.hardware(args))
+    show_debug(image)
+    written = image.save(path)
+    if args.json:
+        print_json(
+            {
+                "machine": image.machine.name,
+                "model": image.fixed.name,
+                "image_bytes": image.size_bytes,
+                "entry": image.entry,
+                "files": [str(p) for p in written],
+                "commands": arguments.run_lines(image, path),
+            }
+        )
+        return 0
+    out.print(f"{image!r}")
+    out.print("wrote " + ", ".join(str(p) for p in written))
+    for line in arguments.run_lines(image, path):
+        out.print(f"  {line}", markup=False)
+    return 0
+
+
+def run(args: argparse.Namespace) -> int:
+    """Generate on one machine; the text goes to standard output as it comes."""
+    fixed = load_fixed(args)
+    prompt = ask_prompt(fixed, args)
+    if args.on == "reference":
+        result = ac.run_reference(fixed, prompt, args.n, sampling(args))
+        if not args.json:
+            out.print(result.text, markup=False)
+    else:
+        image = ac.build(fixed, args.on, logits=args.logits, **arguments.hardware(args))
+        show_debug(image)
+        if args.live:
+            return arguments.run_live(image, prompt, args)
+        speaker = arguments.Speaker(fixed, quiet=args.json)
+        result = ac.Conversation(image, args.n, sampling(args)).ask(prompt, speaker)
+        speaker.end()
+    if args.json:
+        print_json(result.as_json(args.logits))
+        return 0
+    if args.profile and result.cycles:
+        out.print(
+            report.cycles_table(result.image, dict(result.predicted_kernels), dict(result.cycles))
+        )
+    if result.counts:
+        each = result.total / result.n_tokens
+        err.print(
+            f"{result.on.title}: {report.count(each)} {result.on.unit} a token, "
+            f"{report.seconds(result.time_ns)} in all, predicted "
+            f"{report.deviation(result.total, result.predicted)}",
+            style="dim",
+        )
+    return 0
+
+
+def chat(args: argparse.Namespace) -> int:
+    """A conversation with the program on its machine; ends at end of file."""
+    fixed = load_fixed(args)
+    if args.on == "reference":
+        raise ValueError("chat talks to a program on a machine: choose --on c64 or pdp11/34a")
+    image = ac.build(fixed, args.on, **arguments.hardware(args))
+    conversation = ac.Conversation(image, args.n, sampling(args))
+    while True:
+        try:
+            prompt = input("> " if sys.stdin.isatty() else "").strip()
+        except EOFError:
+            return 0
+        try:
+            encode_prompt(fixed, prompt)
+        except ValueError as error:
+            warn(str(error))
+            continue
+        warn(explain_prompt(fixed, prompt))
+        speaker = arguments.Speaker(fixed)
+        answer = conversation.ask(prompt, speaker)
+        speaker.end()
+        err.print(f"[{report.seconds(answer.time_ns)} on {answer.on.title}]", style="dim")
+
+
+def train(args: argparse.Namespace) -> int:
+    """Train a model's weights and save them."""
+    from anachron.compiler import training_command
+
+    return training_command.main(args, out, err)
+
+
+def cycles(args: argparse.Namespace) -> int:
+    """The static prediction per kernel; with --measure the emulator's count beside it."""
+    fixed = load_fixed(args)
+    prompt = ask_prompt(fixed, args)
+    image = ac.build(fixed, args.on, logits=args.logits, **arguments.hardware(args))
+    n_prompt = len(encode_prompt(fixed, prompt))
+    room = fixed.seq_len - n_prompt
+    passes = n_prompt + (room if args.n is None else min(args.n, room)) - 1
+    measured = None
+    if args.measure:
+        result = ac.Conversation(image, args.n, sampling(args)).ask(prompt)
+        passes, measured = len(result.counts), dict(result.cycles)
+    predicted = predict(image, n_prompt, passes)
+    if args.json:
+        rows = [
+            {
+                "kernel": name,
+                "least": row.lo,
+                "expected": row.expected,
+                "most": row.hi,
+                **({"measured": measured[name]} if measured else {}),
+            }
+            for name, row in predicted.items()
+        ]
+        print_json({"machine": args.on, "model": fixed.name, "passes": passes, "rows": rows})
+    else:
+        out.print(f"{fixed.name} on {image.machine.title}: {passes} passes for {prompt!r}\n")
+        out.print(report.cycles_table(image, predicted, measured))
+    return 0
+
+
+def emulate(args: argparse.Namespace) -> int:
+    """Run any image; the emulators' own command."""
+    from anachron.emulators import command
+
+    return command.main(args.rest)
+
+
+def bench(args: argparse.Namespace) -> int:
+    """Measure this machine: emulated MHz and MIPS, cold start, compile time."""
+    from anachron.compiler import benchmarks
+
+    rows = benchmarks.BENCHMARKS[args.what]()
+    if args.json:
+        print_json({"what": args.what, "rows": rows})
+    else:
+        out.print(report.rows_table(rows))
+    return 0
+
+
+def show(args: argparse.Namespace) -> int:
+    """Print any stage of the pipeline."""
+    model = ac.load(args.model, tokenizer=args.tokenizer, overrides=arguments.sizes(args))
+    if args.stage == "model":
+        from anachron.compiler.language import format_model
+
+        out.print(format_model(model), markup=False)
+        return 0
+    fixed = ac.quantize(model, **arguments.numerics(args))
+    if args.stage == "fixed":
+        out.print(report.fixed_table(fixed))
+        return 0
+    image = ac.build(fixed, args.on, logits=args.logits, **arguments.hardware(args))
+    match args.stage:
+        case "calls":
+            out.print(report.calls_table(image))
+        case "map":
+            out.print(report.map_table(image))
+        case "asm":
+            print(image.source)
+        case "listing":
+            print(image.program.listing())
+    return 0
+
+
+COMMANDS = {f.__name__: f for f in (compare, build, run, chat, train, cycles, emulate, bench, show)}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; 0 if all is well, 1 if machines disagree or fail, 2 for a mistake."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv[:1] == ["emulate"]:  # its arguments are the emulators' business
+        args = argparse.Namespace(command="emulate", rest=argv[1:])
+    else:
+        args = arguments.parse(argv)
+    try:
+        return COMMANDS[args.command](args)
+    except (ValueError, OverflowError, OSError) as error:
+        text = str(error)
+        if isinstance(error, OSError) and error.filename:
+            text = f"{error.filename}: {error.strerror}"
+        err.print(f"anachron: {text}", style="red", markup=False, soft_wrap=True)
+        return 2
+    except RunError as error:
+        err.print(f"anachron: this is a defect: {error}", style="red", markup=False)
+        return 1
+    except KeyboardInterrupt:
+        err.print("stopped")
+        return 130
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

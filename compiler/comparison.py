@@ -1,0 +1,90 @@
+"""The main job: one model on every machine, the same integers, one row a machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from anachron.compiler.building import build
+from anachron.compiler.fixed import FixedModel
+from anachron.compiler.report import compare_table, plain
+from anachron.compiler.run import Run, Sampling, run_image, run_reference
+from anachron.compiler.targets import DoesNotFit, MissingKernel, find_machine
+from rich.console import Console
+
+DEFAULT_MACHINES = ("reference", "pdp11/34a", "c64")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The runs of one prompt; agree tells whether every machine that ran gave the same integers."""
+
+    runs: tuple[Run, ...]
+    agree: bool
+
+    def show(self) -> None:
+        """Print the table."""
+        Console().print(compare_table(self.runs, self.agree))
+
+    def __str__(self) -> str:
+        return plain(compare_table(self.runs, self.agree))
+
+    def __repr__(self) -> str:
+        names = ", ".join(run.on.name for run in self.runs)
+        return f"Comparison({names}: {'agree' if self.agree else 'DO NOT AGREE'})"
+
+    def as_json(self, logits: bool = False) -> dict[str, Any]:
+        """The object that `anachron compare --json` prints."""
+        model = self.runs[0].model if self.runs else ""
+        rows = [run.as_json(logits) for run in self.runs]
+        return {"model": model, "agree": self.agree, "rows": rows}
+
+
+def compare(
+    fixed: FixedModel,
+    machines: Sequence[str] = DEFAULT_MACHINES,
+    prompt: str = "",
+    n: int | None = None,
+    sampling: Sampling | None = None,
+    progress: Callable[[str], None] | None = None,
+    **options: Any,
+) -> Comparison:
+    """Run a prompt on the reference and on every machine, and compare all integers.
+
+    progress(machine) is called before each machine.  Logits are compared, too: images keep them
+    unless options say logits=False.  A machine that is absent or too small has a row that says so,
+    and does not break the agreement.
+    """
+    options.setdefault("logits", True)
+    for name in machines:
+        find_machine(name)
+    reference = run_reference(fixed, prompt, n, sampling)
+    runs = []
+    for name in dict.fromkeys(("reference", *machines)):
+        if progress:
+            progress(name)
+        if name == "reference":
+            runs.append(reference)
+            continue
+        runs.append(_run_on(fixed, name, prompt, n, sampling, options))
+    agree = all(run.agrees(reference) for run in runs if run.status == "ok")
+    return Comparison(tuple(runs), agree)
+
+
+def _run_on(
+    fixed: FixedModel,
+    name: str,
+    prompt: str,
+    n: int | None,
+    sampling: Sampling | None,
+    options: dict[str, Any],
+) -> Run:
+    try:
+        return run_image(build(fixed, name, **options), prompt, n, sampling)
+    except DoesNotFit as error:
+        status, over, note = "does_not_fit", error.bytes_over, str(error)
+    except MissingKernel as error:
+        status, over, note = "absent", 0, str(error)
+    on = find_machine(name)
+    return Run(on, fixed.name, prompt, (), (), "", status=status, bytes_over=over, note=note)

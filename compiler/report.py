@@ -1,0 +1,225 @@
+"""Tables for people, files beside an image, and the README's generated parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from anachron.compiler.fixed import FixedModel
+from anachron.compiler.image import Image
+from anachron.compiler.ranges import analyse
+from anachron.compiler.run import Run
+from anachron.compiler.timing import Cycles
+from anachron.emulators.containers import labels
+from anachron.emulators.containers.files import write_file
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+
+def count(n: float | None) -> str:
+    """A number with thousands separated, or a dash.
+
+    >>> count(1234567), count(None)
+    ('1,234,567', '-')
+    """
+    return "-" if n is None else f"{n:,.0f}"
+
+
+def seconds(time_ns: float) -> str:
+    """A time as a person reads it.
+
+    >>> seconds(2_500), seconds(1_234_000_000), seconds(90e9)
+    ('2.5 us', '1.23 s', '1 min 30 s')
+    """
+    if time_ns < 1e6:
+        return f"{time_ns / 1e3:.1f} us"
+    if time_ns < 1e9:
+        return f"{time_ns / 1e6:.1f} ms"
+    if time_ns < 60e9:
+        return f"{time_ns / 1e9:.2f} s"
+    minutes, rest = divmod(round(time_ns / 1e9), 60)
+    return f"{minutes} min {rest} s"
+
+
+def deviation(measured: int, predicted: Cycles | None) -> str:
+    """How far the measurement lies from what was expected, and whether inside the bounds."""
+    if predicted is None or not measured:
+        return "-"
+    if predicted.lo == predicted.hi == measured:
+        return "exact"
+    off = 100.0 * (predicted.expected - measured) / measured
+    inside = predicted.lo <= measured <= predicted.hi
+    return f"{off:+.2f} %" if inside else f"{off:+.2f} % OUTSIDE"
+
+
+def compare_table(runs: Sequence[Run], agree: bool) -> Table:
+    """One row a machine, oldest first, the reference on top."""
+    table = Table(title=None, header_style="bold", pad_edge=False)
+    for name, side in (
+        ("machine", "left"),
+        ("year", "right"),
+        ("image", "right"),
+        ("a token", "right"),
+        ("predicted", "right"),
+        ("time a token", "right"),
+        ("MACs/s", "right"),
+        ("answer", "left"),
+    ):
+        table.add_column(name, justify=side, no_wrap=name != "answer")
+    for run in runs:
+        table.add_row(*compare_cells(run))
+    if not agree:
+        table.caption = "the machines do NOT agree"
+    return table
+
+
+def compare_cells(run: Run) -> list[str]:
+    """The cells of one row of the comparison."""
+    on = run.on
+    if run.status != "ok":
+        why = f"{run.bytes_over:,} bytes too large" if run.bytes_over else run.note
+        return [on.title, str(on.year), "-", "-", "-", "-", "-", f"({run.status}: {why})"]
+    if not run.counts:
+        return [on.title, str(on.year), "-", "-", "-", "-", "-", run.text]
+    each = run.total / run.n_tokens
+    rate = run.macs / (run.time_ns / 1e9)
+    amount = f"{count(each)} cycles" if on.clock_hz else f"{count(each / 1000)} us"
+    return [
+        on.title,
+        str(on.year),
+        f"{run.image_bytes:,} B",
+        amount,
+        deviation(run.total, run.predicted),
+        seconds(run.time_ns / run.n_tokens),
+        count(rate),
+        run.text,
+    ]
+
+
+def cycles_table(
+    image: Image, predicted: dict[str, Cycles], measured: dict[str, int] | None
+) -> Table:
+    """The prediction kernel by kernel, and the measurement beside it."""
+    unit = image.machine.unit
+    table = Table(header_style="bold", pad_edge=False)
+    table.add_column("kernel")
+    for name in ("least", "expected", "most") + (("measured", "off") if measured else ()):
+        table.add_column(f"{name}, {unit}" if name != "off" else name, justify="right")
+    total = Cycles(0, 0, 0)
+    for name, cycles in predicted.items():
+        total = total + cycles
+        row = [name, count(cycles.lo), count(cycles.expected), count(cycles.hi)]
+        if measured:
+            row += [count(measured.get(name)), deviation(measured.get(name, 0), cycles)]
+        table.add_row(*row)
+    table.add_section()
+    row = ["all", count(total.lo), count(total.expected), count(total.hi)]
+    if measured:
+        whole = sum(measured.get(name, 0) for name in predicted)
+        row += [count(whole), deviation(whole, total)]
+    table.add_row(*row)
+    return table
+
+
+def calls_table(image: Image) -> Table:
+    """The schedule: which kernel does each op, and why that one."""
+    table = Table("op", "kernel", "variant", header_style="bold", pad_edge=False)
+    table.add_column("bytes", justify="right")
+    table.add_column("why")
+    for call in image.calls:
+        table.add_row(call.op, call.kernel, call.variant, count(call.size), call.why)
+    return table
+
+
+def map_table(image: Image) -> Table:
+    """Every object in memory, by address."""
+    table = Table("from", "to", header_style="bold", pad_edge=False)
+    table.add_column("bytes", justify="right")
+    table.add_column("kind")
+    table.add_column("object")
+    for o in sorted(image.objects, key=lambda o: (o.address, o.size)):
+        last = image.address(max(o.address, o.end - 1))
+        table.add_row(image.address(o.address), last, count(o.size), o.kind, o.name)
+    return table
+
+
+def fixed_table(fixed: FixedModel) -> Table:
+    """The integer graph: each op, its format, its constants, and what is proven of its range."""
+    ranges = analyse(fixed)
+    table = Table("op", "contract", "inputs", "format", header_style="bold", pad_edge=False)
+    for name in ("size", "lo", "hi", "largest sum"):
+        table.add_column(name, justify="right")
+    table.add_column("attributes")
+    for op in fixed.ops:
+        bound = ranges.values[op.name]
+        sums = ranges.accumulators[op.name]
+        largest = sums.get("sum", sums.get("score", sums.get("squares")))
+        table.add_row(
+            op.name,
+            op.contract,
+            " ".join(op.inputs),
+            str(op.value.format),
+            str(op.value.size),
+            count(bound.lo.min()),
+            count(bound.hi.max()),
+            "" if largest is None else count(float(np.max(largest))),
+            " ".join(f"{name}={value}" for name, value in op.attributes.items()),
+        )
+    return table
+
+
+def rows_table(rows: Sequence[dict[str, object]]) -> Table:
+    """Flat dictionaries with the same keys, as a table."""
+    table = Table(header_style="bold", pad_edge=False)
+    for name, value in rows[0].items():
+        table.add_column(name, justify="left" if isinstance(value, str) else "right")
+    for row in rows:
+        table.add_row(*(v if isinstance(v, str) else f"{v:,.4g}" for v in row.values()))
+    return table
+
+
+def plain(table: Table, width: int = 200) -> str:
+    """A table as text without colours."""
+    console = Console(width=width, no_color=True, record=False, force_terminal=False)
+    with console.capture() as capture:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+def markdown(table: Table) -> str:
+    """A table as Markdown, for the README."""
+    columns = list(table.columns)
+
+    def cell(value: object) -> str:
+        return value.plain if isinstance(value, Text) else str(value)
+
+    head = "| " + " | ".join(cell(c.header) for c in columns) + " |"
+    rule = "|" + "|".join("--:" if c.justify == "right" else "---" for c in columns) + "|"
+    rows = zip(*([cell(v) for v in c.cells] for c in columns), strict=True)
+    return "\n".join([head, rule, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def write_image(image: Image, path: Path) -> list[Path]:
+    """Write an image's container, and its .map, .lbl and .lst beside it."""
+    if path.suffix not in image.container:
+        allowed = ", ".join(image.container)
+        raise ValueError(
+            f"{path}: {image.machine.title} images end in {allowed}, not {path.suffix or 'that'}"
+        )
+    write_file(path, image.container[path.suffix])
+    texts = {
+        ".map": plain(map_table(image)) + "\n",
+        ".lbl": format_labels(image),
+        ".lst": image.program.listing(),
+    }
+    for suffix, text in texts.items():
+        write_file(path.with_suffix(suffix), text.encode())
+    return [path, *(path.with_suffix(suffix) for suffix in texts)]
+
+
+def format_labels(image: Image) -> str:
+    """Labels as VICE's monitor loads them, or as a list for SIMH."""
+    write = labels.format_simh if image.machine.target == "pdp11" else labels.format_vice
+    return write({name: value for name, value in image.symbols.items() if 0 <= value < 0x10000})
