@@ -7,6 +7,7 @@ temperature 1, so that nothing but the model is needed.
 from __future__ import annotations
 
 import numpy as np
+
 from anachron.compiler.model import Model
 from anachron.compiler.ops import forward
 

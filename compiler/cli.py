@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 import anachron.compiler as ac
 from anachron.compiler import arguments, report
 from anachron.compiler.debugging import show_debug
 from anachron.compiler.prompts import encode_prompt, explain_prompt
 from anachron.compiler.run import RunError, predict
-from rich.console import Console
 
 out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 err = Console(stderr=True, highlight=False)

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich.console import Console
+
 from anachron.compiler.building import build
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.report import compare_table, plain
 from anachron.compiler.run import Run, Sampling, run_image, run_reference
 from anachron.compiler.targets import DoesNotFit, MissingKernel, find_machine
-from rich.console import Console
 
 DEFAULT_MACHINES = ("reference", "pdp11/34a", "c64")
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 
+from rich.console import Console
+
 from anachron.compiler import report
 from anachron.compiler.image import Image
 from anachron.compiler.run import predict
-from rich.console import Console
 
 
 def debug_level() -> int:

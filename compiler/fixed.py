@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+
 from anachron.compiler.model import INPUTS, Generation, ModelError
 from anachron.compiler.tokenizer import Tokenizer
 from anachron.kernels.arithmetic import Array, Fixed

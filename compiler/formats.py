@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from anachron.compiler.model import INPUTS, Model, ModelError, Node
 from anachron.compiler.numerics import Numerics
 from anachron.compiler.ops import forward

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.memory import Placed
 from anachron.compiler.targets import Machine, Options

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
 from anachron.compiler.calibration import find_samples
 from anachron.compiler.fixed import FixedModel, Op, Value, as_array, check
 from anachron.compiler.formats import Formats, find_size, measure, weight_frac

@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
+
 from anachron.compiler.fixed import FixedModel, Op
 from anachron.compiler.model import INPUTS
 from anachron.kernels.arithmetic import Array, Fixed

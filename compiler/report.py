@@ -6,6 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.image import Image
 from anachron.compiler.ranges import analyse
@@ -13,9 +17,6 @@ from anachron.compiler.run import Run
 from anachron.compiler.timing import Cycles
 from anachron.emulators.containers import labels
 from anachron.emulators.containers.files import write_file
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 
 def count(n: float | None) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.image import Image
 from anachron.compiler.prompts import encode_prompt

@@ -1,6 +1,7 @@
 """relu, lookup, multiply: what happens to each element by itself."""
 
 import numpy as np
+
 from anachron.kernels.arithmetic import Array, saturate
 
 

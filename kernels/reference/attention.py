@@ -1,6 +1,7 @@
 """attention, rope: the two ops that know their position."""
 
 import numpy as np
+
 from anachron.kernels.arithmetic import Array, saturate
 
 

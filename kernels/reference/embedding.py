@@ -1,6 +1,7 @@
 """embed, add: rows of a table, and sums of values."""
 
 import numpy as np
+
 from anachron.kernels.arithmetic import Array, saturate
 from anachron.kernels.arithmetic import shift as shifted
 

@@ -1,6 +1,7 @@
 """matvec: a matrix times each position's vector."""
 
 import numpy as np
+
 from anachron.kernels.arithmetic import Array, matmul, saturate
 from anachron.kernels.arithmetic import shift as shifted
 

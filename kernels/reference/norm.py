@@ -5,6 +5,7 @@ one multiplication by the reciprocal and one by its gain.
 """
 
 import numpy as np
+
 from anachron.kernels.arithmetic import Array, isqrt, saturate
 from anachron.kernels.arithmetic import shift as shifted
 

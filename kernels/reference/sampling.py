@@ -5,6 +5,7 @@ Statistical Software 8(14), 2003): three shifts and three exclusive ors, on any 
 """
 
 import numpy as np
+
 from anachron.kernels.arithmetic import Array, exp_table
 
 STEPS = 16  # table steps to a unit of the exponent
