@@ -168,6 +168,7 @@ UNARY: dict[str, Callable[[int], int]] = {
 
 BINARY: dict[str, Callable[[int, int], int]] = {
     "+": operator.add, "-": operator.sub, "*": operator.mul, "/": _divide,
+    "/16": lambda left, right: (left & 0xFFFF) // (right & 0xFFFF),  # MACRO-11's, without sign
     "%": lambda left, right: left - right * _divide(left, right),
     "<<": _shift_left, ">>": _shift_right,
     "&": operator.and_, "^": operator.xor, "|": operator.or_,

@@ -75,8 +75,8 @@ class LineGrammar:
             index = getattr(error.token, "start_pos", None)
             at_end = error.token.type == "$END" or index is None
             word, column = ("the end of the line", length) if at_end else found[index]
-            if shape[0] == "NAME" and shape[1:2] != ("COLON",) and (index or 9) <= 2:
-                name, column = found[0] if index == 1 or shape[1] != "NAME" else found[1]
+            if shape[0] == "NAME" and (at_end or index <= 2) and "COLON" not in "".join(shape[:2]):
+                name, column = found[len(shape) > 2 and shape[1] == "NAME"]
                 raise AssemblyError(f"{name} is not an instruction, a directive or a macro",
                                     column) from None
             expected = sorted({self._words[kind] for kind in error.accepts or error.expected

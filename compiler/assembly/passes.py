@@ -14,7 +14,14 @@ from typing import Any, NamedTuple
 from anachron.compiler.assembly.errors import AssemblyError, Undefined
 from anachron.compiler.assembly.expressions import Expression
 from anachron.compiler.assembly.program import MEMORY_BYTES, Line, Program, join_segments
-from anachron.compiler.assembly.source import Frame, Reader, SourceLine, split_lines
+from anachron.compiler.assembly.source import (
+    MAX_LINE_LENGTH,
+    MAX_LINES,
+    Frame,
+    Reader,
+    SourceLine,
+    split_lines,
+)
 
 MAX_PASSES = 24
 STICKY_PASS = 8  # from here on an instruction may only grow: sizes that chase each other settle
@@ -370,9 +377,15 @@ class Assembly:
         new = [SourceLine(line.file, line.number,
                           self.dialect.substitute(line.text, given), caller) for line in lines]
         for line in new:
-            if len(line.text) > 8192:
+            if len(line.text) > MAX_LINE_LENGTH:
                 raise AssemblyError(f"the line grows to {len(line.text)} characters", line=line)
+        self.check_growth(len(new))
         return new
+
+    def check_growth(self, n_lines: int) -> None:
+        """Refuse more lines than a pass may have."""
+        if self.reader.count + n_lines > MAX_LINES:
+            raise AssemblyError(f"more than {MAX_LINES} lines after expansion")
 
 
 def assemble_text(dialect: Dialect, text: str, name: str, include: Callable[[str], str],
