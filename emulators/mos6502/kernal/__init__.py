@@ -1,0 +1,105 @@
+"""KERNAL calls -> what they do to memory, registers and time, with no ROM of Commodore's.
+
+The stand-in ROM (rom.py) stops the processor at a service's address; `serve` does the service's
+work on the machine and lets the processor go on at the RTS behind it. To add a call: a function
+and a row in SERVICES.
+
+start.py       memory and chips at READY     console.py  keys and the screen, call by call
+interrupt.py   60 times a second             editor.py   the screen itself: cursor, lines, modes
+files.py       LOAD, OPEN and their kin      channels.py numbered files and the diskette
+basic.py       READY, RUN of a SYS line      rom.py      what is mapped in place of the ROMs
+
+The cycles of a service are approximate: those of the common case of Commodore's code, counted
+from its documented steps; the 60 Hz interrupt without a key, GETIN on an empty queue and STOP are
+exact. A service that waits for a key runs a loop of the processor's own, so interrupts and the
+clock go on.
+
+Sources: Commodore 64 Programmer's Reference Guide (1982), ch. 5; Mapping the Commodore 64
+(S. Leemon, 1984), pages 0 to 3 and $E000-$FFFF.
+"""
+
+if __name__ != "anachron.emulators.mos6502.kernal":
+    raise ImportError("import anachron.emulators.mos6502.kernal, not kernal")
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from anachron.emulators.mos6502.kernal import basic, console, files, interrupt, rom, start
+from anachron.emulators.mos6502.kernal.channels import ChannelError
+from anachron.emulators.mos6502.kernal.console import CHROUT_CYCLES
+from anachron.emulators.mos6502.kernal.state import Kernal
+
+
+class Service(NamedTuple):
+    """A row of the table: what a call does, and the cycles it takes besides its RTS."""
+
+    work: Callable[[Kernal], str | None]
+    cycles: int
+
+
+SERVICES: dict[int, Service] = {
+    0xE544: Service(console.clear_screen, 16_000),
+    0xE566: Service(console.home, 150),
+    0xE716: Service(console.print_screen, CHROUT_CYCLES - 20),
+    rom.KEY: Service(console.key, CHROUT_CYCLES),
+    rom.IRQ_SERVICE: Service(interrupt.interrupt, 600),
+    0xEA87: Service(interrupt.scnkey, 500),
+    0xF13E: Service(console.getin, 13),  # LDA, BNE, LDA, BEQ, CLC: an empty queue
+    0xF157: Service(console.chrin, 120),
+    0xF1CA: Service(console.chrout, CHROUT_CYCLES),
+    0xF20E: Service(files.chkin, 60),
+    0xF250: Service(files.chkout, 60),
+    0xF291: Service(files.close, 200),
+    0xF32F: Service(files.clall, 40),
+    0xF333: Service(files.clrchn, 30),
+    0xF34A: Service(files.open, 200),
+    0xF4A5: Service(files.load, 1000),
+    0xF5ED: Service(files.save, 100),
+    0xF6ED: Service(console.stop, 8),  # LDA, CMP, BNE taken
+    0xFE66: Service(basic.breakpoint, 20),
+    0xFF81: Service(start.cint, 20_000),
+    0xFF84: Service(start.ioinit, 250),
+    0xFF87: Service(start.ramtas, 1_500_000),  # it tests all of memory
+    0xFF8A: Service(start.restor, 700),
+    0xFF8D: Service(start.vector, 700),
+    0xFF90: Service(files.setmsg, 12),
+    0xFF99: Service(start.memtop, 20),
+    0xFF9C: Service(start.membot, 20),
+    0xFFB7: Service(files.readst, 20),
+    0xFFBA: Service(files.setlfs, 12),
+    0xFFBD: Service(files.setnam, 12),
+    0xFFDB: Service(interrupt.settim, 18),
+    0xFFDE: Service(interrupt.rdtim, 18),
+    0xFFED: Service(console.screen_size, 7),
+    0xFFF0: Service(console.plot, 80),
+    0xFFF3: Service(console.io_base, 7),
+    0xAB1E: Service(basic.print_string, 40),
+    basic.READY: Service(basic.ready, 1000),
+    basic.WARM_START: Service(basic.ready, 1000),
+    rom.DIRECT_CODE: Service(basic.direct_code, 60),
+    0xBDCD: Service(basic.print_number, 3000),
+}
+
+
+def serve(k: Kernal) -> str | None:
+    """Do the service at pc; a reason to stop the machine, or None to go on."""
+    pc = k.get("pc")
+    service = SERVICES.get(pc)
+    if service is None:
+        part = "BASIC" if pc < rom.KERNAL_START else "KERNAL"
+        return (f"the {part} ROM is needed at ${pc:04X}: give the folder of your own ROM files "
+                "(--roms)")
+    k.machine.charge(service.cycles)
+    k.set(pc=pc + 1)
+    try:
+        return service.work(k)
+    except ChannelError as error:
+        k.fail(error.number)
+        return None
+
+
+def tick(k: Kernal) -> None:
+    """Type on; the machine calls this about once a frame while the keyboard is busy."""
+    if rom.WAIT <= k.get("pc") < rom.KEY:
+        k.keys.feed(k.ram, k.machine.cycles)
+    k.keys.tick(k.machine.cycles)

@@ -1,0 +1,138 @@
+"""Keys -> the program, and codes -> the screen: CHRIN, CHROUT, GETIN, STOP, PLOT.
+
+CHRIN on the keyboard waits in a loop of the processor's own (rom.WAIT), the cursor blinking; each
+key comes back here (`key`), is shown on the screen, and RETURN makes the line on the screen the
+input.
+"""
+
+from anachron.emulators.mos6502 import keyboard
+from anachron.emulators.mos6502.kernal import channels, rom
+from anachron.emulators.mos6502.kernal import editor as ed
+from anachron.emulators.mos6502.kernal.editor import RETURN
+from anachron.emulators.mos6502.kernal.files import clrchn
+from anachron.emulators.mos6502.kernal.state import (
+    CARRY,
+    INPUT_DEVICE,
+    INTERRUPTS_OFF,
+    NEGATIVE,
+    OUTPUT_DEVICE,
+    STATUS,
+    STOP_FLAG,
+    ZERO,
+    Kernal,
+)
+
+CHROUT_CYCLES, SCROLL_CYCLES = 420, 21_000  # a letter; the screen moved up. Approximate
+
+
+def chrout(k: Kernal) -> None:
+    """A to the screen, if that is where output goes."""
+    code = k.get("a")
+    if k.ram[OUTPUT_DEVICE] == channels.SCREEN:
+        k.editor.print(code)
+        extra = SCROLL_CYCLES * (code == RETURN and k.ram[ed.ROW] == ed.ROWS - 1)
+        k.machine.charge(extra)
+    k.flags(CARRY, 0)
+
+
+def chrin(k: Kernal) -> None:
+    """The next code of the input into A."""
+    device = k.ram[INPUT_DEVICE]
+    if device == channels.KEYBOARD and not k.ram[ed.INPUT_SOURCE]:
+        k.editor.begin_input()
+        wait(k)
+        return
+    if device == channels.SCREEN:
+        if not k.ram[ed.INPUT_SOURCE]:
+            k.ram[ed.INPUT_SOURCE] = 3
+            k.ram[ed.INPUT_END] = k.ram[ed.LINE_END]
+    elif device != channels.KEYBOARD:
+        code, k.ram[STATUS] = k.channels.read(k.channels.input)
+        k.answer(code)
+        return
+    k.answer(k.editor.read_line())
+
+
+def wait(k: Kernal) -> None:
+    """Wait for a key in the processor's own loop, the cursor blinking."""
+    k.keys.feed(k.ram, k.machine.cycles)
+    k.set(pc=rom.WAIT)
+
+
+def key(k: Kernal) -> None:
+    """A key has come while CHRIN waits: show it; RETURN ends the line."""
+    k.editor.hide_cursor()
+    code = take_key(k)
+    if code != RETURN:
+        k.editor.print(code)
+        wait(k)
+        return
+    k.editor.end_line()
+    k.ram[ed.BLINK_OFF] = 1
+    k.answer(k.editor.read_line())
+
+
+def take_key(k: Kernal) -> int:
+    """The first key of the queue; 0 if it is empty."""
+    n_keys = k.ram[keyboard.QUEUE_LENGTH]
+    if n_keys == 0:
+        return 0
+    queue = keyboard.QUEUE
+    code = k.ram[queue]
+    k.ram[queue:queue + n_keys - 1] = bytes(k.ram[queue + 1:queue + n_keys])
+    k.ram[keyboard.QUEUE_LENGTH] = n_keys - 1
+    k.flags(INTERRUPTS_OFF, 0)  # the KERNAL ends this with CLI
+    return code
+
+
+def getin(k: Kernal) -> None:
+    """A key from the queue into A, 0 if there is none."""
+    if k.ram[INPUT_DEVICE] != channels.KEYBOARD:
+        chrin(k)
+        return
+    k.keys.feed(k.ram, k.machine.cycles)
+    if k.ram[keyboard.QUEUE_LENGTH]:
+        k.machine.charge(26 + 14 * k.ram[keyboard.QUEUE_LENGTH])
+    k.answer(take_key(k))
+
+
+def stop(k: Kernal) -> None:
+    """Z set if the STOP key is down."""
+    flag = k.ram[STOP_FLAG]
+    k.set(a=flag)
+    k.flags(ZERO | NEGATIVE | CARRY, (flag == 0x7F) * ZERO | (flag >= 0x7F) * CARRY)
+    if flag == 0x7F:
+        clrchn(k)
+        k.ram[keyboard.QUEUE_LENGTH] = 0
+
+
+def plot(k: Kernal) -> None:
+    """The cursor to row X, column Y; with the carry set, from there."""
+    if not k.get("p") & CARRY:
+        k.editor.place(k.get("x"), min(k.get("y"), ed.LINE_LIMIT - 1))
+    k.set(x=k.ram[ed.ROW], y=k.ram[ed.COLUMN])
+
+
+def screen_size(k: Kernal) -> None:
+    """SCREEN: the columns into X, the rows into Y."""
+    k.set(x=ed.COLUMNS, y=ed.ROWS)
+
+
+def io_base(k: Kernal) -> None:
+    """IOBASE: where the CIA is, into X and Y."""
+    k.set(x=0x00, y=0xDC)
+
+
+def clear_screen(k: Kernal) -> None:
+    """The screen editor's clear, called by its address."""
+    k.editor.clear()
+
+
+def print_screen(k: Kernal) -> None:
+    """The screen editor's print, called by its address."""
+    k.editor.print(k.get("a"))
+
+
+def home(k: Kernal) -> None:
+    """The screen editor's home, called by its address."""
+    k.editor.home()
