@@ -9,6 +9,7 @@ To add an op: a row in ops.py.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -16,15 +17,26 @@ from typing import Any
 
 import numpy as np
 
+from anachron.compiler.ops import INDICES, OPS, ShapeError
 from anachron.compiler.tokenizer import Tokenizer
 
 Array = np.ndarray
 
-INPUTS = ("token", "position")  # what a graph may read: the id of this token, and its place
+INPUTS = INDICES  # what a graph may read: the id of this token, and its place
+MAX_NODES = 10_000
+MAX_PARAMETERS = 1 << 27
 
 
 class ModelError(ValueError):
     """A model that cannot be: one line that says where, what was found and what was allowed."""
+
+
+class NodeError(ModelError):
+    """What is wrong with one node."""
+
+    def __init__(self, node: Node, text: str) -> None:
+        super().__init__(f"{node.where}: {text}" if node.where else f"{node.name}: {text}")
+        self.node, self.text = node, text
 
 
 @dataclass(frozen=True)
@@ -40,7 +52,7 @@ class Node:
     inputs: tuple[str, ...]
     attributes: Mapping[str, Any] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
-    where: str = ""  # file:line:column, for errors
+    where: str = field(default="", compare=False)  # file:line:column, for errors
 
 
 @dataclass(frozen=True)
@@ -74,6 +86,7 @@ class Model:
     numerics: Mapping[str, Any] = field(default_factory=dict)  # fixed-point hints: see quantize.py
     weights_from: str = "random"  # where the weights come from: "random, seed 0", a file's name
     description: str = ""
+    folder: str = field(default="", compare=False)  # where the files that it names are
 
     @property
     def seq_len(self) -> int:
@@ -116,6 +129,87 @@ class Model:
             raise ModelError(f"{weights_from}: tensor {extra[0]} has no place in {self.name}")
         kept = {name: np.asarray(weights[name], np.float64) for name in self.shapes}
         return replace(self, weights=MappingProxyType(kept), weights_from=weights_from)
+
+
+def check(model: Model) -> Model:
+    """Hold the graph to the rows of ops.py; gives the model back, or raises ModelError."""
+    shapes = check_graph(model.nodes, model.dimensions, model.generation.mode)
+    if shapes != dict(model.shapes):
+        raise ModelError(f"{model.name}: its shapes are not those of its graph")
+    if model.tokenizer.vocab_size != model.vocab_size:
+        raise ModelError(
+            f"{model.name}: the tokenizer has {model.tokenizer.vocab_size} pieces, vocab_size is "
+            f"{model.vocab_size}"
+        )
+    return model
+
+
+def check_graph(
+    nodes: tuple[Node, ...], dimensions: Mapping[str, int], mode: str
+) -> dict[str, tuple[int, ...]]:
+    """The shape of every parameter of a graph that is whole and consistent.
+
+    Raises NodeError where a node is at fault, ModelError otherwise.
+    """
+    sizes = {"token": dimensions["vocab_size"], "position": dimensions["seq_len"]}
+    shapes: dict[str, tuple[int, ...]] = {}
+    if not nodes or nodes[-1].name != "logits":
+        raise ModelError("a graph ends with logits = ..., a score for each token of the vocabulary")
+    if len(nodes) > MAX_NODES:
+        raise ModelError(f"{len(nodes)} ops, at most {MAX_NODES} are allowed")
+    for node in nodes:
+        if node.name in sizes:
+            raise NodeError(node, f"{node.name} is given twice")
+        row = OPS.get(node.op)
+        if row is None:
+            raise NodeError(node, f"there is no op {node.op}; there are {', '.join(OPS)}")
+        for name in node.inputs:
+            if name not in sizes:
+                raise NodeError(node, f"{name} is read before anything gives it")
+            if (name in INPUTS) != (row.inputs == ("index",)):
+                raise NodeError(node, f"{node.op} cannot read {name}: embed reads token, position")
+        if len(node.inputs) != len(row.inputs) or set(node.attributes) != set(row.settings):
+            raise NodeError(node, f"{node.op} takes {', '.join((*row.inputs, *row.settings))}")
+        try:
+            _, size, wanted = row.resolve([sizes[n] for n in node.inputs], dict(node.attributes))
+        except ShapeError as error:
+            raise NodeError(node, f"{node.op}: {error}") from None
+        if set(wanted) != set(node.parameters):
+            raise NodeError(node, f"{node.op} has the parameters {', '.join(wanted) or 'none'}")
+        for role, shape in wanted.items():
+            name = node.parameters[role]
+            if shapes.setdefault(name, shape) != shape:
+                raise NodeError(
+                    node, f"{name} has shape {shapes[name]}, but as its {role} {shape} is needed"
+                )
+        _check_direction(node, mode)
+        sizes[node.name] = size
+    if sizes["logits"] != dimensions["vocab_size"]:
+        raise NodeError(
+            nodes[-1],
+            f"logits has {sizes['logits']} scores, but the vocabulary has "
+            f"{dimensions['vocab_size']} tokens",
+        )
+    read = {name for node in nodes for name in node.inputs} | {"logits"}
+    for node in nodes:
+        if node.name not in read:
+            raise NodeError(node, f"nothing reads {node.name}")
+    n_parameters = sum(math.prod(shape) for shape in shapes.values())
+    if n_parameters > MAX_PARAMETERS:
+        raise ModelError(f"{n_parameters:,} parameters, at most {MAX_PARAMETERS:,} are allowed")
+    return shapes
+
+
+def _check_direction(node: Node, mode: str) -> None:
+    """A decoder sees what came before, an encoder everything."""
+    if node.op == "attention" and node.attributes["causal"] != (mode == "next"):
+        raise NodeError(
+            node,
+            "a model that predicts the next token sees only what came before: write "
+            "attention(..., causal)"
+            if mode == "next"
+            else "a model that answers a whole sequence at once sees all of it: leave out causal",
+        )
 
 
 def random_weights(shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str, Array]:
