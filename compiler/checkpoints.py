@@ -60,7 +60,7 @@ z   = rms_norm(x)
 """
 LLAMA_SHARED = "logits = linear(z, vocab_size, weight = tok)\n"
 LLAMA_OWN = "logits = linear(z, vocab_size)\n"
-LLAMA_ORDER_0 = "tok a wq wk v out f gate down up x skipped logits".split()
+LLAMA_ORDER_0 = "tok a wq wk v out f gate down up z skipped logits".split()
 LLAMA_NORMS = "a f z".split()  # versions 1 and 2: norms first, then matrices
 LLAMA_MATRICES = "tok wq wk v out gate down up logits".split()
 
