@@ -240,14 +240,17 @@ def test_c1541_lists_and_extracts_what_was_packed(tmp_path: Path) -> None:
     tool = os.environ.get("C1541") or shutil.which("c1541")
     if tool is None:
         pytest.skip("VICE's c1541 is not installed (set C1541)")
+    for folder in (".local/state", ".config", ".cache", ".local/share"):  # VICE 3.10 crashes
+        (tmp_path / folder / "vice").mkdir(parents=True)                  # without them
+    env = {**os.environ, "HOME": str(tmp_path)}
     contents = {f"file {n}": bytes([n]) * (3000 * n + 7) for n in range(10)}
     files.write_file(tmp_path / "x.d64", d64.pack(list(contents.items())))
     for n, content in enumerate(contents.values()):
         subprocess.run([tool, "x.d64", "-read", f"file {n}", "out"], cwd=tmp_path, check=True,
-                       capture_output=True, timeout=60)
+                       capture_output=True, timeout=60, env=env)
         assert (tmp_path / "out").read_bytes() == content
     validated = subprocess.run([tool, "x.d64", "-validate"], cwd=tmp_path, capture_output=True,
-                               timeout=60, check=True)
+                               timeout=60, check=True, env=env)
     assert b"ERR" not in validated.stdout
     assert d64.parse((tmp_path / "x.d64").read_bytes()).blocks_free() == 664 - sum(
         -(-len(content) // 254) for content in contents.values())
