@@ -7,10 +7,11 @@ import threading
 
 import numpy as np
 import pytest
-from anachron.emulators.jit import MachineError, compile_machine, interpret_machine
-from anachron.emulators.jit.native import cache_directory
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from anachron.emulators.jit import MachineError, compile_machine, interpret_machine
+from anachron.emulators.jit.native import cache_directory
 
 REGISTERS = ("a", "b", "out")
 FIELDS = ("shared",)

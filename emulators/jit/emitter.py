@@ -3,6 +3,7 @@
 import ast
 
 import numpy as np
+
 from anachron.emulators.jit.expressions import Frame
 from anachron.emulators.jit.statements import Body
 from anachron.emulators.jit.subset import Function, Machine

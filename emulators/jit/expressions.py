@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+
 from anachron.emulators.jit.subset import Array, Function, Machine
 
 ARITHMETIC = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul",

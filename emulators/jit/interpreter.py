@@ -1,9 +1,11 @@
 """The same machine in CPython: slow, strict, and open to a debugger."""
 
+import ast
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
 from anachron.emulators.jit.subset import Array, subroutine
 
 
@@ -26,7 +28,9 @@ def interpret_machine(
         Array.parse(text)
     names = (*registers, *fields)
     globals_: dict[str, Any] = {"subroutine": subroutine, **constants}
-    exec(compile(source, where, "exec"), globals_)
+    tree = ast.parse(source)
+    tree.body = [part for part in tree.body if isinstance(part, ast.FunctionDef)]
+    exec(compile(tree, where, "exec"), globals_)
 
     def run(state: np.ndarray, *buffers: np.ndarray) -> None:
         globals_.update(zip(names, state.tolist(), strict=True))

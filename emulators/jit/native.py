@@ -15,6 +15,7 @@ from typing import Any
 import llvmlite
 import llvmlite.binding as llvm
 import numpy as np
+
 from anachron.emulators.jit.emitter import emit_machine
 from anachron.emulators.jit.subset import MachineError, parse_machine
 
