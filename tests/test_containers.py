@@ -6,10 +6,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from anachron.emulators import containers
-from anachron.emulators.containers import crt, d64, files, labels, lda, prg, reu
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from anachron.emulators import containers
+from anachron.emulators.containers import crt, d64, files, labels, lda, prg, reu
 
 
 def test_prg_begins_with_its_load_address() -> None:
@@ -236,24 +237,24 @@ def test_write_leaves_the_whole_file_or_the_old_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.vice
-def test_c1541_lists_and_extracts_what_was_packed(tmp_path: Path) -> None:
+def test_c1541_validates_what_was_packed_without_changing_a_byte(tmp_path: Path) -> None:
     tool = os.environ.get("C1541") or shutil.which("c1541")
     if tool is None:
         pytest.skip("VICE's c1541 is not installed (set C1541)")
-    for folder in (".local/state", ".config", ".cache", ".local/share"):  # VICE 3.10 crashes
-        (tmp_path / folder / "vice").mkdir(parents=True)                  # without them
-    env = {**os.environ, "HOME": str(tmp_path)}
     contents = {f"file {n}": bytes([n]) * (3000 * n + 7) for n in range(10)}
-    files.write_file(tmp_path / "x.d64", d64.pack(list(contents.items())))
-    for n, content in enumerate(contents.values()):
-        subprocess.run([tool, "x.d64", "-read", f"file {n}", "out"], cwd=tmp_path, check=True,
-                       capture_output=True, timeout=60, env=env)
-        assert (tmp_path / "out").read_bytes() == content
-    validated = subprocess.run([tool, "x.d64", "-validate"], cwd=tmp_path, capture_output=True,
-                               timeout=60, check=True, env=env)
-    assert b"ERR" not in validated.stdout
-    assert d64.parse((tmp_path / "x.d64").read_bytes()).blocks_free() == 664 - sum(
-        -(-len(content) // 254) for content in contents.values())
+    image = d64.pack(list(contents.items()))
+    files.write_file(tmp_path / "x.d64", image)
+    # VICE 3.10 crashes where the folder of its log is missing.
+    (tmp_path / ".local/state/vice").mkdir(parents=True)
+    shown = subprocess.run([tool, "x.d64", "-validate", "-list"], cwd=tmp_path, timeout=60,
+                           check=True, capture_output=True, text=True,
+                           env={**os.environ, "HOME": str(tmp_path)}).stdout
+    blocks = {name: -(-len(content) // 254) for name, content in contents.items()}
+    listed = {line.split('"')[1]: int(line.split()[0]) for line in shown.splitlines()
+              if line.rstrip().endswith("prg")}
+    assert listed == blocks
+    assert f"{664 - sum(blocks.values())} blocks free." in shown
+    assert (tmp_path / "x.d64").read_bytes() == image
 
 
 @pytest.mark.simh

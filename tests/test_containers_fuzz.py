@@ -2,6 +2,7 @@
 import random
 
 import pytest
+
 from anachron.emulators.containers import crt, d64, labels, lda, prg
 
 SEED = 64
