@@ -1,7 +1,7 @@
 """What every kernel calls: sums of products, division, roots, and the 11/20's multiplication.
 
-Sums of products are one straight line of code, as long as the longest row, entered where as many
-terms are left as a row has: dot.64 runs into dot.32.
+Sums of products are straight lines of code.  Matrices that share one enter it where as many terms
+are left as their rows have: dot.64 runs into dot.32.
 """
 
 from __future__ import annotations
@@ -11,24 +11,27 @@ from collections.abc import Iterable
 from anachron.kernels.pdp11.instructions import Cpu
 
 
-def dot(cpu: Cpu, counts: Iterable[int], name: str, load: str) -> str:
-    """R2:R3 += the sum of (R4)+ times (R5)+, with an entry name.N for each count N.
+def terms(cpu: Cpu, count: int, load: str) -> str:
+    """R2:R3 += the sum of count products (R4)+ * (R5)+, modulo 2**32; uses R0, R1.
 
     load   MOVB or MOV: the storage of what R4 points at; R5 points at words
-    in     R4, R5, and R2:R3 where the sum starts; out R2:R3, R4 and R5 behind their rows
-    uses   R0, R1; exact modulo 2**32
 
-    The operand with fewer changes from 0 to 1 bits, the int8, is MUL's register: that is faster.
+    MUL is faster the fewer changes from 0 to 1 its register's bits have: the int8 goes there.
     """
+    return "\n".join([term(cpu, load)] * count)
+
+
+def term(cpu: Cpu, load: str) -> str:
+    """R2:R3 += (R4)+ * (R5)+."""
+    return f"{load} (R4)+,R0\n{cpu.multiply('(R5)+')}\nADD R1,R3\nADC R2\nADD R0,R2"
+
+
+def dot(cpu: Cpu, counts: Iterable[int]) -> str:
+    """terms as a subroutine that all matrices share: dot.N is the entry for N int8 weights."""
     left = sorted(set(counts), reverse=True)
-    if not left:
-        return ""
-    lines = [f"; R2:R3 += (R4)+ * (R5)+, {load} by words, as many terms as the entry says"]
+    lines = []
     for count, less in zip(left, [*left[1:], 0], strict=True):
-        lines.append(f"{name}.{count}:")
-        for _ in range(count - less):
-            lines += [f"{load} (R4)+,R0", cpu.multiply("(R5)+")]
-            lines += ["ADD R1,R3", "ADC R2", "ADD R0,R2"]
+        lines += [f"dot.{count}:", terms(cpu, count - less, "MOVB")]
     return "\n".join([*lines, "RTS PC"])
 
 

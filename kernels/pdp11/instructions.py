@@ -102,6 +102,11 @@ def saturate(bits: int, label: int, high: str = "R2", low: str = "R3", scratch: 
     return word if bits == 16 else f"{word}\n{clip_byte(low, label + 2)}"
 
 
+def loop_back(label: str, out: str, times: int | str, counter: str = "(SP)") -> str:
+    """Decrement a counter and go back, however far, while it is not zero; defines the label out."""
+    return f"DEC {counter}\nBEQ {out} ;@ never\nJMP {label} ;@ times {times}\n{out}:"
+
+
 def clip_byte(register: str, label: int) -> str:
     """A word clipped to -128 .. 127; uses labels label$, label+1$."""
     return f"""\
@@ -118,10 +123,11 @@ def lay_out(text: str) -> str:
     """Lines in columns, as MACRO-11 listings have them: label, operation, operands, comment."""
     lines = []
     for raw in text.splitlines():
+        if ".ASCI" in raw or " = " in raw.partition(";")[0]:
+            lines.append(raw.strip())
+            continue
         line, mark, comment = raw.partition(";")
         label, colon, rest = line.rpartition(":")
-        if '"' in line or "'" in line:
-            label, colon, rest = "", "", line
         words = rest.split(None, 1)
         operation = words[0] if words else ""
         operands = words[1].strip() if len(words) > 1 else ""

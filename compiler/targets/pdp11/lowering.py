@@ -1,0 +1,191 @@
+"""Ops -> calls of kernels: the text of each op's routine, and the constants that it reads.
+
+To add a contract: a case in `_lower`, and its kernel in kernels/pdp11/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from anachron.compiler.fixed import Op
+from anachron.compiler.ranges import Ranges
+from anachron.compiler.targets.pdp11.sections import Section, code, data
+from anachron.compiler.targets.pdp11.values import Values
+from anachron.kernels.pdp11 import activation, attention, embedding, matvec, norm
+from anachron.kernels.pdp11.instructions import Cpu
+
+KERNELS = frozenset(
+    (
+        "add",
+        "attention",
+        "embed",
+        "layer_norm",
+        "lookup",
+        "matvec",
+        "multiply",
+        "relu",
+        "rms_norm",
+        "rope",
+    )
+)
+
+
+@dataclass
+class Lowering:
+    """Routines and constants as they come; equal constants are stored once."""
+
+    cpu: Cpu
+    values: Values
+    ranges: Ranges
+    variant: str  # of the matrices: straight or shared
+    routines: list[Section] = field(default_factory=list)
+    constants: list[Section] = field(default_factory=list)
+    shared: set[int] = field(default_factory=set)  # lengths of shared sums of products
+    longest_centred: int = 0
+    wide: bool = False  # an attention op needs its slow way
+    _labels: dict[bytes, str] = field(default_factory=dict)
+
+    def lower(self, op: Op) -> None:
+        """Add an op's routine and constants."""
+        text = self._lower(op, self.values.op(op))
+        self.routines.append(code(op.name, text, self.values.op(op)))
+
+    def constant(self, op: Op, role: str, content: bytes, kind: str = "table") -> str:
+        """The label of bytes, which are stored where no equal ones are yet."""
+        if content not in self._labels:
+            self._labels[content] = f"con.{self.values.labels[op.name]}.{role}"
+            self.constants.append(
+                data(f"{op.name}.{role}", self._labels[content], content, kind)
+            )
+        return self._labels[content]
+
+    def _lower(self, op: Op, name: str) -> str:
+        cpu, at = self.cpu, self.values.at
+        y, bits, size = at(op.name), op.value.format.bits, op.value.size
+        k, a = op.constants, op.attributes
+        match op.contract:
+            case "embed":
+                form = embedding.store_table(k["table"], a["shift"], bits)
+                table = self.constant(op, "table", form.data, "weights")
+                return embedding.embed(
+                    cpu, name, index=at(op.inputs[0]), y=y, table=table, form=form
+                )
+            case "add":
+                left, right = (at(i) for i in op.inputs)
+                return embedding.add(cpu, name, a=left, b=right, y=y, size=size, bits=bits)
+            case "matvec":
+                return self._matvec(op, name)
+            case "rms_norm" | "layer_norm":
+                return self._norm(op, name)
+            case "attention":
+                return self._attention(op, name)
+            case "rope":
+                return self._rope(op, name)
+            case "relu":
+                return activation.relu(cpu, name, x=at(op.inputs[0]), y=y, size=size, bits=bits)
+            case "multiply":
+                left, right = (at(i) for i in op.inputs)
+                return activation.multiply(
+                    cpu, name, a=left, b=right, y=y, size=size, shift=a["shift"], bits=bits
+                )
+            case "lookup":
+                table = self.constant(op, "table", k["table"].astype("<i2").tobytes())
+                return activation.lookup(
+                    cpu, name, x=at(op.inputs[0]), y=y, size=size, table=table, points=k["table"],
+                    shift=a["shift"], tail=a["tail"], bits=bits,
+                )  # fmt: skip
+        raise KeyError(op.contract)
+
+    def _matvec(self, op: Op, name: str) -> str:
+        weight, bias, shift = (op.constants[role] for role in ("weight", "bias", "shift"))
+        rows = matvec.find_rows(weight, bias, shift)
+        label = self.constant(
+            op, "weight", matvec.store_rows(rows, weight, bias, shift), "weights"
+        )
+        if self.variant == "shared":
+            self.shared.add(rows.n_columns)
+        return matvec.matvec(
+            self.cpu,
+            name,
+            x=self.values.at(op.inputs[0]),
+            y=self.values.at(op.name),
+            weight=label,
+            rows=rows,
+            bits=op.value.format.bits,
+            variant=self.variant,
+        )
+
+    def _norm(self, op: Op, name: str) -> str:
+        gain = op.constants["gain"].astype(np.int8)
+        arguments = dict(
+            x=self.values.at(op.inputs[0]),
+            y=self.values.at(op.name),
+            gain=self.constant(op, "gain", gain.tobytes(), "weights"),
+            size=op.value.size,
+            bits=op.value.format.bits,
+            **op.attributes,
+        )
+        if op.contract == "rms_norm":
+            return norm.rms_norm(self.cpu, name, **arguments)
+        self.longest_centred = max(self.longest_centred, op.value.size)
+        bias = self.constant(op, "bias", op.constants["bias"].astype("<i2").tobytes(), "weights")
+        return norm.layer_norm(self.cpu, name, bias=bias, centred="centred", **arguments)
+
+    def _attention(self, op: Op, name: str) -> str:
+        table = op.constants["table"]
+        heads = op.attributes["heads"]
+        form = attention.Heads(
+            heads,
+            op.attributes["kv_heads"],
+            op.value.size // heads,
+            op.attributes["score_shift"],
+            len(table),
+            bool(op.attributes["causal"]),
+            self.values.fixed.seq_len,
+            int(self.ranges.accumulators[op.name]["score"]),
+        )
+        self.wide |= form.guarded
+        q, k, v = op.inputs
+        return attention.attention(
+            self.cpu,
+            name,
+            q=self.values.at(q),
+            k=self.values.base(k),
+            v=self.values.base(v),
+            y=self.values.at(op.name),
+            table=self.constant(op, "table", table.astype(np.uint8).tobytes()),
+            form=form,
+            bits=op.value.format.bits,
+        )
+
+    def _rope(self, op: Op, name: str) -> str:
+        n_rows = self.values.fixed.seq_len
+        cosine, sine = op.constants["cosine"][:n_rows], op.constants["sine"][:n_rows]
+        turns = np.stack([cosine, sine], -1).astype("<i2")
+        if int(np.abs(turns.astype(np.int64)).sum(-1).max()) >= 1 << 16:
+            raise ValueError(f"{op.name}: an angle's cosine and sine are both -2: 32 bits overflow")
+        return attention.rope(
+            self.cpu,
+            name,
+            x=self.values.at(op.inputs[0]),
+            y=self.values.at(op.name),
+            turns=self.constant(op, "turns", turns.tobytes()),
+            heads=op.attributes["heads"],
+            half=turns.shape[1],
+            interleaved=bool(op.attributes["interleaved"]),
+            bits=op.value.format.bits,
+        )
+
+
+def variant_of(contract: str, variant: str) -> tuple[str, str]:
+    """A kernel's variant, and why it was chosen."""
+    if contract != "matvec":
+        return "looped", "the only one"
+    why: Mapping[str, str] = {
+        "straight": "no call a row, and there is room",
+        "shared": "one sum of products for all matrices: straight ones do not fit",
+    }
+    return variant, why[variant]
