@@ -51,6 +51,11 @@ class Program:
                 f"{len(self.segments)} segments, {len(self.labels)} labels)")
 
     @cached_property
+    def notes(self) -> dict[Any, Any]:
+        """What later stages have found out about this program, each under a key of its own."""
+        return {}
+
+    @cached_property
     def instructions(self) -> Mapping[int, Line]:
         """Address -> the line of the instruction that starts there."""
         return {line.address: line for line in self.lines if line.row is not None}

@@ -115,7 +115,8 @@ _ACTIONS: dict[str, Callable[..., Any]] = {
     "empty": lambda: Statement(()), "only_label": lambda label: Statement(label),
     "unlabelled": lambda statement: statement,
     "labelled": lambda label, statement: statement._replace(labels=label),
-    "implied": _instruction, "instruction": _instruction, "directive": _directive,
+    "rare_labelled": lambda label, statement: statement._replace(labels=_name_label(label)),
+    "instruction": _instruction, "directive": _directive,
     "constant": _assign(False, False), "constant_local": _assign(False, True),
     "variable": _assign(True, False),
     "origin": lambda value: Statement((), "origin", "", value),
@@ -157,7 +158,9 @@ _WORDS = {
 @cache
 def _grammar() -> LineGrammar:
     text = Path(__file__).with_name("assembler.lark").read_text()
-    return LineGrammar(text, _ACTIONS, {name: "MNEMONIC" for name in encoding.MNEMONICS}, _WORDS)
+    reserved = {name: "MNEMONIC" for name in encoding.MNEMONICS}
+    reserved |= {name: "RARE" for name in encoding.RARE}
+    return LineGrammar(text, _ACTIONS, reserved, _WORDS)
 
 
 def parse(text: str) -> Statement:
@@ -364,4 +367,4 @@ def dialect() -> Dialect:
         target="mos6502", parse=parse, encode=encoding.encode, directives=DIRECTIVES,
         before=MACRO, fold=str, arguments=_arguments, substitute=_substitute,
         fresh_label=lambda assembly, name: f"{name}__{assembly.serial}",
-        reserved=frozenset(encoding.MNEMONICS), scoped=True, redefine=False, radix=10)
+        reserved=encoding.MNEMONICS - encoding.RARE, scoped=True, redefine=False, radix=10)

@@ -13,6 +13,8 @@ from anachron.emulators.mos6502.isa import ALIASES, INSTRUCTIONS, MODES, OPCODES
 
 MNEMONICS = frozenset(
     name.lower() for name in {row.mnemonic for row in INSTRUCTIONS} | set(ALIASES))
+# Names of undocumented instructions that neither 64tass nor ca65 reserves.
+RARE = frozenset("axa xas sxa sya say lar oal atx aso lse aax anc2 usbc kil hlt dop top".split())
 
 
 class Operand(NamedTuple):

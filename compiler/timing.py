@@ -1,0 +1,276 @@
+"""An assembled program into the time of its routines, without running it: (lo, expected, hi).
+
+The time of straight-line code is in the listing: every instruction's row, and, because addresses
+are known, whether a branch or an indexed read crosses a page. What the text cannot tell, a comment
+on the line claims. lo and hi take the shortest and the longest path; expected weighs all paths by
+probability.
+
+    ;@ times N        on the branch that closes a loop: it runs N times each time the loop is
+                      entered; at most N times where the loop has other ways out
+    ;@ times A..B ~E  at least A, at most B, E expected
+    ;@ never, always  a branch goes one way whatever the data
+    ;@ p=0.3          a branch is taken with this probability (0.5 unless claimed); or an indexed
+                      read crosses a page with it
+    ;@ aligned        an indexed read crosses no page; `index A..B`: its index is bounded
+    ;@ patched        the program changes this operand (found where a store names its address)
+    ;@ goes A, B      where an indirect jump or call may go
+    ;@ plus N         more time than the instruction's own: DMA, a wait, code outside the program
+    ;@ takes N        this much time and not the instruction's own
+
+N, A, B and E are decimal numbers, symbols, and variables that a query gives (`position`), joined by
++ - * / // % min max. A variable may be three numbers itself. Calls and jumps are followed.
+
+    >>> from anachron.compiler.targets.mos6502.assembler import assemble
+    >>> program = assemble('''
+    ... clear   ldx #COUNT
+    ... loop    dex
+    ...         sta $0400,x
+    ...         bne loop        ;@ times COUNT
+    ...         rts
+    ... COUNT = 40
+    ... ''')
+    >>> predict(program, "clear")
+    Cycles(lo=407, expected=407.0, hi=407)
+
+To add a CPU: a `step` in compiler/targets/<cpu>/timing.py and a line in STEPS.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from anachron.compiler.assembly.program import Line, Program
+from anachron.compiler.claims import Claims, Cycles, Environment, TimingError, amount, claims_of
+from anachron.compiler.flow import END, Block, Edge, measure
+from anachron.compiler.steps import Flow, Step
+from anachron.compiler.targets.mos6502 import timing as mos6502
+from anachron.compiler.targets.pdp11 import timing as pdp11
+
+__all__ = ["Cycles", "TimingError", "per_label", "predict"]
+
+# Target -> (program, line, its claims, machine's timing row) -> Step.
+STEPS: dict[str, Callable[[Program, Line, Claims, str | None], Step]] = {
+    "mos6502": mos6502.step,
+    "pdp11": pdp11.step,
+}
+MAX_CALLS = 60  # of routines inside each other
+
+_NOTHING = Cycles(0, 0, 0)
+
+
+def predict(program: Program, entry: str | int, stop: str | int | None = None,
+            environment: Environment | None = None, timing: str | None = None) -> Cycles:
+    """The time from an entry to its return, or to `stop` where that comes first.
+
+    entry, stop  labels or addresses
+    environment  variable of a claim -> its value, or (lo, expected, hi)
+    timing       the row of times of a machine that has several ("ll-34", "dec")
+
+    Raises TimingError, with the line, where a claim is missing.
+    """
+    predictor = _predictor(program, timing)
+    return predictor.routine(_address(program, entry),
+                             None if stop is None else _address(program, stop),
+                             environment or {}, 0)
+
+
+def per_label(program: Program, environment: Environment | None = None,
+              timing: str | None = None) -> dict[str, Cycles]:
+    """The time of every routine: of each label that a call names, callees included.
+
+    A routine whose time cannot be told with this environment is left out.
+    """
+    predictor = _predictor(program, timing)
+    called = {step.target for step in map(predictor.step, program.instructions.values())
+              if step.flow is Flow.CALL and step.target is not None}
+    times = {}
+    for address, label in sorted(program.label_at.items()):
+        if address in called:
+            try:
+                times[label] = predictor.routine(address, None, environment or {}, 0)
+            except TimingError:
+                continue
+    return times
+
+
+def _address(program: Program, place: str | int) -> int:
+    if isinstance(place, int):
+        return place
+    value = program.symbols.get(place, program.symbols.get(place.upper()))
+    if value is None:
+        raise TimingError(f"{program.name} has no label {place}")
+    return value
+
+
+def _predictor(program: Program, timing: str | None) -> Predictor:
+    known = program.notes.get(("timing", timing))
+    if known is None:
+        known = program.notes["timing", timing] = Predictor(program, timing)
+    return known  # type: ignore[no-any-return]
+
+
+class Predictor:
+    """A program's steps, found once, and its routines' times, found once an environment."""
+
+    def __init__(self, program: Program, timing: str | None) -> None:
+        self.program, self.timing = program, timing
+        self._lines = program.instructions
+        self._step = STEPS[program.target]
+        self._steps: dict[int, Step] = {}
+        self._known: dict[Any, Cycles] = {}
+
+    def step(self, line: Line) -> Step:
+        """What one instruction does to the time and to the path."""
+        step = self._steps.get(line.address)
+        if step is None:
+            try:
+                step = self._step(self.program, line, claims_of(line.text), self.timing)
+            except TimingError as error:
+                raise _placed(error, line) from None
+            self._steps[line.address] = step
+        return step
+
+    def place(self, address: int) -> str:
+        """An address as a message calls it: file:line, and the label where there is one."""
+        line = self._lines.get(address)
+        if line is None:
+            return f"{address:#x}"
+        return f"{line.file}:{line.line}" + (f" ({line.label})" if line.label else "")
+
+    def routine(self, entry: int, stop: int | None, environment: Environment,
+                depth: int) -> Cycles:
+        """The time from an entry to its return."""
+        key = (entry, stop, tuple(sorted(environment.items())))
+        known = self._known.get(key)
+        if known is None:
+            if depth > MAX_CALLS:
+                raise TimingError(f"{self.place(entry)}: calls itself, or calls go deeper than "
+                                  f"{MAX_CALLS}")
+            blocks = self._blocks(entry, stop, environment, depth)
+            known = self._known[key] = measure(blocks, entry, self.place)
+        return known
+
+    def _blocks(self, entry: int, stop: int | None, environment: Environment,
+                depth: int) -> dict[int, Block]:
+        """The routine's blocks: straight runs between the places that branches go to."""
+        leaders, work, seen = {entry}, [entry], set()
+        while work:  # all places that are reached, to know where blocks begin
+            address = work.pop()
+            while address not in seen and (address != stop or address == entry):
+                seen.add(address)
+                step = self._step_at(address)
+                targets = self._targets(step)
+                leaders.update(targets)
+                work += targets
+                if step.flow not in (Flow.NEXT, Flow.CALL):
+                    if step.flow is Flow.BRANCH:
+                        leaders.add(step.next)
+                        work.append(step.next)
+                    break
+                address = step.next
+        return {leader: self._block(leader, leaders, stop, environment, depth)
+                for leader in leaders if leader != stop or leader == entry}
+
+    def _step_at(self, address: int) -> Step:
+        line = self._lines.get(address)
+        if line is None:
+            raise TimingError(f"{self.program.name}: the path leads to {address:#x}, where no "
+                              "instruction is; claim `;@ goes` or `;@ plus` where it leaves")
+        return self.step(line)
+
+    def _targets(self, step: Step) -> list[int]:
+        if step.flow is Flow.JUMP:
+            return [_address(self.program, name) for name in step.claims.goes] or [step.target]
+        return [step.target] if step.flow is Flow.BRANCH else []
+
+    def _block(self, leader: int, leaders: set[int], stop: int | None, environment: Environment,
+               depth: int) -> Block:
+        lo, expected, hi, address = 0, 0.0, 0, leader
+        while True:
+            step = self._step_at(address)
+            own = step.time
+            if step.needs_amount or step.flow is Flow.CALL:
+                own = self._whole_time(step, environment, depth)
+            match step.flow:
+                case Flow.BRANCH | Flow.RETURN | Flow.JUMP:
+                    break
+                case _:
+                    lo, expected, hi = lo + own.lo, expected + own.expected, hi + own.hi
+                    address = step.next
+                    if address == stop:
+                        return Block([Edge(END, lo, expected, hi, 1.0)])
+                    if address in leaders:
+                        return Block([Edge(address, lo, expected, hi, 1.0)])
+
+        def edge(to: int | None, time: Cycles, probability: float) -> Edge:
+            return Edge(END if to is None or to == stop else to, lo + time.lo,
+                        expected + time.expected, hi + time.hi, probability)
+
+        times = is_range = None
+        if step.claims.times is not None:
+            times = self._amount(step, step.claims.times, environment)
+            is_range = ".." in step.claims.times
+        match step.flow:
+            case Flow.RETURN:
+                edges = [edge(None, own, 1.0)]
+            case Flow.JUMP:
+                targets = self._targets(step)
+                edges = [edge(target, own, 1.0 / len(targets)) for target in targets]
+            case _:
+                edges = self._ways(step, edge, own, environment)
+        return Block(edges, times, bool(is_range))
+
+    def _ways(self, step: Step, edge: Callable[[int | None, Cycles, float], Edge], own: Cycles,
+              environment: Environment) -> list[Edge]:
+        """A conditional branch's two ways, or the one that its claim leaves."""
+        claims, taken = step.claims, step.taken + Cycles(*(
+            a - b for a, b in zip(own, step.time, strict=True)))
+        if claims.never:
+            return [edge(step.next, own, 1.0)]
+        if claims.always:
+            return [edge(step.target, taken, 1.0)]
+        if claims.probability is not None:
+            p = self._amount(step, claims.probability, environment).expected
+            if not 0 <= p <= 1:
+                raise _placed(TimingError(f"the probability {p} is not in 0 to 1"), step.line)
+            return [edge(step.target, taken, p), edge(step.next, own, 1 - p)]
+        even = 1.0 if claims.times is not None else 0.5  # a counted branch goes both ways in turn
+        return [edge(step.target, taken, even), edge(step.next, own, even)]
+
+    def _whole_time(self, step: Step, environment: Environment, depth: int) -> Cycles:
+        """An instruction's time with its claims, and with the routine that it calls."""
+        time, claims = step.time, step.claims
+        if claims.takes is not None:
+            time = self._amount(step, claims.takes, environment)
+        if claims.plus is not None:
+            time += self._amount(step, claims.plus, environment)
+        if step.flow is Flow.CALL:
+            names = [_address(self.program, name) for name in claims.goes]
+            targets = names or ([] if step.target is None else [step.target])
+            inside = [target for target in targets if target in self._lines]
+            if inside:
+                parts = [self.routine(target, None, environment, depth + 1) for target in inside]
+                time += Cycles(min(part.lo for part in parts),
+                               sum(part.expected for part in parts) / len(parts),
+                               max(part.hi for part in parts))
+            elif claims.plus is None and claims.takes is None:
+                raise _placed(TimingError("the routine called is not in the program; claim "
+                                          "`;@ plus N` or `;@ goes LABEL`"), step.line)
+        return time
+
+    def _amount(self, step: Step, text: str, environment: Environment) -> Cycles:
+        try:
+            return amount(text, environment, self.program.symbols)
+        except TimingError as error:
+            raise _placed(error, step.line) from None
+
+
+def _placed(error: TimingError, line: Line) -> TimingError:
+    """The same error with its place, once."""
+    text = str(error)
+    return TimingError(text if text.startswith(line.file) else f"{line.file}:{line.line}: {text}")
+
+
+def times_of(program: Program) -> Mapping[str, Cycles]:
+    """per_label, for listings: what can be told without an environment."""
+    return per_label(program)
