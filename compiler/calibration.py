@@ -21,18 +21,21 @@ def find_samples(model: Model, seed: int = 0) -> list[list[int]]:
     if model.generation.mode == "sequence":
         shape = (8 * N_SAMPLES, model.seq_len)
         return rng.integers(0, model.vocab_size, shape).tolist()
-    return [_write(model, rng) for _ in range(N_SAMPLES)]
+    return _write(model, rng)
 
 
-def _write(model: Model, rng: np.random.Generator) -> list[int]:
+def _write(model: Model, rng: np.random.Generator) -> list[list[int]]:
+    """Texts of the model's own, all written side by side."""
     generation = model.generation
-    start = int(rng.integers(generation.first_id, model.vocab_size))
-    tokens = [*generation.prefix, start, *generation.suffix][: model.seq_len]
+    starts = rng.integers(generation.first_id, model.vocab_size, (N_SAMPLES, 1))
+    prefix = np.tile(np.array(generation.prefix, np.int64), (N_SAMPLES, 1))
+    suffix = np.tile(np.array(generation.suffix, np.int64), (N_SAMPLES, 1))
+    tokens = np.concatenate([prefix, starts, suffix], 1)[:, : model.seq_len]
     logits_name = model.nodes[-1].name
-    while len(tokens) < min(model.seq_len, LONGEST):
-        logits = forward(model, tokens)[logits_name][-1][generation.first_id :]
-        weight = np.exp(logits - logits.max())
-        drawn = rng.random() * weight.sum()
-        chosen = int(np.searchsorted(np.cumsum(weight), drawn, side="right"))
-        tokens.append(min(chosen, len(weight) - 1) + generation.first_id)
-    return tokens
+    while tokens.shape[1] < min(model.seq_len, LONGEST):
+        logits = forward(model, tokens)[logits_name][:, -1, generation.first_id :]
+        weight = np.exp(logits - logits.max(1, keepdims=True)).cumsum(1)
+        drawn = rng.random((N_SAMPLES, 1)) * weight[:, -1:]
+        chosen = np.minimum((weight <= drawn).sum(1), weight.shape[1] - 1)
+        tokens = np.concatenate([tokens, chosen[:, None] + generation.first_id], 1)
+    return tokens.tolist()

@@ -20,7 +20,7 @@ from anachron.compiler.debugging import show_debug
 from anachron.compiler.prompts import encode_prompt, explain_prompt
 from anachron.compiler.run import RunError, predict
 
-out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True, highlight=False)
 
 
@@ -233,7 +233,7 @@ def show(args: argparse.Namespace) -> int:
     """Print any stage of the pipeline."""
     model = ac.load(args.model, tokenizer=args.tokenizer, overrides=arguments.sizes(args))
     if args.stage == "model":
-        from anachron.compiler.language import format_model
+        from anachron.compiler.printer import format_model
 
         out.print(format_model(model), markup=False)
         return 0
