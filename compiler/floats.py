@@ -253,3 +253,8 @@ def cross_entropy_gradient(logits: Array, target: Array, w: Weights) -> Array:
     wanted = np.zeros_like(logits)
     np.put_along_axis(wanted, np.maximum(target, 0)[..., None], 1.0, -1)
     return (softmax(logits) - wanted) * counted[..., None] / max(1, counted.sum())
+
+
+def sgd(weight: Array, gradient: Array, *, rate: float, clip: float) -> Array:
+    """weight less rate times the gradient, whose elements are cut at clip."""
+    return weight - rate * np.clip(gradient, -clip, clip)

@@ -210,10 +210,10 @@ def read_task(source: Source, line: Tree, sizes: dict[str, int]) -> dict[str, An
     for word, part in settings.items():
         if word != TASKS[name]:
             raise source.at(part, f"task {name} has no {word}; it has {TASKS[name]}")
-    if name == "next":
+    if TASKS[name] == "corpus":
         part = settings.get("corpus")
         if part is None or part.data != "string":
-            raise source.at(line, 'write `task next(corpus = "file.txt")`')
+            raise source.at(line, f'write `task {name}(corpus = "file.txt")`')
         return {"name": name, "corpus": source.string(part.children[0])}
     length = sizes["seq_len"]
     if "length" in settings and Graph(source, sizes).whole(settings["length"]) != length:

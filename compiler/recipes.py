@@ -3,15 +3,16 @@
 To add a task: a row in TASKS, its data in data.py.
 """
 
-# Task -> its setting.  All but `next` map a sequence of seq_len tokens to another one.
+# Task -> its setting.  Those with a length map a sequence of seq_len tokens to another one.
 TASKS = {
     "reverse": "length",  # the sequence backwards
     "copy": "length",  # the same again
     "sort": "length",  # from the smallest to the largest
     "sum": "length",  # at every place, the sum of the sequence modulo vocab_size
     "next": "corpus",  # the next token of a text
+    "answer": "corpus",  # lines of a text, `question | answer`, in the model's template
 }
-SEQUENCE_TASKS = tuple(name for name in TASKS if name != "next")
+SEQUENCE_TASKS = tuple(name for name, setting in TASKS.items() if setting == "length")
 
 OPTIMIZERS = ("sgd", "adam")
 RECIPE = {  # setting -> types; a parameter's name sets its own rate
