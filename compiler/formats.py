@@ -18,7 +18,9 @@ from anachron.compiler.numerics import Numerics
 from anachron.compiler.ops import forward
 from anachron.kernels.arithmetic import Array, Fixed
 
-HEADROOM = 1.5  # calibrated peaks may grow by this much before they saturate
+# Calibrated peaks may grow by this much before they saturate, by the bits of the value: with only
+# eight, resolution is worth more than room.
+HEADROOM = {16: 1.5, 8: 1.0}
 FINEST = 24  # fraction bits of a weight, at most
 FINEST_LOOKUP = 12  # the finest scale that the 257 points of a lookup can serve
 MOST_RECIPROCAL_BITS = 24
@@ -110,7 +112,8 @@ class Formats:
         for node in model.nodes:
             mine = numerics.value_frac
             if mine is None:
-                peak = measured.peak.get(node.name, 0.0) * self.fold.get(node.name, 1.0) * HEADROOM
+                peak = measured.peak.get(node.name, 0.0) * self.fold.get(node.name, 1.0)
+                peak *= HEADROOM[bits[node.name]]
                 mine = bits[node.name] - 1 - (math.ceil(math.log2(peak)) if peak > 0 else 0)
             leader = groups[node.name]
             frac[leader] = min(frac.get(leader, 15), mine)
@@ -167,7 +170,7 @@ class Formats:
         if self.numerics.reciprocal_bits is not None:
             return self.numerics.reciprocal_bits
         pre, up = self.norm_shifts(node)
-        least = self.measured.least_rms.get(node.inputs[0], 1.0) / HEADROOM
+        least = self.measured.least_rms.get(node.inputs[0], 1.0) / HEADROOM[16]
         root = max(1.0, least * 2.0 ** (frac - pre + up // 2))
         return max(15, min(MOST_RECIPROCAL_BITS, 15 + math.floor(math.log2(root))))
 
