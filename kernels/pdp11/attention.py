@@ -76,10 +76,7 @@ def attention(
     rows = "MOV position,R0\nINC R0\nMOV R0,att.rows"
     again = f"""\
     SUB #{2 * form.size}.,att.v ; the next head of the group reads the same keys and values
-    DEC att.group
-    BEQ 80$         ;@ never
-    JMP 10$         ;@ times {group}
-80$:
+    {loop_back("10$", "80$", group, "att.group")}
     ADD #{2 * form.size}.,att.k
     ADD #{2 * form.size}.,att.v"""
     return f"""\
@@ -100,10 +97,8 @@ def attention(
     {_mixture(cpu, form, bits)}
     ADD #{2 * form.size}.,att.q
     {again if group > 1 else f"ADD #{2 * form.size}.,att.k"}
-    DEC att.heads
-    BEQ 95$         ;@ never
-    JMP 5$          ;@ times {form.kv_heads}
-95$: RTS PC"""
+    {loop_back("5$", "95$", form.kv_heads, "att.heads")}
+    RTS PC"""
 
 
 def _wide_cells(form: Heads) -> str:
@@ -386,14 +381,10 @@ def rope(
     ADD #{step - apart}.,4(SP)
     ADD #{step}.,R5
     ADD #4,R4
-    DEC (SP)
-    BEQ 60$         ;@ never
-    JMP 20$         ;@ times {half}
-60$: TST (SP)+
+    {loop_back("20$", "60$", half)}
+    TST (SP)+
     {f"ADD #{skip}.,R5" if skip else ""}
     {f"ADD #{skip}.,2(SP)" if skip else ""}
-    DEC (SP)
-    BEQ 70$         ;@ never
-    JMP 10$         ;@ times {heads}
-70$: ADD #6,SP
+    {loop_back("10$", "70$", heads)}
+    ADD #6,SP
     RTS PC"""

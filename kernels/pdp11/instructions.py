@@ -104,7 +104,7 @@ def saturate(bits: int, label: int, high: str = "R2", low: str = "R3", scratch: 
 
 def loop_back(label: str, out: str, times: int | str, counter: str = "(SP)") -> str:
     """Decrement a counter and go back, however far, while it is not zero; defines the label out."""
-    return f"DEC {counter}\nBEQ {out} ;@ never\nJMP {label} ;@ times {times}\n{out}:"
+    return f"DEC {counter}\nBEQ {out} ;@ times {times}\nJMP {label}\n{out}:"
 
 
 def clip_byte(register: str, label: int) -> str:

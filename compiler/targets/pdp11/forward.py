@@ -59,8 +59,8 @@ def _stage(values: Values, stage: Stage, label: str) -> str:
     {calls}
     INC position
     CMP position,#{n}.
-    BEQ 10$         ;@ never
-    JMP {label}     ;@ times {n}
+    BEQ 10$         ;@ times {n}
+    JMP {label}
 10$:"""
 
 

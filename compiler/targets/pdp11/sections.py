@@ -68,7 +68,7 @@ def _quote(text: str) -> str:
 
 def reserve(name: str, label: str, n_words: int, kind: str) -> Section:
     """Words that nothing is loaded into."""
-    return Section(name, kind, label, f"{label}: .BLKW {n_words}.")
+    return Section(name, kind, label, f".EVEN\n{label}: .BLKW {n_words}.")
 
 
 def compose(title: str, origin: int, entry: str, sections: Iterable[Section]) -> str:
