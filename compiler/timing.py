@@ -36,7 +36,7 @@ To add a CPU: a `step` in compiler/targets/<cpu>/timing.py and a line in STEPS.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from anachron.compiler.assembly.program import Line, Program
@@ -76,16 +76,15 @@ def predict(program: Program, entry: str | int, stop: str | int | None = None,
 
 def per_label(program: Program, environment: Environment | None = None,
               timing: str | None = None) -> dict[str, Cycles]:
-    """The time of every routine: of each label that a call names, callees included.
+    """The time of every routine, callees included: of each label that is called or not run into.
 
     A routine whose time cannot be told with this environment is left out.
     """
     predictor = _predictor(program, timing)
-    called = {step.target for step in map(predictor.step, program.instructions.values())
-              if step.flow is Flow.CALL and step.target is not None}
     times = {}
-    for address, label in sorted(program.label_at.items()):
-        if address in called:
+    for address in sorted(predictor.entries()):
+        label = program.label_at.get(address)
+        if label is not None:
             try:
                 times[label] = predictor.routine(address, None, environment or {}, 0)
             except TimingError:
@@ -129,6 +128,22 @@ class Predictor:
                 raise _placed(error, line) from None
             self._steps[line.address] = step
         return step
+
+    def entries(self) -> set[int]:
+        """Where routines begin: what is called, and code that nothing before it runs into."""
+        entries, end = set(), -1
+        for address, line in sorted(self._lines.items()):
+            if address != end:
+                entries.add(address)
+            try:
+                step = self.step(line)
+            except TimingError:
+                end = -1
+                continue
+            if step.flow is Flow.CALL and step.target is not None:
+                entries.add(step.target)
+            end = -1 if step.flow in (Flow.JUMP, Flow.RETURN) else step.next
+        return entries
 
     def place(self, address: int) -> str:
         """An address as a message calls it: file:line, and the label where there is one."""
@@ -271,6 +286,6 @@ def _placed(error: TimingError, line: Line) -> TimingError:
     return TimingError(text if text.startswith(line.file) else f"{line.file}:{line.line}: {text}")
 
 
-def times_of(program: Program) -> Mapping[str, Cycles]:
-    """per_label, for listings: what can be told without an environment."""
-    return per_label(program)
+def step_of(program: Program, line: Line, timing: str | None = None) -> Step:
+    """One instruction's own time, without what it calls and what is claimed to be added."""
+    return _predictor(program, timing).step(line)

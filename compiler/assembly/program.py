@@ -66,10 +66,11 @@ class Program:
         return {line.address: line.label for line in reversed(self.lines)
                 if line.label in self.labels}
 
-    def listing(self) -> str:
+    def listing(self, environment: Mapping[str, Any] | None = None,
+                timing: str | None = None) -> str:
         """Address, bytes, cycles and source of every line; then bytes and cycles of each label."""
         from anachron.compiler.assembly.listing import print_listing
-        return print_listing(self)
+        return print_listing(self, environment, timing)
 
     def map(self) -> str:
         """Objects by address and by size, and the memory that is free."""
