@@ -115,11 +115,12 @@ class Keyboard:
         self.waiting: deque[int] = deque()
         self.held_until: int | None = None
         self.next_at = 0
+        self.patience = PATIENCE_CYCLES
 
     def type(self, petscii: Iterable[int], now: int = 0) -> None:
         """Append PETSCII codes to what is typed."""
         if not self.waiting:
-            self.next_at = max(self.next_at, now + PATIENCE_CYCLES)
+            self.next_at = max(self.next_at, now + self.patience)
         self.waiting.extend(petscii)
 
     @property
@@ -143,7 +144,7 @@ class Keyboard:
 
     def feed(self, ram: MutableSequence[int], now: int) -> None:
         """The machine asks for a key: give it the next ten if its queue is empty."""
-        self.next_at = now + PATIENCE_CYCLES
+        self.next_at = now + self.patience
         if self.waiting and ram[QUEUE_LENGTH] == 0:
             n_keys = min(QUEUE_LIMIT, len(self.waiting))
             for at in range(n_keys):
