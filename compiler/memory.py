@@ -27,29 +27,49 @@ class Placed:
 
 
 def pack(lifetimes: Iterable[Lifetime], bytes_of: Mapping[str, int]) -> tuple[dict[str, int], int]:
-    """Offsets for buffers, and the bytes that they need in all; lifetimes that meet never share.
+    """Offsets for buffers, and the bytes that they need in all; lifetimes that meet never share,
+    and those that follow each other share all or nothing.
 
     >>> pack([Lifetime("a", 2, 8, 0, 2), Lifetime("b", 2, 8, 1, 4), Lifetime("c", 2, 8, 3, 5)],
     ...      {"a": 2, "b": 2, "c": 2})
-    ({'a': 0, 'b': 2, 'c': 0}, 4)
+    ({'a': 2, 'b': 0, 'c': 2}, 4)
     """
     order = sorted(lifetimes, key=lambda t: (t.first - t.last, -bytes_of[t.name], t.first, t.name))
     placed: list[tuple[Lifetime, int]] = []
     for life in order:
         size = bytes_of[life.name]
-        busy = sorted(
-            (offset, offset + bytes_of[other.name])
-            for other, offset in placed
-            if other.first <= life.last and life.first <= other.last
+        spans = [(other, offset, offset + bytes_of[other.name]) for other, offset in placed]
+        busy = [(start, end) for other, start, end in spans if _meet(life, other)]
+        near = [(start, end) for other, start, end in spans if _follow(life, other)]
+        at = next(
+            (
+                start
+                for start, end in near
+                if end - start == size
+                and not any(start < high and low < end for low, high in busy)
+                and not any(start < high and low < end for low, high in near if low != start)
+            ),
+            -1,
         )
-        at = 0
-        for start, end in busy:
-            if start - at >= size:
-                break
-            at = max(at, end)
+        if at < 0:
+            at = 0
+            for start, end in sorted(busy + near):
+                if start - at >= size:
+                    break
+                at = max(at, end)
         placed.append((life, at))
     total = max((at + bytes_of[life.name] for life, at in placed), default=0)
     return {life.name: at for life, at in sorted(placed, key=lambda p: p[0].first)}, total
+
+
+def _meet(a: Lifetime, b: Lifetime) -> bool:
+    """Both live at some tick."""
+    return a.first <= b.last and b.first <= a.last
+
+
+def _follow(a: Lifetime, b: Lifetime) -> bool:
+    """One is written over the other, element by element: at the same place, or apart."""
+    return a.first == b.last + 1 or b.first == a.last + 1
 
 
 def find_free(
