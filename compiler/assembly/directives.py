@@ -130,6 +130,7 @@ def start_if(assembly: Assembly, truth: bool, openers: Words, stops: Words, clos
     reader = assembly.reader
     frame = reader.frames[-1]
     frame.conditions.append(truth)
+    frame.condition_lines.append(assembly.line)
     if not truth:
         skip_part(assembly, openers, stops, closers, holds)
 
@@ -150,10 +151,11 @@ def skip_part(assembly: Assembly, openers: Words, stops: Words, closers: Words,
 
 def end_if(assembly: Assembly, statement: Statement) -> None:
     """Close the innermost conditional."""
-    conditions = assembly.reader.frames[-1].conditions
-    if not conditions:
+    frame = assembly.reader.frames[-1]
+    if not frame.conditions:
         raise AssemblyError(f".{statement.word} without an open conditional", statement.column)
-    conditions.pop()
+    frame.conditions.pop()
+    frame.condition_lines.pop()
 
 
 def define_macro(assembly: Assembly, name: str, parameters: tuple[tuple[str, str, bool], ...],

@@ -42,12 +42,7 @@ class Digits(NamedTuple):
     column: int
 
     def evaluate(self, scope: Scope) -> int:
-        try:
-            return int(self.text, scope.radix)
-        except ValueError:
-            raise AssemblyError(
-                f"{self.text} is not a number in radix {scope.radix}; {self.text}. is decimal",
-                self.column) from None
+        return literal(self.text, scope.radix, self.column)
 
 
 class Text(NamedTuple):
@@ -138,6 +133,18 @@ class Binary(NamedTuple):
 
 
 Expression = Number | Digits | Text | Name | Local | Anonymous | Here | Group | Unary | Binary
+
+
+def literal(text: str, radix: int, column: int) -> int:
+    """The number that digits stand for."""
+    try:
+        value = int(text, radix) if len(text) <= 64 else LIMIT
+    except ValueError:
+        hint = f"; {text}. is decimal" if radix == 8 else ""
+        raise AssemblyError(f"{text} is not a number in radix {radix}{hint}", column) from None
+    if value >= LIMIT:
+        raise AssemblyError("too large a number", column)
+    return value
 
 
 def _shift_left(value: int, places: int) -> int:

@@ -124,12 +124,12 @@ class Assembly:
                 if self.error is not None:
                     raise self.error
                 return self._program()
+            moved = next((name for name, value in self.symbols.items()
+                          if self.previous.get(name) != value), "an address")
             self.previous, self.was_wide = self.symbols, self.wide
-        moved = next((name for name, value in self.symbols.items()
-                      if self.previous.get(name) != value), "a symbol")
         raise self.error or AssemblyError(
-            f"{self.name}: after {MAX_PASSES} passes {moved} still moves; "
-            "an address depends on itself")
+            f"{self.name}: after {MAX_PASSES} passes {moved} still changes; "
+            "what stands before it depends on it")
 
     def _begin(self) -> None:
         self.here, self.radix = 0, self.dialect.radix

@@ -36,6 +36,7 @@ class Frame:
     opened: SourceLine | None = None
     position: int = 0
     conditions: list[bool] = field(default_factory=list)
+    condition_lines: list[SourceLine | None] = field(default_factory=list)
     again: Callable[[], bool] | None = None  # a repeat: True when its body is to be read once more
     leave: Callable[[], None] | None = None
 
@@ -83,7 +84,7 @@ def directive_of(text: str) -> str:
 class Reader:
     """Lines one after the other, from whatever is open."""
 
-    def __init__(self, error: Callable[[str], ValueError]) -> None:
+    def __init__(self, error: Callable[..., ValueError]) -> None:
         self.error = error
         self.frames: list[Frame] = []
         self.count = 0
@@ -110,7 +111,7 @@ class Reader:
 
     def _end(self, frame: Frame) -> None:
         if frame.conditions:
-            raise self.error(f"the {frame.what} ends inside a conditional block")
+            raise self.error("nothing ends this conditional block", 0, frame.condition_lines[-1])
         if frame.again is not None:
             self.count += 1  # an empty body repeated is work too
             if self.count > MAX_LINES:

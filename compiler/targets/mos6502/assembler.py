@@ -27,6 +27,7 @@ from anachron.compiler.assembly.expressions import (
     Number,
     Text,
     Unary,
+    literal,
 )
 from anachron.compiler.assembly.grammar import Found, LineGrammar
 from anachron.compiler.assembly.passes import (
@@ -50,7 +51,7 @@ END_REPEAT = frozenset({"endrept", "endrepeat", "endrep"})
 TEXT = frozenset({"include", "macro", "mac", "ifdef", "ifndef", "local", "error", "cpu", "setcpu",
                   "feature", "end", "enc", "rept", "repeat"})
 
-_DIRECTIVE = re.compile(r"\s*(?:([^\s;.\"'=]+?)(:?)\s*)?(?<![\w])\.([A-Za-z]\w*)\s*")
+_DIRECTIVE = re.compile(r"\s*(?:([^\s;.\"'=]+?)(:?)\s*)?(?<![\w])\.([A-Za-z][A-Za-z0-9]*)\s*")
 _WORD = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -84,6 +85,8 @@ def _instruction(mnemonic: Found, operand: encoding.Operand = encoding.NO_OPERAN
 
 
 def _directive(word: Found, arguments: tuple[Expression, ...] = ()) -> Statement:
+    if word[0][1:].lower() in TEXT:
+        raise AssemblyError(f"{word[0]} makes no sense here", word[1])
     return Statement((), "directive", word[0][1:].lower(), arguments, word[1])
 
 
@@ -131,15 +134,15 @@ _ACTIONS: dict[str, Callable[..., Any]] = {
     "wide_x": lambda width, expression, _: _forced(",x")(width, expression),
     "wide_y": lambda width, expression, _: _forced(",y")(width, expression),
     "indirect_x": lambda expression, _: encoding.Operand("(,x)", expression),
-    "one_argument": lambda value: (value,), "more_arguments": lambda some, value: (*some, value),
+    "listed": lambda *values: values,
     "low": lambda value: Unary("<", value, 0), "high": lambda value: Unary(">", value, 0),
     "or_": lambda left, right: Binary("||", left, right, 0),
     "and_": lambda left, right: Binary("&&", left, right, 0),
     "binary": _binary, "unary": lambda sign, value: Unary(sign[0], value, sign[1]),
     "name": lambda found: Name(*found), "local": lambda found: Local(*found),
-    "hexadecimal": lambda found: Number(int(found[0][1:], 16)),
-    "binary_number": lambda found: Number(int(found[0][1:], 2)),
-    "decimal": lambda found: Number(int(found[0])),
+    "hexadecimal": lambda found: Number(literal(found[0][1:], 16, found[1])),
+    "binary_number": lambda found: Number(literal(found[0][1:], 2, found[1])),
+    "decimal": lambda found: Number(literal(found[0], 10, found[1])),
     "character": _character, "string": lambda found: Text(found[0][1:-1], found[1] + 1),
     "here": lambda _: Here(), "group": Group,
     "unnamed": lambda found: Anonymous(
@@ -295,6 +298,7 @@ def _end(assembly: Assembly, statement: Statement) -> None:
     """Nothing after this line counts."""
     for frame in assembly.reader.frames:
         frame.position, frame.again = len(frame.lines), None
+        frame.conditions.clear()
 
 
 def _leave_macro(assembly: Assembly, statement: Statement) -> None:

@@ -24,6 +24,7 @@ from anachron.compiler.assembly.expressions import (
     Number,
     Unary,
     encode_text,
+    literal,
 )
 from anachron.compiler.assembly.grammar import Found, LineGrammar
 from anachron.compiler.assembly.passes import Dialect, Label, Statement, assemble_text
@@ -60,6 +61,8 @@ def _instruction(labels: tuple[Label, ...], mnemonic: Found,
 
 def _directive(labels: tuple[Label, ...], word: Found,
                arguments: tuple[Expression, ...] = ()) -> Statement:
+    if word[0][1:].lower() in TEXT:
+        raise AssemblyError(f"{word[0]} makes no sense here", word[1])
     return Statement(labels, "directive", word[0][1:].lower(), arguments, word[1])
 
 
@@ -78,10 +81,7 @@ def _percent(found: Found) -> int:
 
 def _radix_number(found: Found) -> Number:
     text, column = found[0].upper(), found[1]
-    try:
-        return Number(int(text[2:], _RADIX[text[1]]))
-    except ValueError:
-        raise AssemblyError(f"{text} is not a number in radix {_RADIX[text[1]]}", column) from None
+    return Number(literal(text[2:], _RADIX[text[1]], column))
 
 
 def pack_radix_50(text: str, column: int) -> list[int]:
@@ -125,7 +125,7 @@ _ACTIONS: dict[str, Callable[..., Any]] = {
     "no_labels": lambda: (),
     "global_label": lambda labels, name, _: (*labels, Label("global", name[0].upper(), name[1])),
     "local_label": lambda labels, name, _: (*labels, Label("local", *name)),
-    "one": lambda value: (value,), "more": lambda some, value: (*some, value),
+    "listed": lambda *values: values,
     "direct": _operand(0o00), "deferred": _operand(0o10),
     "increment": _operand(0o20), "increment_deferred": _operand(0o30),
     "decrement": _operand(0o40), "decrement_deferred": _operand(0o50),
@@ -140,7 +140,8 @@ _ACTIONS: dict[str, Callable[..., Any]] = {
     "complement": lambda sign, value: Unary("~", value, sign[1]),
     "name": lambda found: Name(found[0].upper(), found[1]), "local": lambda found: Local(*found),
     "here": lambda _: Here(), "group": Group, "digits": lambda found: Digits(*found),
-    "decimal": lambda found: Number(int(found[0][:-1])), "radix_number": _radix_number,
+    "decimal": lambda found: Number(literal(found[0][:-1], 10, found[1])),
+    "radix_number": _radix_number,
     "radix_50": lambda found: Number(pack_radix_50(found[0][2:], found[1])[0]),
     "character": lambda found: Number(encode_text(found[0][1], found[1])[0]),
     "characters": _characters,
