@@ -59,13 +59,13 @@ def find_rows(weight: Array, bias: Array, shift: Array) -> Rows:
 def store_rows(rows: Rows, weight: Array, bias: Array, shift: Array) -> bytes:
     """The bytes of a matrix."""
     out = bytearray()
-    for row, start, amount in zip(weight, bias, shift, strict=True):
+    for row, start, amount in zip(weight, bias.tolist(), shift.tolist(), strict=True):
         if rows.shift < 0:
-            out += int(-amount & 0xFFFF).to_bytes(2, "little")
+            out += (-amount & 0xFFFF).to_bytes(2, "little")
         if rows.bias == "long":
-            out += int(start >> 16 & 0xFFFF).to_bytes(2, "little")
+            out += (start >> 16 & 0xFFFF).to_bytes(2, "little")
         if rows.bias:
-            out += int(start & 0xFFFF).to_bytes(2, "little")
+            out += (start & 0xFFFF).to_bytes(2, "little")
         out += row.astype(np.int8).tobytes() + bytes(rows.padded)
     return bytes(out)
 
