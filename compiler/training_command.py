@@ -1,0 +1,153 @@
+"""`anachron train`: the loop, its transcript, its curve, and the weights in a file."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+import anachron.compiler as ac
+from anachron.compiler import arguments
+from anachron.compiler.loader import find_model, read_text
+from anachron.compiler.model import Model
+from anachron.compiler.targets import find_machine
+from anachron.compiler.training import Training, train
+from anachron.compiler.weights import save_weights
+from anachron.emulators.containers.files import write_file
+
+SPARKS = "▁▂▃▄▅▆▇█"
+CONVERGED = 0.98  # accuracy in the last window
+
+
+def main(args: argparse.Namespace, out: Console, err: Console) -> int:
+    """Train as asked; 0 if the weights were trained (and saved)."""
+    if args.on != "reference":
+        find_machine(args.on)
+        raise ValueError(f"training on {args.on} is not built yet: train on the reference")
+    if args.o is not None and Path(args.o).suffix != ".npz":
+        raise ValueError(f"{args.o}: weights are saved as .npz")
+    if args.seeds is not None and (args.seeds < 1 or args.o):
+        raise ValueError("--seeds takes 1 or more, and saves no weights: leave -o out")
+    model = ac.load(args.model, tokenizer=args.tokenizer, overrides=arguments.sizes(args))
+    first = args.seed if args.seed is not None else int(model.recipe.get("seed", 0))
+    trainings = []
+    for seed in range(first, first + (args.seeds or 1)):
+        trainings.append(train_one(model, args, seed, out, err))
+    if args.plot:
+        draw(trainings, Path(args.plot))
+    if args.seeds:
+        done = sum(t.accuracy >= CONVERGED for t in trainings)
+        summary = {"seeds": len(trainings), "converged": done, "threshold": CONVERGED}
+        print(json.dumps(summary)) if args.json else out.print(
+            f"{done} of {len(trainings)} seeds reach {CONVERGED} within {trainings[0].steps} steps"
+        )
+        return 0
+    (training,) = trainings
+    if args.o:
+        path = find_model(args.model)
+        text = read_text(path) if path.suffix == ".model" and not args.set else ""
+        save_weights(args.o, training.weights, text)
+        err.print(f"wrote {args.o}", style="dim")
+    if args.json:
+        print(json.dumps(as_json(training)))
+    return 0
+
+
+def train_one(
+    model: Model, args: argparse.Namespace, seed: int, out: Console, err: Console
+) -> Training:
+    """One training, with a bar while it runs and a line a window."""
+    with Progress(
+        TextColumn(f"{model.name}, seed {seed}"),
+        BarColumn(),
+        TextColumn("loss {task.fields[loss]:.4f}"),
+        TimeRemainingColumn(),
+        console=err,
+        transient=True,
+    ) as progress:
+        steps = args.steps or model.recipe.get("steps", 350)
+        task = progress.add_task("train", total=steps, loss=0.0)
+        training = train(
+            model,
+            args.steps,
+            seed,
+            lambda step, loss, accuracy: progress.update(task, completed=step, loss=loss),
+        )
+    if not args.json:
+        show(training, model, out)
+    return training
+
+
+def show(training: Training, model: Model, out: Console) -> None:
+    """The transcript: a line a window, then the curve of the losses."""
+    window = model.recipe.get("window", 50)
+    if len(training.losses) <= 20:
+        for i, (loss, accuracy) in enumerate(
+            zip(training.losses, training.accuracies, strict=True)
+        ):
+            step = min((i + 1) * window, training.steps)
+            out.print(f"STEP {step:5d}  LOSS={loss:.4f}  ACC={accuracy:.3f}")
+    out.print(
+        f"seed {training.seed}: {sparkline(training.losses)}  loss {training.losses[-1]:.4f}, "
+        f"accuracy {training.accuracy:.3f}"
+    )
+
+
+def sparkline(values: Sequence[float], width: int = 60) -> str:
+    """Values as a row of bars, the largest full.
+
+    >>> sparkline([8.0, 4.0, 1.0])
+    '█▄▁'
+    """
+    step = max(1, -(-len(values) // width))
+    means = [
+        sum(values[i : i + step]) / len(values[i : i + step]) for i in range(0, len(values), step)
+    ]
+    top = max(means) or 1.0
+    return "".join(SPARKS[max(0, min(7, int(v / top * 8 + 0.5) - 1))] for v in means)
+
+
+def as_json(training: Training) -> dict[str, object]:
+    """The object that `--json` prints; times are the machine's, which the reference has none of."""
+    digest = hashlib.sha256()
+    for name in training.model.shapes:
+        digest.update(training.weights[name].astype("<f8").tobytes())
+    return {
+        "machine": "reference",
+        "status": "ok",
+        "steps": training.steps,
+        "seed": training.seed,
+        "accuracy": training.accuracy,
+        "loss": list(training.losses),
+        "time_ns": None,
+        "time_s": None,
+        "cycles_total": None,
+        "weights_sha256": digest.hexdigest(),
+    }
+
+
+def draw(trainings: Sequence[Training], path: Path) -> None:
+    """The loss of every training as a picture; needs the extra `plot` (matplotlib)."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ValueError("--plot needs matplotlib: pip install 'anachron[plot]'") from None
+    import io
+
+    if path.suffix != ".png":
+        raise ValueError(f"{path}: pictures are saved as .png")
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    for training in trainings:
+        axes.plot(training.losses, label=f"reference, seed {training.seed}")
+    axes.set(xlabel="window", ylabel="loss", title=trainings[0].model.name)
+    if len(trainings) <= 10:
+        axes.legend()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    write_file(path, buffer.getvalue())
