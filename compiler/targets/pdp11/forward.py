@@ -7,19 +7,32 @@ from anachron.compiler.targets.pdp11.values import Values
 from anachron.kernels.pdp11.instructions import Cpu
 
 
-def forward(cpu: Cpu, values: Values) -> str:
+def forward(values: Values) -> str:
     """A decoder: one position, with logits where they are wanted.  An encoder: the whole input."""
     body = _sequence(values) if values.encoder else _position(values)
     return f"""\
 ; forward: the model's ops, in order;  uses R0 to R5
 forward:
-{body}
-forward_done:
-    RTS PC
+{body}"""
 
+
+def forward_done() -> str:
+    """Where a pass has ended: the host listens here."""
+    return "forward_done:\n    RTS PC"
+
+
+def place_rows(cpu: Cpu, values: Values) -> str:
+    """The addresses of a position's rows."""
+    lines = ["MOV position,R0"]
+    for stride, names in values.strides().items():
+        lines.append(cpu.scale(stride))
+        for name in names:
+            lines += ["MOV R1,R2", f"ADD #{values.base(name)},R2", f"MOV R2,{values.at(name)}"]
+    rows = "\n".join(lines)
+    return f"""\
 ; place_rows: the addresses of this position's rows;  uses R0, R1, R2
 place_rows:
-    {_place_rows(cpu, values)}
+    {rows}
     RTS PC"""
 
 
@@ -31,10 +44,11 @@ def _position(values: Values) -> str:
         [
             "JSR PC,place_rows",
             *(f"JSR PC,{values.op(op)}" for op in first),
+            "forward.choice:",
             "TST wants_logits",
-            "BNE 10$ ;@ p=0.7",
+            "BNE forward.logits ;@ p=0.7",
             "JMP forward_done",
-            "10$:",
+            "forward.logits:",
             *(f"JSR PC,{values.op(op)}" for op in rest),
         ]
     )
@@ -62,12 +76,3 @@ def _stage(values: Values, stage: Stage, label: str) -> str:
     BEQ 10$         ;@ times {n}
     JMP {label}
 10$:"""
-
-
-def _place_rows(cpu: Cpu, values: Values) -> str:
-    lines = ["MOV position,R0"]
-    for stride, names in values.strides().items():
-        lines.append(cpu.scale(stride))
-        for name in names:
-            lines += ["MOV R1,R2", f"ADD #{values.base(name)},R2", f"MOV R2,{values.at(name)}"]
-    return "\n".join(lines)

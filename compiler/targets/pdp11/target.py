@@ -14,7 +14,7 @@ from anachron.compiler.image import Call, Image, Location
 from anachron.compiler.ranges import analyse
 from anachron.compiler.targets import DoesNotFit, Machine, Options
 from anachron.compiler.targets.pdp11.assembler import assemble
-from anachron.compiler.targets.pdp11.forward import forward
+from anachron.compiler.targets.pdp11.forward import forward, forward_done, place_rows
 from anachron.compiler.targets.pdp11.lowering import KERNELS, Lowering, variant_of
 from anachron.compiler.targets.pdp11.prediction import Prediction
 from anachron.compiler.targets.pdp11.sections import (
@@ -92,13 +92,8 @@ def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
         calls,
         {".lda": lda.pack(program.segments, entry)},
         entry,
-        Prediction(program, values, objects, options.timing or default_timing(machine)),
+        Prediction(program, values, objects, options.timing),
     )
-
-
-def default_timing(machine: Machine) -> str:
-    """The row of times for a machine: ll-34 measured the 11/34A."""
-    return "ll-34" if machine.multiplies else "ka11"
 
 
 def _sections(lowering: Lowering, machine: Machine) -> list[Section]:
@@ -128,7 +123,12 @@ def _sections(lowering: Lowering, machine: Machine) -> list[Section]:
         frac = fixed.logits.format.frac
         sampler = sampling.sample(cpu, fixed.vocab_size, first_id, frac)
         sections.append(code("sample", sampler, kind="runtime"))
-    sections += [code("forward", forward(cpu, values)), *lowering.routines]
+    sections += [
+        code("forward", forward(values)),
+        code("forward_done", forward_done(), kind="runtime"),
+        code("place_rows", place_rows(cpu, values)),
+        *lowering.routines,
+    ]
     sections += [code("divide", arithmetic.divide(cpu)), code("isqrt", arithmetic.isqrt(cpu))]
     if lowering.shared:
         longest = max(lowering.shared)
