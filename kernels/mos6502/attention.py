@@ -1,0 +1,486 @@
+"""attention, rope: the two ops that know their position -> assembly text.
+
+A key is kept as a row, its top bits flipped, with 5 bytes of correction a head (matvec.py tells
+why); a value is kept as a column, a byte a position, with the sums of T over each column.  Scores,
+weights and columns are walked by an X that ends at 0, so the last row seen lies at the end of a
+page.
+
+    scores   one a row seen, shifted, top bit flipped so that they compare as unsigned
+    weights  table[min(entries - 1, largest - score)]
+    result   the sum of weight * (value + 32768), divided by the sum of weights, less 32768
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from anachron.kernels.mos6502.arithmetic import OFFSET, TOP, accumulate
+from anachron.kernels.mos6502.embedding import point, row_address
+from anachron.kernels.mos6502.instructions import (
+    Vector,
+    add,
+    add_constant,
+    add_to_word,
+    clear,
+    copy,
+    lines,
+    load,
+    set_word,
+    shift_right,
+    store_saturated,
+    subtract,
+)
+from anachron.kernels.mos6502.matvec import take
+
+FIX_BYTES = 5  # of a key's correction, a head
+COLUMN_FIX_BYTES = 4  # of a value's column
+SCORE_PAGES = 5  # pages of scores, at most
+MOST_ROWS = 256
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Where the keys of all positions lie: rows, then the corrections of each row's heads."""
+
+    low: str
+    high: str
+    fix: str
+    size: int  # of a row
+    bits: int
+    heads: int
+
+    @property
+    def head_size(self) -> int:
+        return self.size // self.heads
+
+
+@dataclass(frozen=True)
+class Values:
+    """Where the values of all positions lie: columns of n_rows bytes, then the columns' sums."""
+
+    low: str
+    high: str
+    fix: str
+    size: int
+    bits: int
+    heads: int
+    n_rows: int
+
+    @property
+    def head_size(self) -> int:
+        return self.size // self.heads
+
+
+def take_head(size: int, bits: int, other_bits: int) -> str:
+    """The routine that takes a head of a query or a key to the page `query`."""
+    return take(f"take_{size}_{bits}_{other_bits}", size, bits, other_bits, "query", 5)
+
+
+def _follow(name: str, position: str, targets: list[tuple[str, str, int]]) -> str:
+    """Words that start at an address when the position is 0 and else grow by a step."""
+    return lines(
+        f"    lda {position}\n    bne _later          ;@ p=0.95",
+        *(set_word(f"{name}_{target}", base) for target, base, _ in targets),
+        "    jmp _here\n_later:",
+        *(add_to_word(f"{name}_{target}", str(step)) for target, _, step in targets),
+        "_here:",
+        *(copy(f"out_{t}" if t != "fix" else "past_fix", f"{name}_{t}", 2) for t, _, _ in targets),
+    )
+
+
+def store_key(name: str, position: str, k: Vector, keys: Keys, q_bits: int) -> str:
+    """Keep this position's key."""
+    places = [("low", keys.low, keys.size), ("fix", keys.fix, FIX_BYTES * keys.heads)]
+    if keys.bits == 16:
+        places.insert(1, ("high", keys.high, keys.size))
+    size = keys.head_size
+    end = "" if keys.size == 256 else f"    cpy #{keys.size}\n"
+    flip = "    eor #$80\n" if keys.bits == 8 else ""
+    text = [f"{name}:", _follow(name, position, places), "    ldy #0\n_element:"]
+    text.append(f"    lda {k.low},y\n{flip}    sta (out_low),y")
+    if keys.bits == 16:
+        text.append(f"    lda {k.high},y\n    eor #$80\n    sta (out_high),y")
+    text.append(f"    iny\n{end}    bne _element        ;@ times {keys.size}")
+    text.append(set_word("query_low", k.low))
+    text.append(set_word("query_high", k.high) if keys.bits == 16 else "")
+    text.append(f"    lda #{keys.heads}\n    sta heads_left\n{name}_heads:")
+    text.append(copy("source_low", "query_low", 2))
+    text.append(copy("source_high", "query_high", 2) if keys.bits == 16 else "")
+    text.append(f"    jsr take_{size}_{keys.bits}_{q_bits}\n    ldy #0")
+    for i in range(FIX_BYTES):
+        text.append(f"    lda correction+{i}\n    sta (past_fix),y")
+        text.append("    iny" if i < FIX_BYTES - 1 else "")
+    text += [add_to_word("past_fix", str(FIX_BYTES)), add_to_word("query_low", str(size))]
+    text.append(add_to_word("query_high", str(size)) if keys.bits == 16 else "")
+    text.append(
+        f"    dec heads_left\n    beq _done           ;@ times {keys.heads}\n"
+        f"    jmp {name}_heads\n_done:\n    rts"
+    )
+    text += [f"{name}_{target}:\n    .word 0" for target, _, _ in places]
+    return lines(*text)
+
+
+def store_value(name: str, position: str, v: Vector, values: Values) -> str:
+    """Keep this position's value, and add it to the sums of its columns."""
+    fix = [f"{values.fix}+{i * values.size}" for i in range(COLUMN_FIX_BYTES)]
+    end = "" if values.size == 256 else f"    cpx #{values.size}\n"
+    flip = "    eor #$80\n" if values.bits == 8 else ""
+    text = [
+        f"{name}:\n    lda {position}\n    bne _later          ;@ p=0.95\n    tax",
+        "_clear:",
+        *(f"    sta {plane},x" for plane in fix),
+        f"    inx\n{end}    bne _clear          ;@ times {values.size}",
+        "_later:",
+    ]
+    for part, base in (("low", values.low), ("high", values.high))[: values.bits // 8]:
+        text.append(
+            f"    clc\n    lda {position}\n    adc #<({base})\n    sta {name}_{part}+1\n"
+            f"    lda #0\n    adc #>({base})\n    sta {name}_{part}+2"
+        )
+    text.append(f"    ldx #0\n{name}_element:\n    lda {v.low},x\n{flip}{name}_low:\n    sta $ffff")
+    text.append(
+        f"""\
+    tay
+    clc
+    lda {fix[0]},x
+    adc products_low,y
+    sta {fix[0]},x
+    lda {fix[1]},x
+    adc products_high,y
+    sta {fix[1]},x
+    bcc {name}_carried  ;@ p=0.75
+    inc {fix[2]},x
+    bne {name}_carried  ;@ p=0.99
+    inc {fix[3]},x
+{name}_carried:"""
+    )
+    if values.bits == 16:
+        text.append(
+            f"""\
+    lda {v.high},x
+    eor #$80
+{name}_high:
+    sta $ffff
+    tay
+    clc
+    lda {fix[1]},x
+    adc products_low,y
+    sta {fix[1]},x
+    lda {fix[2]},x
+    adc products_high,y
+    sta {fix[2]},x
+    bcc _carried        ;@ p=0.75
+    inc {fix[3]},x
+_carried:"""
+        )
+    text.append(add_to_word(f"{name}_low+1", str(values.n_rows)))
+    text.append(add_to_word(f"{name}_high+1", str(values.n_rows)) if values.bits == 16 else "")
+    text.append(
+        f"    inx\n{end}    beq {name}_done     ;@ times {values.size}\n"
+        f"    jmp {name}_element\n{name}_done:\n    rts"
+    )
+    return lines(*text)
+
+
+def attention(
+    name: str,
+    position: str,
+    q: Vector,
+    out: Vector,
+    keys: Keys,
+    values: Values,
+    heads: int,
+    causal: bool,
+    score_shift: int,
+    score_bytes: int,
+    table: str,
+    entries: int,
+) -> str:
+    """All heads of one position.
+
+    position     label of its number, a byte
+    score_bytes  so many hold every score, shifted (a bound that ranges.py proves)
+    table        label of the exponential's bytes
+    """
+    if values.n_rows > MOST_ROWS or entries > 256:
+        raise ValueError(
+            f"{name}: {values.n_rows} positions and {entries} table entries: "
+            f"the 6502's attention takes at most {MOST_ROWS} and 256"
+        )
+    size, group = keys.head_size, heads // keys.heads
+    first = f"    lda {position}\n    eor #$ff" if causal else f"    lda #{-values.n_rows & 255}"
+    step = [
+        add_to_word("query_low", str(size)),
+        add_to_word("query_high", str(size)) if q.bits == 16 else "",
+        "    dec group_left\n    bne _next           ;@ p="
+        + f"{1 - 1 / group:g}\n    lda #{group}\n    sta group_left",
+        add_to_word("key_low", str(size)),
+        add_to_word("key_high", str(size)) if keys.bits == 16 else "",
+        add_to_word("key_fix", str(FIX_BYTES)),
+        copy("value_low", "past_low", 2),
+        copy("value_high", "past_high", 2) if values.bits == 16 else "",
+        "    lda value_index\n    sta value_first",
+    ]
+    return lines(
+        f"; {name}: {heads} heads of {size}, keys and values of {keys.heads}; uses everything",
+        f"{name}:\n{first}\n    sta first\n    lda #{heads}\n    sta heads_left",
+        f"    lda #{group}\n    sta group_left\n    lda #0\n    sta value_first",
+        set_word("query_low", q.low),
+        set_word("query_high", q.high) if q.bits == 16 else "",
+        set_word("key_low", keys.low),
+        set_word("key_high", keys.high) if keys.bits == 16 else "",
+        set_word("key_fix", keys.fix),
+        set_word("value_low", values.low),
+        set_word("value_high", values.high) if values.bits == 16 else "",
+        set_word("out_low", out.low),
+        set_word("out_high", out.high) if out.bits == 16 else "",
+        f"{name}_head:",
+        _scores(name, q, keys, score_shift, score_bytes),
+        _weights(name, values, score_bytes, table, entries),
+        _mix(name, values, out),
+        "    dec heads_left\n    bne _more           ;@ times " + str(heads) + "\n    rts\n_more:",
+        *step,
+        f"_next:\n    jmp {name}_head",
+    )
+
+
+def _scores(name: str, q: Vector, keys: Keys, score_shift: int, score_bytes: int) -> str:
+    """The scores of all rows, and the largest."""
+    size = keys.head_size
+    offsets = OFFSET[q.bits] * OFFSET[keys.bits]
+    parts_q, parts_k = q.bits // 8, keys.bits // 8
+    scale = sum(256 ** (i + j) for i in range(parts_q) for j in range(parts_k))
+    skip = size - 256  # from a row's first byte to the address that X indexes
+    inner = []
+    for k_part, key in enumerate(("low", "high")[:parts_k]):
+        inner.append(
+            f"{name}_key_{key}:\n    lda $ffff,x\n    sta product_low\n    sta product_high"
+        )
+        for q_part in range(parts_q):
+            total = ("sum_a", "sum_b", "sum_c")[k_part + q_part]
+            inner.append(f"    ldy query+{256 * q_part},x\n" + accumulate(total))
+    sums = parts_q + parts_k - 1
+    order = ("sum_a", "sum_b", "sum_c")[:sums]
+    keep = [f"    lda total+{i}\n    sta scores+{256 * i},x" for i in range(score_bytes - 1)]
+    top = score_bytes - 1
+    keep.append(
+        f"    lda total+{top}\n    eor #$80\n    sta total+{top}\n    sta scores+{256 * top},x"
+    )
+    larger = ["    lda largest\n    cmp total"]
+    larger += [f"    lda largest+{i}\n    sbc total+{i}" for i in range(1, score_bytes)]
+    return lines(
+        copy("source_low", "query_low", 2),
+        copy("source_high", "query_high", 2) if q.bits == 16 else "",
+        f"    jsr take_{size}_{q.bits}_{keys.bits}",
+        # Every product lacks one TOP; what the offsets of both multiply to is counted in, too.
+        add_constant("correction", -size * (TOP * scale + offsets), 5),
+        copy("past_low", "key_low", 2),
+        copy("past_high", "key_high", 2) if keys.bits == 16 else "",
+        copy("past_fix", "key_fix", 2),
+        clear("largest", score_bytes),
+        f"    lda first\n    sta index\n{name}_score:",
+        *(clear(total, 3) for total in order),
+        "    sec",
+        *(f"    lda #0\n    sbc correction+{i}\n    sta total+{i}" for i in range(5)),
+        "    ldy #0\n    sec",
+        *(
+            f"    lda total+{i}\n    sbc (past_fix),y\n    sta total+{i}"
+            + ("\n    iny" if i < 4 else "")
+            for i in range(5)
+        ),
+        *(
+            f"    clc\n    lda past_{key}\n    adc #<({skip % 65536})\n    sta {name}_key_{key}+1\n"
+            f"    lda past_{key}+1\n    adc #>({skip % 65536})\n    sta {name}_key_{key}+2"
+            for key in ("low", "high")[:parts_k]
+        ),
+        f"    ldx #{-size & 255}\n    clc",
+        *inner,
+        f"    inx\n    beq {name}_summed    ;@ times {size}\n    jmp {name}_key_low\n"
+        f"{name}_summed:",
+        *(add("total", total, 5, 3, up) for up, total in enumerate(order)),
+        shift_right("total", 5, score_shift),
+        "    ldx index",
+        *keep,
+        *larger,
+        "    bcs _smaller        ;@ p=0.7",
+        copy("largest", "total", score_bytes),
+        "_smaller:",
+        add_to_word("past_low", str(keys.size)),
+        add_to_word("past_high", str(keys.size)) if keys.bits == 16 else "",
+        add_to_word("past_fix", str(FIX_BYTES * keys.heads)),
+        f"    inc index\n    beq _scored         ;@ times seen\n    jmp {name}_score\n_scored:",
+    )
+
+
+def _weights(name: str, values: Values, score_bytes: int, table: str, entries: int) -> str:
+    """weights, their sum in divisor, and the columns' share of the correction."""
+    far = []
+    for i in range(1, score_bytes):
+        far.append(f"    lda largest+{i}\n    sbc scores+{256 * i},x")
+        far.append("    ora scratch" if i > 1 else "")
+        far.append("    sta scratch" if i < score_bytes - 1 else "    bne _far            ;@ p=0.3")
+    short = f"    cpy #{entries}\n    bcc _near           ;@ p=0.7\n" if entries < 256 else ""
+    skip = "    jmp _near\n" if entries == 256 else ""
+    reach = f"{short}{skip}_far:\n    ldy #{entries - 1}\n_near:"
+    return lines(
+        f"{name}_weights:",
+        clear("sum_c", 3),
+        "    sta divisor\n    sta divisor+1\n    ldx first\n_weight:",
+        "    sec\n    lda largest\n    sbc scores,x\n    tay",
+        *far,
+        reach,
+        f"""\
+    lda {table},y
+    sta weights,x
+    tay
+    clc
+    adc divisor
+    sta divisor
+    bcc *+4             ;@ p=0.7
+    inc divisor+1
+    sec
+    lda #<{TOP}
+    sbc products_low,y
+    sta term
+    lda #>{TOP}
+    sbc products_high,y
+    sta term+1
+    clc
+    lda sum_c
+    adc term
+    sta sum_c
+    lda sum_c+1
+    adc term+1
+    sta sum_c+1
+    bcc *+4             ;@ p=0.8
+    inc sum_c+2
+    inx
+    bne _weight         ;@ times seen""",
+        copy("correction", "sum_c", 3),
+        "    lda #0\n    sta correction+3",
+        add("correction", "sum_c", 4, 3, 1) if values.bits == 16 else "",
+    )
+
+
+def _mix(name: str, values: Values, out: Vector) -> str:
+    """One head's result: its columns weighted, summed and divided."""
+    size, wide = values.head_size, values.bits == 16
+    parts = ("low", "high")[: values.bits // 8]
+    point = [
+        f"    sec\n    lda past_{part}\n    sbc first\n    sta {name}_value_{part}+1\n"
+        f"    lda past_{part}+1\n    sbc #0\n    sta {name}_value_{part}+2"
+        for part in parts
+    ]
+    inner = [
+        f"{name}_value_{part}:\n    ldy $ffff,x\n" + accumulate(total)
+        for part, total in zip(parts, ("sum_a", "sum_b"), strict=False)
+    ]
+    fixes = [
+        f"    lda total+{i}\n    sbc {values.fix}+{i * values.size},x\n    sta total+{i}"
+        for i in range(COLUMN_FIX_BYTES)
+    ]
+    if wide:
+        signed = "    lda total+1\n    eor #$80\n    sta total+1"
+    else:  # the quotient, an unsigned byte, less 128
+        signed = (
+            "    lda total\n    eor #$80\n    sta total\n    asl\n    lda #0\n    adc #$ff\n"
+            "    eor #$ff\n    sta total+1"
+        )
+    return lines(
+        f"{name}_mix:",
+        *(copy(f"past_{part}", f"value_{part}", 2) for part in parts),
+        f"    lda value_first\n    sta value_index\n    lda #{size}\n    sta index\n{name}_column:",
+        *point,
+        clear("sum_a", 3),
+        "    sta sum_b\n    sta sum_b+1\n    sta sum_b+2" if wide else "",
+        "    ldx first\n    clc\n_row:\n    lda weights,x\n    sta product_low\n"
+        "    sta product_high",
+        *inner,
+        f"    inx\n    bne {name}_row_again ;@ times seen\n    beq {name}_sum       ;@ always",
+        f"{name}_row_again:\n    jmp {name}_row",
+        f"{name}_sum:",
+        copy("total", "correction", 4),
+        add("total", "sum_a", 4, 3),
+        add("total", "sum_b", 4, 3, 1) if wide else "",
+        "    ldx value_index\n    sec",
+        *fixes,
+        "    jsr divide_short",
+        signed,
+        f"    jsr saturate_{out.bits}_2\n    ldy #0\n    lda total\n    sta (out_low),y",
+        "    lda total+1\n    sta (out_high),y" if out.bits == 16 else "",
+        add_to_word("out_low", "1"),
+        add_to_word("out_high", "1") if out.bits == 16 else "",
+        *(add_to_word(f"past_{part}", str(values.n_rows)) for part in parts),
+        "    inc value_index\n    dec index\n"
+        f"    beq {name}_mixed     ;@ times {size}\n    jmp {name}_column\n{name}_mixed:",
+    ).replace("\n_row:", f"\n{name}_row:")
+
+
+def rope(
+    name: str,
+    position: str,
+    x: Vector,
+    out: Vector,
+    cosine: Vector,
+    sine: Vector,
+    heads: int,
+    interleaved: bool,
+) -> str:
+    """Rotate each pair of features by its position's angle; out is not x.
+
+    cosine, sine  rows of an int16 for each pair of a head; low and high bytes apart
+    """
+    half = x.size // heads // 2
+    step, reach = (2, 1) if interleaved else (1, half)
+    cosine_at, sine_at, a, b = (f"scratch+{i}" for i in (2, 4, 6, 8))
+
+    def product(left: str, right: str) -> str:
+        return f"{copy('factor_a', left, 2)}\n{copy('factor_b', right, 2)}\n    jsr multiply_signed"
+
+    def turned(first: str, second: str, target: Vector) -> str:
+        return lines(first, add_constant("total", 1 << 13, 4), second, store_saturated(target, 4))
+
+    keep = copy("correction", "total", 4)
+    pair = lines(
+        *(
+            f"    lda ({pointer}),y\n    sta {target}"
+            for pointer, target in (
+                ("past_low", cosine_at),
+                ("past_high", f"{cosine_at}+1"),
+                ("query_low", sine_at),
+                ("query_high", f"{sine_at}+1"),
+            )
+        ),
+        load(x, a),
+        load(x.at(reach), b),
+        product(b, sine_at),
+        keep,
+        product(a, cosine_at),
+        turned(subtract("total", "correction", 4, 4), shift_right("total", 4, 14), out),
+        product(a, sine_at),
+        keep,
+        product(b, cosine_at),
+        turned(add("total", "correction", 4, 4), shift_right("total", 4, 14), out.at(reach)),
+    )
+    skip = "" if interleaved else f"    txa\n    clc\n    adc #{half}\n    tax\n"
+    return lines(
+        f"{name}:\n    lda {position}",
+        row_address(half, 1),
+        *(
+            point(target, table)
+            for target, table in (
+                ("past_low", cosine.low),
+                ("past_high", cosine.high),
+                ("query_low", sine.low),
+                ("query_high", sine.high),
+            )
+        ),
+        f"    ldx #0\n    lda #{heads}\n    sta heads_left\n{name}_head:\n    ldy #0\n{name}_pair:",
+        "    sty index",
+        pair,
+        "    inx\n" * step,
+        f"    ldy index\n    iny\n    cpy #{half}\n    beq _turned         ;@ times {half}\n"
+        f"    jmp {name}_pair\n_turned:\n{skip}"
+        f"    dec heads_left\n    beq _done           ;@ times {heads}\n    jmp {name}_head\n"
+        "_done:\n    rts",
+    )
