@@ -47,6 +47,7 @@ class Graph:
         self.tensors: dict[str, str] = {}
         self.variables: dict[str, Reference] = {}
         self.counters: dict[str, int] = {}  # the layer we are in: name -> number
+        self.taken: dict[str, int] = {}  # name -> how many there are of it
 
     def repeat(self, line: Tree) -> None:
         """repeat COUNT as LAYER: the lines below, for layer 0, 1, ..."""
@@ -207,10 +208,10 @@ class Graph:
         if len(self.nodes) >= MAX_NODES:
             raise self.source.at(part, f"more than {MAX_NODES} ops")
         stem = owner if outermost else f"{owner}.{op}"
-        name, number = stem, 1
+        name = stem
         while name in self.nodes or name in INDICES:
-            number += 1
-            name = f"{stem}{number}"
+            self.taken[stem] = self.taken.get(stem, 1) + 1
+            name = f"{stem}{self.taken[stem]}"
         parameters = {role: f"{name}.{role}" for role in shapes}
         for role, what in given.items():
             if isinstance(what, str):

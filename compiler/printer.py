@@ -108,7 +108,9 @@ def join_settings(settings: Iterable[tuple[str, Any]]) -> str:
 
 def format_value(value: Any) -> str:
     """A number or a text as the language reads it."""
-    return quote(value) if isinstance(value, str) else repr(value)
+    if isinstance(value, str):
+        return quote(value)
+    return repr(int(value) if value == int(value) else value)
 
 
 def quote(text: str) -> str:

@@ -4,6 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from anachron.compiler.tokenizer import (
     Merge,
     Tokenizer,
@@ -12,8 +15,6 @@ from anachron.compiler.tokenizer import (
     digits,
     load_tokenizer,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 SHARED = Path(__file__).parents[1] / ".." / "shared" / "models"
 needs_models = pytest.mark.skipif(not SHARED.exists(), reason="../shared/models is not here")

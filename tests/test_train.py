@@ -1,0 +1,162 @@
+import numpy as np
+import pytest
+
+from anachron.compiler.data import IGNORED, Random, make_batches
+from anachron.compiler.language import parse
+from anachron.compiler.loader import load
+from anachron.compiler.model import ModelError
+from anachron.compiler.ops import forward
+from anachron.compiler.training import train
+from anachron.kernels.reference.sampling import seed_state, xorshift
+
+HEAD = "size dim = 16, seq_len = 6, vocab_size = 10\ntokenizer digits\n"
+ENCODER = (
+    "x = embed(token, dim) + embed(position, dim)\n"
+    "x = x + attention(linear(x, dim), linear(x, dim), linear(x, dim))\n"
+)
+OUT = "logits = linear(x, vocab_size)\n"
+DECODER = (
+    "size dim = 24, seq_len = 16\n{}\n"
+    "x = embed(token, dim) + embed(position, dim)\n"
+    "x = x + attention(linear(x, dim), linear(x, dim), linear(x, dim), causal)\n"
+    "x = x + linear(relu(linear(x, 2 * dim, bias)), dim, bias)\n" + "logits = linear(x, vocab_size)"
+)
+
+
+def test_reverse_is_learned_in_full():
+    training = train(load("reverse"))
+    assert training.accuracies[-1] == 1.0
+    assert training.accuracies[0] < 0.2
+    tokens = np.random.default_rng(2).integers(0, 10, (2000, 8))
+    answers = forward(training.model, tokens)["logits"].argmax(-1)
+    assert np.array_equal(answers, tokens[:, ::-1])
+
+
+def test_the_shipped_weights_are_what_the_recipe_gives():
+    shipped, again = load("reverse"), train(load("reverse"))
+    for name, array in shipped.weights.items():
+        assert np.allclose(array, again.weights[name], atol=1e-4)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not():
+    model = load("reverse")
+    first, second, other = (train(model, steps=3, seed=seed) for seed in (4, 4, 5))
+    assert all(np.array_equal(first.weights[n], second.weights[n]) for n in model.shapes)
+    assert not any(np.array_equal(first.weights[n], other.weights[n]) for n in model.shapes)
+
+
+@pytest.mark.parametrize(
+    ("task", "recipe"),
+    [
+        ("copy", "sgd(steps = 350, rate = 1/2, clip = 1/16)"),
+        ("reverse", "adam(steps = 250, rate = 0.01)"),
+    ],
+)
+def test_tasks_of_moving_digits_are_learned_in_full(task, recipe):
+    model = parse(HEAD + f"task {task}\ntrain {recipe}\n" + ENCODER + OUT).model
+    assert train(model, seed=1).accuracy == 1.0
+
+
+def test_progress_hears_of_every_step():
+    heard = []
+    training = train(load("reverse"), steps=7, progress=lambda *what: heard.append(what))
+    assert [step for step, _, _ in heard] == [1, 2, 3, 4, 5, 6, 7]
+    assert np.isclose(training.losses[0], np.mean([loss for _, loss, _ in heard]))
+
+
+def test_reports_are_means_over_windows():
+    model = parse(HEAD + "task copy\ntrain sgd(steps = 5, window = 2)\n" + ENCODER + OUT).model
+    heard = []
+    training = train(model, progress=lambda step, loss, accuracy: heard.append(accuracy))
+    assert np.allclose(training.accuracies, [np.mean(heard[:2]), np.mean(heard[2:4]), heard[4]])
+
+
+def test_a_parameter_may_have_its_own_rate():
+    text = HEAD + "task copy\ntrain sgd(steps = 1, rate = 1e-9, logits.weight = 1)\n"
+    model = parse(text + ENCODER + OUT).model
+    tiny, start = train(model).weights, train(model, steps=1).weights
+    assert np.array_equal(tiny["x.embed.weight"], start["x.embed.weight"])
+    text = text.replace("logits.weight = 1", "logits.weight = 1e-9")
+    still = train(parse(text + ENCODER + OUT).model).weights
+    assert np.abs(tiny["logits.weight"] - still["logits.weight"]).max() > 1e-3
+    assert np.abs(tiny["x.embed.weight"] - still["x.embed.weight"]).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("task", "wanted"),
+    [
+        ("reverse", lambda x: x[::-1]),
+        ("copy", lambda x: x),
+        ("sort", sorted),
+        ("sum", lambda x: [sum(x) % 10] * len(x)),
+    ],
+)
+def test_targets_are_what_the_task_says(task, wanted):
+    model = parse(HEAD + f"task {task}\ntrain sgd(batch = 3)\n" + ENCODER + OUT).model
+    tokens, targets = next(make_batches(model, 9))
+    assert tokens.shape == targets.shape == (3, 6)
+    for x, y in zip(tokens.tolist(), targets.tolist(), strict=True):
+        assert y == list(wanted(x))
+
+
+def test_sequences_come_from_the_machines_generator():
+    model = parse(HEAD + "task copy\n" + ENCODER + OUT).model
+    state, wanted = seed_state(3), []
+    for _ in range(6):
+        state = xorshift(state)
+        wanted.append((state >> 16) * 10 >> 16)
+    assert next(make_batches(model, 3))[0].tolist() == [wanted]
+
+
+def test_random_numbers_cover_their_range_evenly():
+    random = Random(1)
+    counts = np.bincount([random.below(10) for _ in range(10_000)], minlength=10)
+    assert counts.min() > 850 and counts.max() < 1150
+
+
+def test_the_next_character_of_a_corpus_is_learned(tmp_path):
+    (tmp_path / "c.txt").write_text("abcabdabe" * 20)
+    head = 'tokenizer characters("abcde")\ntask next(corpus = "c.txt")\n'
+    head += "train adam(steps = 200, rate = 0.01, batch = 4)"
+    model = parse(DECODER.format(head), folder=str(tmp_path)).model
+    assert train(model).accuracy > 0.9
+    tokens, targets = next(make_batches(model, 0))
+    assert np.array_equal(tokens[:, 1:], targets[:, :-1])
+
+
+def test_an_answer_counts_and_its_question_does_not(tmp_path):
+    (tmp_path / "c.txt").write_text("ab | ba\n\n")
+    head = 'tokenizer characters("ab<>")\nprompt "<" text ">"\nstop "<"\n'
+    head += 'task answer(corpus = "c.txt")'
+    model = parse(DECODER.format(head), folder=str(tmp_path)).model
+    tokens, targets = next(make_batches(model, 0))
+    assert tokens[0, :6].tolist() == [2, 0, 1, 3, 1, 0]
+    assert targets[0].tolist() == [IGNORED] * 3 + [1, 0, 2] + [IGNORED] * 10
+
+
+@pytest.mark.parametrize(
+    ("corpus", "message"),
+    [
+        (None, "No such file"),
+        (b"ab", "the corpus has 2 tokens, the context alone 16"),
+        (b"\xff\xfe", "byte 0 is not UTF-8"),
+    ],
+)
+def test_a_corpus_that_will_not_do_is_one_clear_line(tmp_path, corpus, message):
+    if corpus is not None:
+        (tmp_path / "c.txt").write_bytes(corpus)
+    head = 'tokenizer characters("ab")\ntask next(corpus = "c.txt")'
+    model = parse(DECODER.format(head), folder=str(tmp_path)).model
+    with pytest.raises(ModelError) as caught:
+        train(model, steps=1)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_model_without_a_task_cannot_be_trained():
+    with pytest.raises(ModelError, match="says no task"):
+        train(parse(HEAD + ENCODER + OUT).model)
+
+
+def test_steps_have_limits():
+    with pytest.raises(ModelError, match="0 steps, allowed is 1"):
+        train(load("reverse"), steps=0)
