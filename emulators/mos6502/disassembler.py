@@ -1,10 +1,16 @@
-"""Bytes of memory -> 6502 assembly text, one instruction at a time, from the table of isa.py."""
+"""Bytes of memory -> 6502 assembly text, one instruction at a time, from the table of isa.py.
+
+The text assembles to the same bytes: an absolute address in the zero page is written `@w $0012`, as
+64tass has it, and an opcode whose name another one owns as its bytes, `.byte $1A ; NOP`.
+"""
 
 from collections.abc import Callable, Mapping
 
-from anachron.emulators.mos6502.isa import INSTRUCTIONS, MODES, Instruction
+from anachron.emulators.mos6502.isa import INSTRUCTIONS, MODES, OPCODES, Instruction
 
 Read = Callable[[int], int]
+
+SHORT_MODES = {"abs": "zp", "abx": "zpx", "aby": "zpy"}
 
 
 def operand_value(row: Instruction, address: int, read: Read) -> int | None:
@@ -33,11 +39,18 @@ def disassemble(
     """
     row = INSTRUCTIONS[int(read(address))]
     value = operand_value(row, address, read)
-    if value is None:
-        return f"{row.mnemonic} {MODES[row.mode][1]}".rstrip(), row.length
-    digits = 4 if row.length == 3 or row.mode == "rel" else 2
-    name = labels.get(value) if labels and row.mode != "imm" else None
-    return f"{row.mnemonic} {MODES[row.mode][1].format(name or f'${value:0{digits}X}')}", row.length
+    operand = ""
+    if value is not None:
+        digits = 4 if row.length == 3 or row.mode == "rel" else 2
+        name = labels.get(value) if labels and row.mode != "imm" else None
+        operand = name or f"${value:0{digits}X}"
+        if value < 256 and (row.mnemonic, SHORT_MODES.get(row.mode)) in OPCODES:
+            operand = f"@w {operand}"
+    text = f"{row.mnemonic} {MODES[row.mode][1].format(operand)}".rstrip()
+    if OPCODES[row.mnemonic, row.mode] != row.opcode:
+        data = ",".join(f"${int(read(address + k & 0xFFFF)):02X}" for k in range(row.length))
+        text = f".byte {data} ; {text}"
+    return text, row.length
 
 
 def listing(

@@ -118,7 +118,9 @@ def _branch(assembly: Assembly, statement: Statement, row: Instruction) -> Encod
     if form or width:
         raise AssemblyError(f"{statement.word} takes an address, or a label", statement.column)
     target = assembly.number(expression, assembly.here + 2)
-    distance = target - (assembly.here + 2)
+    distance = (target - assembly.here - 2 + 0x8000 & 0xFFFF) - 0x8000  # wraps with the PC
+    if not 0 <= target <= 0xFFFF:
+        distance = target - assembly.here - 2
     if not -128 <= distance <= 127:
         past = distance - 127 if distance > 0 else -128 - distance
         assembly.complain(AssemblyError(
