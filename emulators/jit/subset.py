@@ -95,6 +95,8 @@ def parse_machine(
         raise MachineError(f"{where}: {clash[0]!r} is named twice, or is an UPPER_CASE register")
     for node in tree.body:
         if isinstance(node, ast.FunctionDef):
+            if node.name in functions:
+                machine.fail(node, f"{node.name} is defined twice")
             functions[node.name] = _function(machine, node)
     return machine
 

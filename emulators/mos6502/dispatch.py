@@ -10,6 +10,9 @@ ZERO_PAGE = ("zp", "zpx", "zpy")
 LOOP = """
 def run():
     global cycles, began, at, opcode, a, stop
+    if BANKED and errand:
+        do_errand()
+        raise StopIteration
     if due:
         interrupt()
         look_next()

@@ -36,7 +36,11 @@ def assemble_text(modules: Iterable[ModuleType]) -> tuple[str, dict[str, Any]]:
     texts = []
     for module in modules:
         texts.append(inspect.getsource(module))
-        constants |= {name: value for name, value in vars(module).items() if name.isupper()}
+        for name, value in vars(module).items():
+            if name.isupper() and isinstance(value, (int, np.ndarray)):
+                if name in constants and constants[name] is not value:
+                    raise ValueError(f"{name} has two values, one of them in {module.__name__}")
+                constants[name] = value
     return "\n".join((*texts, dispatch.loop())), constants
 
 

@@ -1,0 +1,193 @@
+"""The bus's other side: which device an access reaches, and what it costs the CPU when one needs
+the bus for itself.
+
+To add a device: a case in device_read and device_write, what happens by itself in devices_until,
+and when it next may matter to the CPU in next_due.
+"""
+
+# The names that are not defined here are those of the whole machine: see clockwork.py.
+# ruff: noqa: F821
+# mypy: ignore-errors
+
+import numpy as np
+
+from anachron.emulators.jit import subroutine
+from anachron.emulators.mos6502.isa import INSTRUCTIONS
+
+FIELDS = "sid_logging sid_logged noise errand errand_address errand_value".split()
+
+WRITES = np.array([row.writes for row in INSTRUCTIONS], np.uint8)
+DEVICES = 0x10000  # from an address in $D000-$DFFF to its place in mem
+SID_LOG = 0x10000  # entries: cycle << 16 | register << 8 | value
+ERRAND_READ, ERRAND_WRITE = 1, 2
+
+
+# ---- time
+def first_read(start, code):
+    """How many cycles into an instruction its first read at or after BA's fall is."""
+    k = ba_from - start if ba_from > start else 0
+    while k < 8 and WRITES[code] >> k & 1:
+        k += 1
+    return k
+
+
+@subroutine
+def bus_time(start, moment, code):
+    """When an access really happens, of an instruction that would make it at a moment."""
+    if moment < ba_from or ba_until <= start or start + first_read(start, code) > moment:
+        return moment
+    return moment + ba_until - (start + first_read(start, code))
+
+
+@subroutine
+def stolen(start, lasting, code):
+    """Cycles that a bad line adds to an instruction that began at start."""
+    if ba_until <= start:
+        plan_bad_line(start)
+    k = first_read(start, code)
+    if k >= lasting:
+        return 0
+    extra = ba_until - (start + k)
+    plan_bad_line(ba_until)
+    return extra
+
+
+def stall():
+    """Settle a bad line that began before this instruction ended."""
+    global cycles
+    if cycles > ba_from:
+        extra = stolen(began, cycles - began, opcode)
+        cycles += extra
+        if PROFILE:
+            profile[at] += extra
+
+
+@subroutine
+def devices_until(now):
+    """Let the devices do what they do by themselves up to now, and set the interrupt lines."""
+    vic_until(now)
+    cia_until(0, now)
+    cia_until(CIA_2, now)
+    set_irq()
+
+
+def set_irq():
+    global irq_since
+    irq_since = min_of(min_of(vic_since, cia[SINCE]), reu_since)
+
+
+@subroutine
+def next_due():
+    """The next time at which a device may matter to the CPU."""
+    when = min_of(ba_from, cia_due(0))
+    when = min_of(when, cia_due(CIA_2))
+    if mem[VIC + ENABLE] & RASTER_IRQ and not vic_flags & RASTER_IRQ:
+        when = min_of(when, raster_at)
+    return when
+
+
+def transfer_all():
+    """A transfer of the expansion, after the instruction that has triggered it."""
+    global cycles
+    if dma_waiting == STARTED:
+        end = transfer(cycles)
+        if PROFILE:
+            profile[at] += end - cycles
+        cycles = end
+        devices_until(cycles)
+
+
+# ---- accesses
+@subroutine
+def device_read(address, start, moment, code):
+    """The byte that a device gives; start, moment, code: of the instruction that reads."""
+    now = bus_time(start, moment, code)
+    match address >> 8:
+        case 0xD0 | 0xD1 | 0xD2 | 0xD3:
+            vic_until(now)
+            return vic_read(address, now)
+        case 0xD4 | 0xD5 | 0xD6 | 0xD7:
+            return sid_read(address & 31)
+        case 0xD8 | 0xD9 | 0xDA | 0xDB:
+            return mem[DEVICES + address] | 0xF0
+        case 0xDC:
+            m = cia_read(0, address, now)
+            set_irq()
+            return m
+        case 0xDD:
+            return cia_read(CIA_2, address, now)
+        case 0xDF:
+            if reu_size:
+                m = reu_read(address)
+                set_irq()
+                return m
+    return mem[DEVICES + address]
+
+
+@subroutine
+def device_write(address, m, start, moment, code):
+    """A byte for a device, the processor port, or the address that starts a transfer."""
+    global limit
+    now = bus_time(start, moment, code)
+    if address < 2:
+        port_write(address, m)
+        return
+    if address == 0xFF00:
+        mem[address] = m
+        trigger_ff00()
+        return
+    match address >> 8:
+        case 0xD0 | 0xD1 | 0xD2 | 0xD3:
+            vic_until(now)
+            vic_write(address, m, now)
+        case 0xD4 | 0xD5 | 0xD6 | 0xD7:
+            sid_write(address & 31, m, now)
+        case 0xDC:
+            cia_write(0, address, m, now)
+        case 0xDD:
+            cia_write(CIA_2, address, m, now)
+        case 0xDE:
+            cartridge_write(address, m)
+        case 0xDF:
+            if reu_size:
+                reu_write(address, m)
+    set_irq()
+    limit = 0
+
+
+# ---- the SID: what was written to it is kept, and logged for whoever plays it
+def sid_read(register):
+    """Paddles nobody turns, and voice 3: noise, if not the chip's own."""
+    global noise
+    match register:
+        case 25 | 26:
+            return 0xFF
+        case 27 | 28:
+            noise = (noise << 1 | (noise >> 22 ^ noise >> 17) & 1) & 0x7FFFFF
+            return noise >> 8 & 0xFF
+    return 0
+
+
+def sid_write(register, m, now):
+    global sid_logged
+    mem[DEVICES + 0xD400 + register] = m
+    if sid_logging and sid_logged < SID_LOG:
+        sid_log[sid_logged] = now << 16 | register << 8 | m
+        sid_logged += 1
+
+
+def do_errand():
+    """Read or write once for someone outside, between two instructions."""
+    global errand, errand_value
+    if errand == ERRAND_READ:
+        k = place(errand_address)
+        errand_value = mem[k]
+        if attr[k] & READ:
+            errand_value = device_read(errand_address, cycles, cycles, 0)
+    else:
+        k = errand_address + bank[PAGE_WRITES + (errand_address >> 12)]
+        if attr[k] & WRITE:
+            device_write(errand_address, errand_value, cycles, cycles, 0)
+        else:
+            mem[k] = errand_value
+    errand = 0
