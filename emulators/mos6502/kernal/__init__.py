@@ -9,10 +9,11 @@ interrupt.py   60 times a second             editor.py   the screen itself: curs
 files.py       LOAD, OPEN and their kin      channels.py numbered files and the diskette
 basic.py       READY, RUN of a SYS line      rom.py      what is mapped in place of the ROMs
 
-The cycles of a service are approximate: those of the common case of Commodore's code, counted
-from its documented steps; the 60 Hz interrupt without a key, GETIN on an empty queue and STOP are
-exact. A service that waits for a key runs a loop of the processor's own, so interrupts and the
-clock go on.
+A service takes the cycles that Commodore's code takes in the common case, measured with VICE 3.10
+(screen blanked, interrupts off), the JSR, the jump through the vector and the RTS not included.
+They are approximate where the work depends on the data; LOAD, a key that is echoed, the interrupt
+with a cursor or a key, RAMTAS and READY are estimates. A service that waits for a key runs a loop
+of the processor's own, so interrupts and the clock go on.
 
 Sources: Commodore 64 Programmer's Reference Guide (1982), ch. 5; Mapping the Commodore 64
 (S. Leemon, 1984), pages 0 to 3 and $E000-$FFFF.
@@ -26,7 +27,6 @@ from typing import NamedTuple
 
 from anachron.emulators.mos6502.kernal import basic, console, files, interrupt, rom, start
 from anachron.emulators.mos6502.kernal.channels import ChannelError
-from anachron.emulators.mos6502.kernal.console import CHROUT_CYCLES
 from anachron.emulators.mos6502.kernal.state import Kernal
 
 
@@ -38,46 +38,46 @@ class Service(NamedTuple):
 
 
 SERVICES: dict[int, Service] = {
-    0xE544: Service(console.clear_screen, 16_000),
-    0xE566: Service(console.home, 150),
-    0xE716: Service(console.print_screen, CHROUT_CYCLES - 20),
-    rom.KEY: Service(console.key, CHROUT_CYCLES),
-    rom.IRQ_SERVICE: Service(interrupt.interrupt, 600),
-    0xEA87: Service(interrupt.scnkey, 500),
-    0xF13E: Service(console.getin, 13),  # LDA, BNE, LDA, BEQ, CLC: an empty queue
+    0xE544: Service(console.clear_screen, 39_677),
+    0xE566: Service(console.home, 86),
+    0xE716: Service(console.print_screen, 0),
+    rom.KEY: Service(console.key, 150),
+    rom.IRQ_SERVICE: Service(interrupt.interrupt, 300),
+    0xEA87: Service(interrupt.scnkey, 53),
+    0xF13E: Service(console.getin, 13),
     0xF157: Service(console.chrin, 120),
-    0xF1CA: Service(console.chrout, CHROUT_CYCLES),
-    0xF20E: Service(files.chkin, 60),
-    0xF250: Service(files.chkout, 60),
-    0xF291: Service(files.close, 200),
-    0xF32F: Service(files.clall, 40),
-    0xF333: Service(files.clrchn, 30),
-    0xF34A: Service(files.open, 200),
+    0xF1CA: Service(console.chrout, 0),
+    0xF20E: Service(files.chkin, 83),
+    0xF250: Service(files.chkout, 84),
+    0xF291: Service(files.close, 96),
+    0xF32F: Service(files.clall, 27),
+    0xF333: Service(files.clrchn, 22),
+    0xF34A: Service(files.open, 87),
     0xF4A5: Service(files.load, 1000),
     0xF5ED: Service(files.save, 100),
-    0xF6ED: Service(console.stop, 8),  # LDA, CMP, BNE taken
+    0xF6ED: Service(console.stop, 8),
     0xFE66: Service(basic.breakpoint, 20),
-    0xFF81: Service(start.cint, 20_000),
-    0xFF84: Service(start.ioinit, 250),
-    0xFF87: Service(start.ramtas, 1_500_000),  # it tests all of memory
-    0xFF8A: Service(start.restor, 700),
-    0xFF8D: Service(start.vector, 700),
-    0xFF90: Service(files.setmsg, 12),
-    0xFF99: Service(start.memtop, 20),
-    0xFF9C: Service(start.membot, 20),
+    0xFF81: Service(start.cint, 45_230),
+    0xFF84: Service(start.ioinit, 132),
+    0xFF87: Service(start.ramtas, 1_500_000),
+    0xFF8A: Service(start.restor, 880),
+    0xFF8D: Service(start.vector, 746),
+    0xFF90: Service(files.setmsg, 15),
+    0xFF99: Service(start.memtop, 21),
+    0xFF9C: Service(start.membot, 21),
     0xFFB7: Service(files.readst, 20),
     0xFFBA: Service(files.setlfs, 12),
     0xFFBD: Service(files.setnam, 12),
-    0xFFDB: Service(interrupt.settim, 18),
-    0xFFDE: Service(interrupt.rdtim, 18),
+    0xFFDB: Service(interrupt.settim, 16),
+    0xFFDE: Service(interrupt.rdtim, 27),
     0xFFED: Service(console.screen_size, 7),
-    0xFFF0: Service(console.plot, 80),
+    0xFFF0: Service(console.plot, 12),
     0xFFF3: Service(console.io_base, 7),
-    0xAB1E: Service(basic.print_string, 40),
+    0xAB1E: Service(basic.print_string, 0),
     basic.READY: Service(basic.ready, 1000),
     basic.WARM_START: Service(basic.ready, 1000),
     rom.DIRECT_CODE: Service(basic.direct_code, 60),
-    0xBDCD: Service(basic.print_number, 3000),
+    0xBDCD: Service(basic.print_number, 8366),
 }
 
 

@@ -10,7 +10,7 @@ from anachron.emulators.mos6502 import petscii
 from anachron.emulators.mos6502.kernal import editor as ed
 from anachron.emulators.mos6502.kernal import rom
 from anachron.emulators.mos6502.kernal.channels import DEVICE_NOT_PRESENT, ChannelError
-from anachron.emulators.mos6502.kernal.console import CHROUT_CYCLES
+from anachron.emulators.mos6502.kernal.console import show
 from anachron.emulators.mos6502.kernal.editor import RETURN
 from anachron.emulators.mos6502.kernal.files import DISK_CYCLES_A_BYTE, clrchn, store
 from anachron.emulators.mos6502.kernal.state import Kernal
@@ -18,7 +18,18 @@ from anachron.emulators.mos6502.kernal.state import Kernal
 READY, WARM_START = 0xA474, 0xE37B
 LINE_LIMIT = 80
 PROGRAM_START, PROGRAM_END, LINE_NUMBER, SYS_REGISTERS = 0x2B, 0x2D, 0x14, 0x030C
-STACK_TOP = 0xF6  # where BASIC leaves the stack, about
+STACK_TOP = 0xF8  # where BASIC leaves the stack
+STRING_CYCLES = 219  # of STROUT for a letter, besides printing it; measured
+
+
+def run(k: Kernal, where: str) -> None:
+    """RUN what has been loaded at $0801; ValueError if that is more BASIC than a SYS line."""
+    address = sys_address(k.ram[BASIC_START:BASIC_START + LINE_LIMIT])
+    if address is None:
+        raise ValueError(f"{where}: a BASIC program that is more than a SYS line: give the folder "
+                         "of your own ROM files (--roms)")
+    k.print(b"RUN\r")
+    start_program(k, address)
 
 
 def start_program(k: Kernal, address: int) -> None:
@@ -28,7 +39,6 @@ def start_program(k: Kernal, address: int) -> None:
     k.set(a=a, x=x, y=y, p=p & 0xCF | 0x20, s=STACK_TOP - 2, pc=address)
     k.set_pointer(LINE_NUMBER, address)
     k.ram[ed.BLINK_OFF] = 1
-    k.ram[ed.OPEN_LINES] = 1
 
 
 def ready(k: Kernal) -> str:
@@ -97,9 +107,9 @@ def print_string(k: Kernal) -> None:
         code = k.machine.peek(at)
         if code == 0:
             break
-        k.print(bytes([code]))
+        show(k, code)
         at = at + 1 & 0xFFFF
-        k.machine.charge(CHROUT_CYCLES)
+        k.machine.charge(STRING_CYCLES)
 
 
 def print_number(k: Kernal) -> None:

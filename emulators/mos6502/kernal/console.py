@@ -22,17 +22,30 @@ from anachron.emulators.mos6502.kernal.state import (
     Kernal,
 )
 
-CHROUT_CYCLES, SCROLL_CYCLES = 420, 21_000  # a letter; the screen moved up. Approximate
+# Cycles of CHROUT by what is printed, measured as in __init__.py.
+LETTER_CYCLES, SHIFTED_CYCLES, COLOUR_CYCLES, SCROLL_CYCLES = 261, 243, 325, 31_898
+PRINT_CYCLES = {
+    RETURN: 214, 0x8D: 214, ed.DELETE: 1489, ed.INSERT: 1472, 0x93: 37_897, 0x13: 432, 0x11: 273,
+    0x91: 229, 0x1D: 173, 0x9D: 178, 0x12: 337, 0x92: 337, 0x0E: 332, 0x8E: 340,
+}
+PLACE_CYCLES = 95  # PLOT: more for setting the cursor than for reading it
 
 
 def chrout(k: Kernal) -> None:
     """A to the screen, if that is where output goes."""
     code = k.get("a")
     if k.ram[OUTPUT_DEVICE] == channels.SCREEN:
-        k.editor.print(code)
-        extra = SCROLL_CYCLES * (code == RETURN and k.ram[ed.ROW] == ed.ROWS - 1)
-        k.machine.charge(extra)
+        show(k, code)
     k.flags(CARRY, 0)
+
+
+def show(k: Kernal, code: int) -> None:
+    """A code on the screen, and the time it takes."""
+    default = (SHIFTED_CYCLES if code >= 0xA0 else LETTER_CYCLES if code & 0x60
+               else COLOUR_CYCLES)
+    k.editor.scrolls = 0
+    k.editor.print(code)
+    k.machine.charge(PRINT_CYCLES.get(code, default) + SCROLL_CYCLES * k.editor.scrolls)
 
 
 def chrin(k: Kernal) -> None:
@@ -64,7 +77,7 @@ def key(k: Kernal) -> None:
     k.editor.hide_cursor()
     code = take_key(k)
     if code != RETURN:
-        k.editor.print(code)
+        show(k, code)
         wait(k)
         return
     k.editor.end_line()
@@ -110,6 +123,7 @@ def plot(k: Kernal) -> None:
     """The cursor to row X, column Y; with the carry set, from there."""
     if not k.get("p") & CARRY:
         k.editor.place(k.get("x"), min(k.get("y"), ed.LINE_LIMIT - 1))
+        k.machine.charge(PLACE_CYCLES)
     k.set(x=k.ram[ed.ROW], y=k.ram[ed.COLUMN])
 
 
@@ -130,7 +144,7 @@ def clear_screen(k: Kernal) -> None:
 
 def print_screen(k: Kernal) -> None:
     """The screen editor's print, called by its address."""
-    k.editor.print(k.get("a"))
+    show(k, k.get("a"))
 
 
 def home(k: Kernal) -> None:

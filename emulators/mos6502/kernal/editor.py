@@ -52,6 +52,7 @@ class Editor:
         self.machine = machine
         self.ram = machine.ram
         self.colour = machine.colour
+        self.scrolls = 0  # since somebody set it to 0
 
     # Places on the screen.
 
@@ -137,6 +138,7 @@ class Editor:
     def scroll(self) -> int:
         """Move all lines up until the top line has left the screen; returns how many rows."""
         n_rows = self.end_of(0)
+        self.scrolls += 1
         for row in range(ROWS - n_rows):
             self.copy_row(row + n_rows, row)
             self.set_link(row, bool(self.ram[LINKS + row + n_rows] & 0x80))

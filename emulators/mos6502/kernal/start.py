@@ -15,14 +15,25 @@ from anachron.emulators.mos6502.kernal.interrupt import (
     SHIFTS,
     THIS_KEY,
 )
-from anachron.emulators.mos6502.kernal.state import CARRY, INPUT_DEVICE, OUTPUT_DEVICE, Kernal
+from anachron.emulators.mos6502.kernal.state import (
+    CARRY,
+    INPUT_DEVICE,
+    OUTPUT_DEVICE,
+    STOP_FLAG,
+    Kernal,
+)
 
 TAPE_BUFFER, MEMORY_BOTTOM, MEMORY_TOP, PAL = 0xB2, 0x0281, 0x0283, 0x02A6
 JIFFY_PAL, JIFFY_NTSC = 0x4025, 0x4295  # cycles of 1/60 s, less one: Mapping, $FDDD
 MEMORY_LIMITS = {TAPE_BUFFER: 0x033C, MEMORY_BOTTOM: 0x0800, MEMORY_TOP: 0xA000}
-BASIC_POINTERS = {0x2B: 0x0801, 0x2D: 0x0803, 0x2F: 0x0803, 0x31: 0x0803, 0x33: 0xA000,
-                  0x37: 0xA000, 0x0300: 0xE38B, 0x0302: 0xA483, 0x0304: 0xA57C, 0x0306: 0xA71A,
-                  0x0308: 0xA7E4, 0x030A: 0xAE86}
+USR_JUMP, KEY_DECODER = 0x0310, 0x028F
+GREETING = (b"\r       **** ANACHRON 64 ****\r"
+            b"\r MACHINE LANGUAGE AND NO ROMS BUT OURS\r\rREADY.\r")
+BASIC_POINTERS = {
+    0x03: 0xB1AA, 0x05: 0xB391, 0x16: 0x0019, 0x2B: 0x0801, 0x2D: 0x0803, 0x2F: 0x0803,
+    0x31: 0x0803, 0x33: 0xA000, 0x37: 0xA000, 0x0300: 0xE38B, 0x0302: 0xA483, 0x0304: 0xA57C,
+    0x0306: 0xA71A, 0x0308: 0xA7E4, 0x030A: 0xAE86, 0x0311: 0xB248,
+}
 EDITOR_START = {
     ed.BLINK_OFF: 0, ed.BLINK_COUNT: ed.BLINK_JIFFIES, ed.BLINK_PHASE: 0, ed.QUOTE_MODE: 0,
     ed.INSERTS: 0, ed.REVERSE: 0, ed.INPUT_SOURCE: 0, ed.COLOUR: 14, ed.SHIFT_LOCKED: 0,
@@ -47,9 +58,9 @@ def start(k: Kernal) -> None:
     cint(k)
     for at, value in BASIC_POINTERS.items():
         k.set_pointer(at, value)
-    k.print(b"\r    **** ANACHRON WITHOUT ROMS ****\r")
-    k.print(b"\rREADY.\r")
-    k.set(a=0, x=0, y=0, s=0xF6, p=0x20, pc=rom.DIRECT)
+    k.ram[USR_JUMP], k.ram[STOP_FLAG] = 0x4C, 0xFF
+    k.print(GREETING)
+    k.set(a=0, x=0, y=0, s=0xF8, p=0x20, pc=rom.DIRECT)
 
 
 def ramtas(k: Kernal) -> None:
@@ -84,8 +95,7 @@ def cint(k: Kernal) -> None:
         k.machine.poke(0xD000 + register, value)
     for at, value in EDITOR_START.items():
         k.ram[at] = value
-    k.set_pointer(0xF5, 0xEB81)
-    k.set_pointer(0x028F, 0xEB48)
+    k.set_pointer(KEY_DECODER, 0xEB48)
     k.ram[INPUT_DEVICE], k.ram[OUTPUT_DEVICE] = channels.KEYBOARD, channels.SCREEN
     k.editor.clear()
 
