@@ -1,0 +1,362 @@
+"""Jumps, subroutines, branches, traps and the processor status word.
+
+Part of the machine whose text begins in cpu.py. The constants in capitals that are not defined
+there are a model's traits (models.py).
+
+Sources: PDP-11 Processor Handbook (1976), chapters 4 and 9, appendix (differences);
+EK-KD11E-TM-001, sections 4.11 (service) and 4.12 (modes); order of traps as SIMH's.
+"""
+
+# ruff: noqa: F821
+# mypy: ignore-errors
+
+c = v = nz = pc = time = count = stop = began = at = ir = 0
+psw = event = fault = aborted = overflow = traced = waiting = entering = written_psw = 0
+space = other_sp = froze = 0
+
+TRACE = 0o20  # the T bit
+PRIORITY = 0o340
+MODE, PREVIOUS_MODE, USER_BIT = 0o140000, 0o030000, 0o100000
+
+
+# ---- status
+def status():
+    """The whole PSW."""
+    return psw | zero() << 2 | negative() << 3 | v << 1 | c
+
+
+def set_flags(w):
+    global c, v, nz
+    c = w & 1
+    v = w >> 1 & 1
+    nz = (w >> 2 & 1 ^ 1) | (w & 8) << 13
+
+
+def set_status(w):
+    """Load the PSW; where the mode changes, so does the stack pointer."""
+    global psw, event, other_sp, space
+    w = w & PSW_BITS
+    set_flags(w)
+    if (w ^ psw) & USER_BIT:
+        k = mem[SP]
+        mem[SP] = other_sp
+        other_sp = k
+    psw = w & 0xFFF0
+    space = space_of(w)
+    event = 0
+
+
+def space_of(w):
+    """Where the pages of a PSW's mode lie in `place`."""
+    k = 2 * SPACE
+    if w & MODE == 0:
+        k = 0
+    elif w & MODE == MODE:
+        k = SPACE
+    return k
+
+
+# ---- between two instructions
+def leave(why):
+    global stop
+    stop = why
+    raise StopIteration
+
+
+def attend():
+    """Whatever has come up, in the order of its priority."""
+    global written_psw, overflow, traced, time, event
+    if n_reports or time >= due:
+        leave(ATTEND)
+    if written_psw >= 0:
+        k = written_psw
+        written_psw = -1
+        if not T_WRITABLE:
+            k = k & ~TRACE | psw & TRACE
+        set_status(k)
+    if fault:
+        serve(fault, 0)
+    elif traced:
+        serve(BREAKPOINT, trap_ns)
+    elif overflow:
+        serve(BUS_ERROR, trap_ns)
+        overflow = 0
+    if level << 5 > psw & PRIORITY:
+        leave(ATTEND)
+    if waiting:
+        idle()
+    if time >= limit:
+        leave(LIMIT)
+    event = due if due < limit else limit
+    if overflow or fault:
+        event = 0
+    if psw & TRACE:
+        traced = 1
+        event = 0
+
+
+def idle():
+    """WAIT: until a device has something to say."""
+    global time
+    k = due if due < limit else limit
+    if k >= NEVER:
+        leave(IDLE)
+    if k > time:
+        profile[at >> 1] += k - time
+        time = k
+    leave(ATTEND if time >= due else LIMIT)
+
+
+def serve(vector, ns):
+    """A trap: ns more, or as long as the aborted instruction took until now."""
+    global fault, aborted, traced, waiting, overflow, time, froze
+    if aborted:
+        time = began + aborted
+        profile[at >> 1] += aborted
+        overflow = 0
+        if froze:
+            mem[SR2 >> 1] = at
+    time += ns
+    profile[at >> 1] += ns
+    fault = 0
+    aborted = 0
+    froze = 0
+    traced = 0
+    waiting = 0
+    enter(vector)
+
+
+def enter(vector):
+    """Save PSW and PC on the stack of the vector's PSW, and go where the vector says."""
+    global pc, entering, space
+    entering = 1
+    old = status()
+    space = 0
+    k = load(vector, 0)
+    w = load(vector + 2, 0)
+    if MANAGED:
+        w = w & ~PREVIOUS_MODE | old >> 2 & PREVIOUS_MODE
+    set_status(w)
+    push(old)
+    push(pc)
+    pc = k
+    entering = 0
+
+
+def trap(vector):
+    """A trap behind this instruction."""
+    global fault, event
+    fault = vector
+    event = 0
+
+
+# ---- jumps
+def destination(spec, increment_first):
+    """Where JMP or JSR goes."""
+    ea = operand(spec, 0)
+    if increment_first and spec >> 3 == 2 and spec != 0o27:
+        ea = mem[R + (spec & 7)]
+    elif increment_first and spec == 0o27:
+        ea = pc
+    return ea
+
+
+def JMP():
+    global pc
+    if ir & 0o70 == 0:
+        trap(REGISTER_JUMP_VECTOR)
+    else:
+        pc = destination(ir & 0o77, JUMP_AFTER_INCREMENT)
+
+
+def JSR():
+    global pc
+    if ir & 0o70 == 0:
+        trap(REGISTER_JUMP_VECTOR)
+    else:
+        ea = destination(ir & 0o77, JUMP_AFTER_INCREMENT)
+        r = ir >> 6 & 7
+        if r == 7:
+            push(pc)
+        else:
+            push(mem[R + r])
+            mem[R + r] = pc
+        pc = ea
+
+
+def RTS():
+    global pc
+    r = ir & 7
+    if r == 7:
+        pc = pop()
+    elif r == 6:
+        pc = mem[SP]
+        mem[SP] = load(mem[SP], 0)
+    else:
+        pc = mem[R + r]
+        mem[R + r] = pop()
+
+
+def MARK():
+    global pc
+    k = (pc + 2 * (ir & 63)) & 0xFFFF
+    pc = mem[R + 5]
+    mem[R + 5] = load(k, 0)
+    mem[SP] = (k + 2) & 0xFFFF
+
+
+def SOB():
+    global pc, time
+    r = ir >> 6 & 7
+    if r == 7:
+        mem[PC] = pc
+    k = (mem[R + r] - 1) & 0xFFFF
+    mem[R + r] = k
+    if r == 7:
+        pc = k
+    if k:
+        pc = (pc - 2 * (ir & 63)) & 0xFFFF
+        time += sob_taken
+
+
+def branch(taken):
+    global pc, time
+    if taken:
+        pc = (pc + 2 * ((ir & 0xFF ^ 0x80) - 0x80)) & 0xFFFF
+        time += branch_taken
+
+
+def BR(): branch(1)
+def BNE(): branch(not zero())
+def BEQ(): branch(zero())
+def BGE(): branch(negative() == v)
+def BLT(): branch(negative() != v)
+def BGT(): branch((zero() | negative() ^ v) == 0)
+def BLE(): branch(zero() | negative() ^ v)
+def BPL(): branch(not negative())
+def BMI(): branch(negative())
+def BHI(): branch((c | zero()) == 0)
+def BLOS(): branch(c | zero())
+def BVC(): branch(v == 0)
+def BVS(): branch(v != 0)
+def BCC(): branch(c == 0)
+def BCS(): branch(c != 0)
+
+
+# ---- traps and status
+def EMT(): trap(EMULATOR)
+def TRAP(): trap(TRAP_)
+def BPT(): trap(BREAKPOINT)
+def IOT(): trap(IO_TRAP)
+def RESERVED_(): trap(RESERVED)
+
+
+def NOP():
+    pass
+
+
+def clear_flags(): set_flags(status() & ~ir)
+def set_some_flags(): set_flags(status() | ir & 15)
+
+
+def return_from_trap():
+    global pc
+    k = pop()
+    w = pop()
+    if psw & MODE:  # a user's program changes neither its priority nor back to kernel mode
+        w = w & ~PRIORITY | psw & (PRIORITY | MODE | PREVIOUS_MODE)
+    set_status(w)
+    pc = k
+
+
+def RTI():
+    global traced
+    return_from_trap()
+    if RTI_TRACES and psw & TRACE:
+        traced = 1
+
+
+def RTT(): return_from_trap()
+
+
+def MTPS(y):
+    global psw, event
+    set_flags(y)
+    if psw & MODE == 0:
+        psw = psw & ~PRIORITY | y & PRIORITY
+        event = 0
+
+
+def MFPS(byte): return MOV(status() & 0xFF, 1)
+
+
+def SPL():
+    global psw, event
+    if psw & MODE == 0:
+        psw = psw & ~PRIORITY | (ir & 7) << 5
+        event = 0
+
+
+def HALT():
+    if psw & MODE:
+        trap(RESERVED)
+    else:
+        profile[at >> 1] += time - began
+        leave(HALTED)
+
+
+def WAIT():
+    global waiting, event
+    waiting = 1
+    event = 0
+
+
+def RESET():
+    """INIT on the Unibus, but not for a user."""
+    if psw & MODE == 0:
+        report(RESET_REPORT, 0, REPORTED_WRITE)
+
+
+# ---- the other mode's memory (there is no separate data space here)
+def previous_space():
+    global space
+    space = space_of(psw << 2)
+
+
+def own_space():
+    global space
+    space = space_of(psw)
+
+
+def other_stack(spec):
+    """Is it the SP of the previous mode, and that not ours?"""
+    return (spec == 6) & ((psw ^ psw << 2) & USER_BIT != 0)
+
+
+def MFPI():
+    spec = ir & 0o77
+    if other_stack(spec):
+        w = other_sp
+    else:
+        ea = operand(spec, 0)
+        previous_space()
+        w = load(ea, 0)
+        own_space()
+    push(MOV(w, 0))
+
+
+def MTPI():
+    global other_sp
+    spec = ir & 0o77
+    w = MOV(pop(), 0)
+    if other_stack(spec):
+        other_sp = w
+    else:
+        ea = operand(spec, 0)
+        previous_space()
+        store(ea, w, 0)
+        own_space()
+
+
+def MFPD(): MFPI()
+def MTPD(): MTPI()
