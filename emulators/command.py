@@ -8,6 +8,7 @@ To add an option: a line in `parser`, and its use in `emulate`.
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,6 +67,9 @@ def main(argv: Sequence[str]) -> int:
     except ValueError as error:
         print(f"anachron emulate: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read the output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def emulate(options: argparse.Namespace) -> int:

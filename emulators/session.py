@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from anachron.emulators.mos6502 import disassembler as disassembler6502
-from anachron.emulators.mos6502 import screen
+from anachron.emulators.mos6502 import screen, sid
 from anachron.emulators.mos6502.typed import petscii_of_keys
 from anachron.emulators.pdp11 import panel
 from anachron.emulators.terminal import View
@@ -30,6 +30,10 @@ class Session:
     def __init__(self, machine: Any, options: argparse.Namespace) -> None:
         self.machine = machine
         self.options = options
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Get the machine ready for what the options ask."""
 
     @classmethod
     def check(cls, options: argparse.Namespace) -> None:
@@ -164,6 +168,10 @@ class C64Session(Session):
         chosen = {"roms": options.roms, "reu": options.reu, "ntsc": options.ntsc or None}
         return {name: value for name, value in chosen.items() if value is not None}
 
+    def prepare(self) -> None:
+        if self.options.wav:
+            self.machine.log_sid()
+
     def advance(self, amount: int, until: int | None) -> str | None:
         reason = self.machine.run(max_cycles=amount, until=until)
         return None if reason.startswith("limit") else reason
@@ -206,7 +214,8 @@ class C64Session(Session):
         return screen.screenshot(screen.read_frame(self.machine))
 
     def wav(self) -> bytes:
-        return self.machine.wav()
+        machine = self.machine
+        return sid.wav(sid.render(machine.sid_log(), machine.clock_hz, machine.cycles))
 
 
 class Pdp11Session(Session):

@@ -44,7 +44,7 @@ def start_program(k: Kernal, address: int) -> None:
 def ready(k: Kernal) -> str:
     """A program has come back: say READY and read lines."""
     clrchn(k)
-    k.print((b"\r" if k.ram[ed.COLUMN] else b"") + b"\rREADY.\r")
+    k.print(b"\rREADY.\r")
     k.direct.clear()
     k.set(pc=rom.DIRECT, s=STACK_TOP)
     return "the program has ended"
