@@ -47,8 +47,8 @@ def execute(program: Program, machine: str):
     return np.array(emulated.memory, np.uint8)
 
 
-def run(machine, routine, name, tables, n_out, variables=None, shared=(), more=0, entry=""):
-    """Call a kernel that reads `tables` (label -> bytes); the words at y, and the program's memory."""
+def run(machine, routine, name, tables, n_out, variables=None, shared=(), entry=""):
+    """Call a kernel that reads `tables` (label -> bytes); the words at y, and variables."""
     cpu = MACHINES[machine]
     sections = [
         code("start", f"start: MOV #1000,SP\n{entry}\nJSR PC,{name}\nHALT"),
@@ -357,7 +357,9 @@ def test_argmax_takes_the_first_of_equals(machine, vocab_size, first_id):
 
 
 @both
-@pytest.mark.parametrize("inverse, top_p", [(256, 256), (1, 230), (65535, 1), (300, 128), (90, 255)])
+@pytest.mark.parametrize(
+    "inverse, top_p", [(256, 256), (1, 230), (65535, 1), (300, 128), (90, 255)]
+)
 def test_sampling_is_exact(machine, inverse, top_p):
     cpu, n, first_id, frac = MACHINES[machine], 60, 4, 8
     text = sample(cpu, n, first_id, frac)

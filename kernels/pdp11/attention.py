@@ -14,7 +14,7 @@ from anachron.kernels.pdp11.arithmetic import terms
 from anachron.kernels.pdp11.instructions import Cpu, clip_byte, loop_back, saturate
 
 MOST_ROWS = 257  # weights of at most 255 then add up to less than 2**16
-CELLS = ("q", "k", "v", "y", "rows", "score", "most", "total", "heads", "group", "stride", "size", "shift")
+CELLS = tuple("q k v y rows score most total heads group stride size shift".split())
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,10 @@ class Values:
         return self.fixed.generation.mode == "sequence"
 
     @cached_property
+    def ops(self) -> dict[str, Op]:
+        return {op.name: op for op in self.fixed.ops}
+
+    @cached_property
     def labels(self) -> dict[str, str]:
         """A label's stem for each value: the name; what MACRO-11 would not tell apart is."""
         stems: dict[str, str] = {}
@@ -48,13 +52,12 @@ class Values:
     @cached_property
     def state(self) -> frozenset[str]:
         """Ops that later positions depend on: all that a prompt's positions must compute."""
-        made = {op.name: op for op in self.fixed.ops}
         waiting, found = list(self.kept), set()
         while waiting:
             name = waiting.pop()
             if name not in found and name not in INPUTS:
                 found.add(name)
-                waiting += made[name].inputs
+                waiting += self.ops[name].inputs
         return frozenset(found)
 
     @cached_property
