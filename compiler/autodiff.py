@@ -55,14 +55,17 @@ def differentiate(model: Model) -> Step:
     """The step that lowers the cross-entropy of a model's logits and a target."""
     backward = Backward()
     backward.emit(LOSS, "cross_entropy", ("logits", TARGET))
-    backward.send("logits", backward.emit("d.logits.loss", "cross_entropy_gradient",
-                                          ("logits", TARGET)))
+    backward.send(
+        "logits", backward.emit("d.logits.loss", "cross_entropy_gradient", ("logits", TARGET))
+    )
     for node in reversed(model.nodes):
         _differentiate_node(node, backward)
-    gradients = {name: backward.receive(name) for name in model.shapes}
-    missing = [name for name, gradient in gradients.items() if gradient is None]
-    if missing:
-        raise ModelError(f"{model.name}: no op gives {missing[0]} a gradient")
+    gradients: dict[str, str] = {}
+    for name in model.shapes:
+        gradient = backward.receive(name)
+        if gradient is None:
+            raise ModelError(f"{model.name}: no op gives {name} a gradient")
+        gradients[name] = gradient
     updates = tuple(
         Node(
             f"update.{name}",
@@ -125,11 +128,11 @@ class Backward:
 
     def receive(self, target: str) -> str | None:
         """The sum of what was sent to a value, or to a parameter; None if nothing was."""
-        first, *others = self.sent.get(target) or [None]
-        total = first
-        for i, other in enumerate(others):
-            last = i == len(others) - 1
-            name = f"d.{target}" if last else f"d.{target}.sum{i}"
+        if target not in self.sent:
+            return None
+        total, *others = self.sent[target]
+        for left, other in zip(range(len(others) - 1, -1, -1), others, strict=True):
+            name = f"d.{target}.sum{left}" if left else f"d.{target}"
             total = self.emit(name, "add", (total, other))
         return total
 

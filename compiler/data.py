@@ -82,34 +82,61 @@ def draw_windows(model: Model, random: Random) -> Iterator[tuple[Array, Array]]:
 
 
 def draw_answers(model: Model, random: Random) -> Iterator[tuple[Array, Array]]:
-    """Lines `question | answer` in the model's template; only the answer and its end count."""
-    generation, samples = model.generation, []
-    stop = generation.stop[:1]
+    """Lines `question | answer` in the model's template; only the answer and its end count.
+
+    Questions are varied, so that a model learns to answer what is nearly one of them, too.
+    """
+    pairs: list[tuple[str, str]] = []
     for number, line in enumerate(read_corpus(model).splitlines(), 1):
-        if not line.strip():
-            continue
-        question, bar, answer = line.partition("|")
-        if not bar:
+        question, bar, answer = (part.strip() for part in line.partition("|"))
+        if line.strip() and not (bar and question):
             raise ModelError(f"{model.task['corpus']}:{number}: a line is `question | answer`")
-        prompt = [
-            *generation.prefix,
-            *model.tokenizer.encode(question.strip()),
-            *generation.suffix,
-        ]
-        ids = [*prompt, *model.tokenizer.encode(answer.strip()), *stop]
-        if len(ids) > model.seq_len + 1 or len(prompt) < 1:
-            raise ModelError(
-                f"{model.task['corpus']}:{number}: {len(ids)} tokens, the context has "
-                f"{model.seq_len}"
-            )
-        room = model.seq_len + 1 - len(ids)
-        targets = [IGNORED] * (len(prompt) - 1) + ids[len(prompt) :] + [IGNORED] * room
-        tokens = (ids + [0] * room)[:-1]
-        samples.append((np.array(tokens), np.array(targets)))
-    if not samples:
+        if line.strip():
+            pairs.append((question, answer))
+            frame_answer(model, question, answer, f"{model.task['corpus']}:{number}")
+    if not pairs:
         raise ModelError(f"{model.task['corpus']}: it has no line")
+    words = sorted({word for question, _ in pairs for word in question.split()})
     while True:
-        yield samples[random.below(len(samples))]
+        question, answer = pairs[random.below(len(pairs))]
+        try:
+            yield frame_answer(model, vary(question, words, random), answer)
+        except ModelError:  # it has become too long
+            yield frame_answer(model, question, answer)
+
+
+def frame_answer(
+    model: Model, question: str, answer: str, where: str = ""
+) -> tuple[Array, Array]:
+    """The template around a question, its answer and the first stop; padded to the context."""
+    generation, encode = model.generation, model.tokenizer.encode
+    prompt = [*generation.prefix, *encode(question), *generation.suffix]
+    ids = [*prompt, *encode(answer), *generation.stop[:1]]
+    room = model.seq_len + 1 - len(ids)
+    if room < 0:
+        raise ModelError(f"{where}: {len(ids)} tokens, the context has {model.seq_len}")
+    targets = [IGNORED] * (len(prompt) - 1) + ids[len(prompt) :] + [IGNORED] * room
+    return np.array((ids + [0] * room)[:-1]), np.array(targets)
+
+
+def vary(question: str, words: list[str], random: Random) -> str:
+    """The question as it is, or with a word too many or too few, a slip of a key, or a mark."""
+    parts = question.split()
+    word = random.below(len(parts))
+    letter = random.below(len(question))
+    match random.below(8):
+        case 0:
+            parts.insert(word + random.below(2), words[random.below(len(words))])
+            return " ".join(parts)
+        case 1 if len(parts) > 1:
+            return " ".join(parts[:word] + parts[word + 1 :])
+        case 2:
+            return question[:letter] + question[letter + 1 :]
+        case 3:
+            return question[:letter] + question[random.below(len(question))] + question[letter:]
+        case 4 | 5:
+            return question + "?!."[random.below(3)]
+    return question
 
 
 def read_corpus(model: Model) -> str:

@@ -13,6 +13,7 @@ Mean Square Layer Normalization", 2019; Su et al., "RoFormer", 2021 (rope); Hend
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ def flatten(x: Array) -> Array:
     return x.reshape(-1, x.shape[-1])
 
 
-def embed(index: Array, w: Weights, **_: object) -> Array:
+def embed(index: Array, w: Weights, **_: Any) -> Array:
     """The row of the table at each index; index (..., positions)."""
     return w["weight"][index]
 
@@ -39,7 +40,7 @@ def embed_weight_gradient(dy: Array, index: Array, w: Weights) -> Array:
     return gradient
 
 
-def linear(x: Array, w: Weights, **_: object) -> Array:
+def linear(x: Array, w: Weights, **_: Any) -> Array:
     """weight @ x + bias."""
     y = x @ w["weight"].T
     return y + w["bias"] if "bias" in w else y
@@ -189,14 +190,14 @@ def attention_weights(
     return softmax(scores)
 
 
-def attention(q: Array, k: Array, v: Array, w: Weights, **attributes: object) -> Array:
+def attention(q: Array, k: Array, v: Array, w: Weights, **attributes: Any) -> Array:
     """Each position's mean of v, weighted by how its q agrees with each k."""
     heads, kv_heads = attributes["heads"], attributes["kv_heads"]
     return join_heads(attention_weights(q, k, **attributes) @ spread_heads(v, heads, kv_heads))
 
 
 def attention_gradient(
-    dy: Array, q: Array, k: Array, v: Array, w: Weights, *, of: str, **attributes: object
+    dy: Array, q: Array, k: Array, v: Array, w: Weights, *, of: str, **attributes: Any
 ) -> Array:
     """The gradient of q, k or v, as `of` says."""
     heads, kv_heads, scale = (attributes[name] for name in ("heads", "kv_heads", "scale"))
@@ -234,7 +235,7 @@ def rope(
     return join_heads(turned)
 
 
-def rope_gradient(dy: Array, w: Weights, **attributes: object) -> Array:
+def rope_gradient(dy: Array, w: Weights, **attributes: Any) -> Array:
     """dy turned back."""
     return rope(dy, w, back=True, **attributes)
 

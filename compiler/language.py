@@ -267,7 +267,7 @@ def read_generation(
 ) -> Generation:
     """prompt, stop, never: the template around a prompt, and when an answer ends."""
 
-    def ids(strings: Iterable[Token]) -> tuple[int, ...]:
+    def ids(strings: Iterable[Any]) -> tuple[int, ...]:
         return tuple(_find_token(source, token, tokenizer) for token in strings)
 
     causal = [node.attributes["causal"] for node in nodes if node.op == "attention"]

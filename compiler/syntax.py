@@ -115,8 +115,9 @@ class Source:
             message = f"{error.char!r} cannot stand here"
             raise self.error(error.line, error.column, message) from None
         except UnevenIndentation as error:
+            line, column = error.args
             message = "this line goes back to an indentation that no line above has"
-            raise self.error(*error.args, message) from None
+            raise self.error(line, column, message) from None
 
     def string(self, token: Token) -> str:
         """What a text in quotes says."""

@@ -282,7 +282,8 @@ def read_json(data: bytes, where: str) -> Tokenizer:
                 raise TokenizerError(
                     f"{where}: merge {rank} names {piece[:40]!r}, which is no piece"
                 )
-        rows.append(Merge(*(vocabulary[p] for p in (*pair, "".join(pair))), rank))
+        left, right = pair
+        rows.append(Merge(vocabulary[left], vocabulary[right], vocabulary[left + right], rank))
     if len(rows) > MAX_VOCABULARY:  # ranks are 16 bits
         raise TokenizerError(f"{where}: {len(rows)} merges, at most {MAX_VOCABULARY} are allowed")
     pieces = tuple(

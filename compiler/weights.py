@@ -18,7 +18,6 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,13 +50,11 @@ def read_tensors(
     names   parameter -> the name of its tensor in the file, where it differs
     Raises ModelError for the first that is absent, of another shape, or damaged.
     """
-    with suppress(FileNotFoundError):
-        return {
-            parameter: _read_one(path, tensors, (names or {}).get(parameter, parameter), shape)
-            for tensors in [list_tensors(path)]
-            for parameter, shape in shapes.items()
-        }
-    raise ModelError(f"{path}: there is no such file")
+    tensors = list_tensors(path)
+    return {
+        parameter: _read_one(path, tensors, (names or {}).get(parameter, parameter), shape)
+        for parameter, shape in shapes.items()
+    }
 
 
 def list_tensors(path: Path) -> dict[str, Tensor]:
@@ -68,7 +65,7 @@ def list_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return reader(path)
     except FileNotFoundError:
-        raise
+        raise ModelError(f"{path}: there is no such file") from None
     except DAMAGE as error:
         raise ModelError(f"{path}: {_first_line(error)}") from None
 
@@ -102,8 +99,10 @@ def _read_one(path: Path, tensors: Mapping[str, Tensor], reference: str, shape: 
 def _find_part(text: str) -> tuple[slice, ...]:
     parts = []
     for axis in text.split(","):
-        ends = [int(end) if end.strip() else None for end in axis.split(":")]
-        parts.append(slice(*ends) if len(ends) == 2 else slice(ends[0], ends[0] + 1))
+        start, colon, end = (part.strip() for part in axis.partition(":"))
+        if not colon:
+            raise ValueError(f"[{text}]: a part is written start:end")
+        parts.append(slice(int(start) if start else None, int(end) if end else None))
     return tuple(parts)
 
 

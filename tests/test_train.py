@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from anachron.compiler.data import IGNORED, Random, make_batches
+from anachron.compiler.data import IGNORED, Random, frame_answer, make_batches
 from anachron.compiler.language import parse
 from anachron.compiler.loader import load
 from anachron.compiler.model import ModelError
@@ -124,14 +124,30 @@ def test_the_next_character_of_a_corpus_is_learned(tmp_path):
     assert np.array_equal(tokens[:, 1:], targets[:, :-1])
 
 
-def test_an_answer_counts_and_its_question_does_not(tmp_path):
-    (tmp_path / "c.txt").write_text("ab | ba\n\n")
-    head = 'tokenizer characters("ab<>")\nprompt "<" text ">"\nstop "<"\n'
+def write_answers(folder, text):
+    (folder / "c.txt").write_text(text)
+    head = 'tokenizer characters("ab<> ?!.")\nprompt "<" text ">"\nstop "<"\n'
     head += 'task answer(corpus = "c.txt")'
-    model = parse(DECODER.format(head), folder=str(tmp_path)).model
-    tokens, targets = next(make_batches(model, 0))
-    assert tokens[0, :6].tolist() == [2, 0, 1, 3, 1, 0]
-    assert targets[0].tolist() == [IGNORED] * 3 + [1, 0, 2] + [IGNORED] * 10
+    return parse(DECODER.format(head), folder=str(folder)).model
+
+
+def test_an_answer_counts_and_its_question_does_not(tmp_path):
+    model = write_answers(tmp_path, "ab | ba\n\n")
+    tokens, targets = frame_answer(model, "ab", "ba")
+    assert tokens[:6].tolist() == [2, 0, 1, 3, 1, 0]
+    assert targets.tolist() == [IGNORED] * 3 + [1, 0, 2] + [IGNORED] * 10
+
+
+def test_questions_vary_and_answers_do_not(tmp_path):
+    batches = make_batches(write_answers(tmp_path, "aa bb | ba\n"), 0)
+    questions = set()
+    for _ in range(100):
+        tokens, targets = (row[0].tolist() for row in next(batches))
+        end = tokens.index(3)
+        assert tokens[0] == 2 and targets[end : end + 3] == [1, 0, 2]
+        assert targets[:end] == [IGNORED] * end
+        questions.add("".join("ab<> ?!."[i] for i in tokens[1:end]))
+    assert {"aa bb", "aa", "bb", "aa bb?", "a bb"} < questions
 
 
 @pytest.mark.parametrize(
@@ -155,6 +171,20 @@ def test_a_corpus_that_will_not_do_is_one_clear_line(tmp_path, corpus, message):
 def test_a_model_without_a_task_cannot_be_trained():
     with pytest.raises(ModelError, match="says no task"):
         train(parse(HEAD + ENCODER + OUT).model)
+
+
+@pytest.mark.parametrize(
+    ("corpus", "message"),
+    [
+        ("ab\n", "c.txt:1: a line is `question | answer`"),
+        ("a | b\n| b\n", "c.txt:2: a line is `question | answer`"),
+        ("\n", "it has no line"),
+        ("a | b\na | " + "b" * 20, "c.txt:2: 24 tokens, the context has 16"),
+    ],
+)
+def test_a_line_that_is_no_question_and_answer_is_named(tmp_path, corpus, message):
+    with pytest.raises(ModelError, match=message.replace("|", r"\|")):
+        train(write_answers(tmp_path, corpus), steps=1)
 
 
 def test_steps_have_limits():
