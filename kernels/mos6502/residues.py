@@ -1,0 +1,108 @@
+"""Numbers as residues: the moduli that cost a 6502 nothing, and the tables that go with them.
+
+A product needs one look into a table, w * r = t(w + r) - t(w) - t(r) with t(n) = n(n + 1)/2; a sum
+of products needs one addition each, if nobody has to carry.  Three moduli need no carry:
+
+    256  ADC with the carry cleared each time
+    255  ADC alone: the carry that comes out of one addition goes into the next, and 256 = 1
+    99   the same in decimal mode, where 100 = 1
+
+255 and 99 share a factor 3, so together they tell 256 * 255 * 33 = 2,154,240 sums apart.  A sum T
+is put together in mixed radix: a = T mod 256; k = (T - a)/256 mod 255, by starting the second chain
+at -a; and the third chain, started at -(a + 256 k), ends at 65280 j mod 99, from which a table
+gives 255 j: T >> 8 = k + 255 j, for 33 neighbouring j.
+
+Decimal tables hold binary-coded decimals.  Sources: the triangular product is folklore of the
+6502 (codebase64.org, "seriously fast multiplication"); residue arithmetic: Knuth, TAOCP 2, 4.3.2.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from anachron.kernels.arithmetic import Array
+
+MODULI = (256, 255, 99)
+STEP = 256 * 255  # of j
+LOWEST_J, HIGHEST_J = -16, 16
+LOWEST_SUM, HIGHEST_SUM = LOWEST_J * STEP, (HIGHEST_J + 1) * STEP - 1  # what a sum may be
+
+# Offsets that make an int16 a row of unsigned bytes: the low byte is its own residue mod 256.
+OFFSET = {256: 0, 255: 32768, 99: 32768}
+
+# name -> bytes; the first three start on a page and take two: T + x is an address.
+TABLES = {
+    "t256": 512,
+    "t255": 512,
+    "t99": 512,
+    "low_mod99": 256,
+    "high_mod99": 256,
+    "less_low": 256,
+    "less_middle": 256,
+    "wraps_low": 256,
+    "wraps_high": 256,
+}
+
+
+def triangle(n: Array) -> Array:
+    """t(n) = n(n + 1)/2."""
+    return n * (n + 1) // 2
+
+
+def decimal(n: Array) -> Array:
+    """0 .. 99 as binary-coded decimals.
+
+    >>> decimal(np.array([0, 9, 10, 98])).tolist()
+    [0, 9, 16, 152]
+    """
+    return n // 10 * 16 + n % 10
+
+
+def reduce(n: Array, modulus: int) -> Array:
+    """n modulo a modulus, as the chain of that modulus holds it: 0 .. 255."""
+    n = n % modulus
+    return decimal(n) if modulus == 99 else n
+
+
+def make_tables() -> dict[str, bytes]:
+    """Every table of TABLES.
+
+    t256, t255, t99   t(n) reduced, n = 0 .. 511
+    low_mod99         n mod 99, binary: half of a word's residue
+    high_mod99        256 n mod 99, binary
+    less_low          -n mod 99, decimal: takes a off
+    less_middle       -256 n mod 99, decimal: takes 256 k off
+    wraps_low, wraps_high   255 j as a word, by the decimal code of 65280 j mod 99
+    """
+    n, byte = np.arange(512), np.arange(256)
+    tables = {f"t{m}": reduce(triangle(n), m) for m in MODULI}
+    tables["low_mod99"], tables["high_mod99"] = byte % 99, 256 * byte % 99
+    tables["less_low"], tables["less_middle"] = reduce(-byte, 99), reduce(-256 * byte, 99)
+    low, high = np.zeros(256, int), np.zeros(256, int)
+    for j in range(LOWEST_J, HIGHEST_J + 1):
+        code = int(reduce(np.array(STEP * j), 99))
+        for c in (code, 0x99) if code == 0 else (code,):  # decimal 99 is 0, too
+            low[c], high[c] = 255 * j & 0xFF, 255 * j >> 8 & 0xFF
+    tables["wraps_low"], tables["wraps_high"] = low, high
+    return {name: tables[name].astype(np.uint8).tobytes() for name in TABLES}
+
+
+def choose_origin(weight: Array) -> Array:
+    """The least weight of each column, at most 0: what is taken off so that few pages are crossed.
+
+    weight (rows, columns) int8; return (columns,) -128 .. 0
+    """
+    return np.minimum(0, weight.astype(np.int64).min(0, initial=0))
+
+
+def row_constants(weight: Array, bias: Array, origin: Array) -> dict[int, Array]:
+    """modulus -> (rows,): what a row's chain starts from.
+
+    With w' = w - origin and r the vector's residues (x + offset), the sum of t(w' + r) less the
+    vector's own sum of t(r - origin) is the sum of products, less what is counted in here.
+    """
+    weight, origin = weight.astype(np.int64), origin.astype(np.int64)
+    own = triangle(weight - origin).sum(1) - triangle(-origin).sum()
+    return {
+        m: reduce(bias.astype(np.int64) - own - OFFSET[m] * weight.sum(1), m) for m in MODULI
+    }
