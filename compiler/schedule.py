@@ -18,9 +18,22 @@ IN_PLACE = frozenset(("add", "relu", "lookup", "multiply"))
 
 @dataclass(frozen=True)
 class Stage:
-    """Ops that run one after the other for a position, for each position in turn."""
+    """Ops that run one after the other for a position, for each position in turn.
+
+    The first n_always are all that a position needs whose logits nobody asks for: what reaches a
+    key or a value that later positions read.  The others run only where logits are wanted.
+    """
 
     ops: tuple[Op, ...]
+    n_always: int
+
+    @property
+    def always(self) -> tuple[Op, ...]:
+        return self.ops[: self.n_always]
+
+    @property
+    def for_logits(self) -> tuple[Op, ...]:
+        return self.ops[self.n_always :]
 
 
 @dataclass(frozen=True)
@@ -43,7 +56,23 @@ def find_stages(fixed: FixedModel) -> tuple[Stage, ...]:
             if here & set(op.inputs[1:]):
                 stages.append([])
         stages[-1].append(op)
-    return tuple(Stage(tuple(ops)) for ops in stages)
+    if len(stages) > 1 or fixed.generation.mode == "sequence":
+        return tuple(Stage(tuple(ops), len(ops)) for ops in stages)
+    needed = _find_needed(stages[0])
+    always = [op for op in stages[0] if op.name in needed]
+    rest = [op for op in stages[0] if op.name not in needed]
+    return (Stage((*always, *rest), len(always)),)
+
+
+def _find_needed(ops: list[Op]) -> set[str]:
+    """What keys and values are made from."""
+    needed: set[str] = set()
+    for op in reversed(ops):
+        if op.contract == "attention":
+            needed |= set(op.inputs[1:])
+        if op.name in needed:
+            needed |= set(op.inputs)
+    return needed
 
 
 def find_kept(fixed: FixedModel, stages: tuple[Stage, ...]) -> tuple[str, ...]:

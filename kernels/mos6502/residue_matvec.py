@@ -129,7 +129,7 @@ def rows(name: str, columns: int, ends: tuple[int, ...]) -> str:
     """
     text = [
         f"; {name}_rows: rows X, X-1, ... of the block times the vector, shifted, to the arrays",
-        f"; that `{name}_low`, `{name}_high` name; uses A, X, Y, total; decimal mode on for a while",
+        f"; that `{name}_low`, `{name}_high` name; uses A, X, Y, total; decimal for a while",
         f"{name}_rows:",
     ]
     for m in MODULI:
