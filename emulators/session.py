@@ -7,16 +7,21 @@ import argparse
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+from anachron.emulators.containers import lda
+from anachron.emulators.containers.files import read_file
 from anachron.emulators.mos6502 import disassembler as disassembler6502
 from anachron.emulators.mos6502 import screen, sid
 from anachron.emulators.mos6502.typed import petscii_of_keys
+from anachron.emulators.pdp11 import disassembler as disassembler11
 from anachron.emulators.pdp11 import panel
 from anachron.emulators.terminal import View
 
 SLICE = 1_000_000  # cycles or instructions between two looks at the machine
 DEFAULT_CYCLES = 10_000_000_000
 TRACE_LIMIT = 1_000_000  # lines
-PAPER_LENGTH = 8192  # of the console's text, as shown live
+PAPER_LENGTH, PAPER_LINES = 8192, 16  # of the console's text, as shown live
+SHORT_LOOP = 4  # instructions
+RECEIVER_STATUS = "177560"
 
 
 class Session:
@@ -229,38 +234,54 @@ class Pdp11Session(Session):
 
     @staticmethod
     def settings(options: argparse.Namespace) -> dict[str, Any]:
-        chosen = {"timing": options.timing, "tape": options.tape, "baud": options.baud}
+        chosen = {"timing": options.timing, "baud": options.baud}
         return {name: value for name, value in chosen.items() if value is not None}
+
+    def prepare(self) -> None:
+        if self.options.tape:
+            self.machine.mount(read_file(self.options.tape, lda.SIZE_LIMIT))
 
     def advance(self, amount: int, until: int | None) -> str | None:
         reason = self.machine.run(max_instructions=amount, until=until)
         return None if reason.startswith("limit") else reason
 
     def count(self) -> int:
-        return self.machine.instructions
+        return self.machine.n_instructions
 
     def text(self) -> str:
         return self.machine.console
 
     def waits(self) -> bool:
-        return self.machine.waits
+        """Whether it goes round a short loop that looks at the receiver, and nothing is typed."""
+        if any(device.name == "DL11" and device.typed for device in self.machine.devices):
+            return False
+        addresses = set()
+        looks = False
+        for _ in range(2 * SHORT_LOOP):
+            addresses.add(self.machine.registers["pc"])
+            looks = looks or RECEIVER_STATUS in self.instruction({})
+            self.machine.step()
+        return looks and len(addresses) <= SHORT_LOOP
 
     def echo(self, out: TextIO | None) -> None:
         if out is not None:
-            out.write(self.machine.console[self.echoed:])
+            console = self.machine.console
+            out.write(console[self.echoed:])
             out.flush()
-            self.echoed = len(self.machine.console)
+            self.echoed = len(console)
 
     def address_text(self, address: int) -> str:
         return f"{address:06o}"
 
-    def instruction(self) -> str:
+    def instruction(self, labels: Mapping[int, str] | None = None) -> str:
         machine = self.machine
-        return f"{machine.time_ns:>14}  {machine.registers!r}  {machine.disassemble()}"
+        text, _ = disassembler11.disassemble(
+            machine.virtual, machine.registers["pc"],
+            self.label_lines() if labels is None else labels)
+        return f"{machine.time_ns:>14}  {machine.registers!r}  {text}"
 
     def view(self) -> View:
         machine = self.machine
-        paper_lines = 16
 
         def advance(ns: int) -> str | None:
             reason = machine.run(max_time_ns=ns)
@@ -268,12 +289,15 @@ class Pdp11Session(Session):
 
         def picture() -> list[str]:
             return panel.draw(machine.name, machine.registers, True,
-                              machine.console[-PAPER_LENGTH:], paper_lines)
+                              machine.console[-PAPER_LENGTH:], PAPER_LINES)
 
         def press(typed: bytes) -> None:
             machine.type(typed.decode("ascii", "ignore"))
 
         return View(advance, lambda: machine.time_ns, picture, press)
+
+    def failed(self, reason: str) -> bool:
+        return reason.startswith("bus error")
 
 
 FAMILIES: dict[str, type[Session]] = {"c64": C64Session, "pdp11": Pdp11Session}
