@@ -4,14 +4,14 @@ A function named as a mnemonic takes the operand's value; one of isa.MODIFIES re
 
 Sources: MCS6500 Family Programming Manual (January 1976), appendix B; Bruce Clark, "Decimal Mode
 in NMOS 6500 series" (6502.org) for the flags of decimal ADC and SBC; "No More Secrets" for the
-undocumented, and VICE's values for the chip-dependent constants of ANE and LXA.
+undocumented, and W. Lorenz' test suite 2.15 for the constant of ANE and LXA.
 """
 
 # The names that are not defined here are those of the whole machine: see machine.py.
 # ruff: noqa: F821
 # mypy: ignore-errors
 
-ANE_CONSTANT, LXA_CONSTANT = 0xEF, 0xEE  # differ from chip to chip, and with its temperature
+UNSTABLE_CONSTANT = 0xEE  # of ANE and LXA; differs from chip to chip, and with its temperature
 
 
 # ---- loads and moves
@@ -36,11 +36,11 @@ def LAX(m):
 
 
 def LXA(m):
-    LAX((a | LXA_CONSTANT) & m)
+    LAX((a | UNSTABLE_CONSTANT) & m)
 
 
 def ANE(m):
-    LDA((a | ANE_CONSTANT) & x & m)
+    LDA((a | UNSTABLE_CONSTANT) & x & m)
 
 
 def LAS(m):

@@ -17,14 +17,14 @@ Sources: Commodore 64 Programmer's Reference Guide (1982), pp. 260-267, the memo
 
 from anachron.emulators.jit import subroutine
 
-FIELDS = "exrom game cart_bank cart_boot port_input port_output".split()
+FIELDS = "exrom game cart_bank cart_boot port_input port_output port_charge".split()
 
 SPACE = 0x200000  # the size of mem
 ROM, CHARACTERS = 0x10000, 0x20000  # distances: BASIC, KERNAL and devices; the character ROM
 NOWHERE, ALL_ONES, UNDER_PORT = 0x30000, 0x31000, 0x32000
 ROML, ROMH, CART_BANK = 0x100000, 0x180000, 0x2000
 EASYFLASH = 1  # cart_boot: the board has EasyFlash's registers, and starts in Ultimax mode
-LORAM, HIRAM, CHAREN = 1, 2, 4
+LORAM, HIRAM, CHAREN, FLOATING = 1, 2, 4, 0xC8
 
 
 def see(page, distance):
@@ -78,13 +78,18 @@ def map_ultimax():
 
 
 def port_write(address, m):
-    """$00, the direction, and $01, the data: an input reads what is outside, and pulls up."""
-    global port_output
+    """$00, the direction, and $01, the data: an input reads what is outside.
+
+    Bits 3, 6 and 7 are not connected, or to an open input: they keep what was put out last (for
+    ever; the real charge is gone after about a third of a second).
+    """
+    global port_output, port_charge
     if address:
         port_output = m
     else:
         mem[0] = m
-    mem[1] = port_output & mem[0] | port_input & ~mem[0] & 0xFF
+    port_charge = port_charge & ~mem[0] | port_output & mem[0]
+    mem[1] = port_output & mem[0] | (port_input | port_charge & FLOATING) & ~mem[0] & 0xFF
     map_memory()
 
 

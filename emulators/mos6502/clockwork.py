@@ -21,7 +21,7 @@ FIELDS = tuple(name for module in MODULES for name in getattr(module, "FIELDS", 
 REU_LIMIT = 0x1000000
 ARRAYS = {
     "mem": f"u1[{banks.SPACE}]", "attr": f"u1[{banks.SPACE}]", "profile": "i8[65536]",
-    "bank": "i4[32]", "cia": "i8[64]", "keys": "u1[16]", "reu": f"u1[{REU_LIMIT}]",
+    "bank": "i4[32]", "cia": "i8[128]", "keys": "u1[16]", "reu": f"u1[{REU_LIMIT}]",
     "sid_log": f"i8[{devices.SID_LOG}]",
 }
 
@@ -71,10 +71,11 @@ def reset_chips(arrays: dict[str, np.ndarray]) -> None:
     for n in (0, cia.CIA_2):
         for name in (cia.LATCH, cia.COUNT):
             chips[n + name:n + name + 2] = 0xFFFF
-        chips[n + cia.ZERO:n + cia.ZERO + 2] = cpu.NEVER
+        chips[n + cia.PIPE:n + cia.PIPE + 2] = cia.SYSTEM_CLOCK
         chips[n + cia.SINCE] = cpu.NEVER
         chips[n + cia.TOD + 3] = 1
         chips[n + cia.TOD_AT] = 1
+    chips[cia.ICR_READ:cia.ICR_READ + 2] = -2
     arrays["keys"][:] = 0xFF
     mem = arrays["mem"]
     mem[devices.DEVICES + 0xD000:devices.DEVICES + 0xD800] = 0
