@@ -25,7 +25,7 @@ class Stage:
     """
 
     ops: tuple[Op, ...]
-    n_always: int
+    n_always: int = 0
 
     @property
     def always(self) -> tuple[Op, ...]:
