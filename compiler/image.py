@@ -93,7 +93,8 @@ class Image:
     @property
     def token_bytes(self) -> int:
         """Bytes of a token id, a position or a count in the program's variables."""
-        return 1 if max(self.fixed.vocab_size, self.fixed.seq_len) <= 256 else 2
+        small = max(self.fixed.vocab_size, self.fixed.seq_len) <= 256
+        return 1 if small and self.machine.target == "mos6502" else 2
 
     def __repr__(self) -> str:
         return (

@@ -38,18 +38,16 @@ place_rows:
 
 def _position(values: Values) -> str:
     (stage,) = values.stages
-    first = [op for op in stage.ops if op.name in values.state]
-    rest = [op for op in stage.ops if op.name not in values.state]
     return "\n".join(
         [
             "JSR PC,place_rows",
-            *(f"JSR PC,{values.op(op)}" for op in first),
+            *(f"JSR PC,{values.op(op)}" for op in stage.always),
             "forward.choice:",
             "TST wants_logits",
             "BNE forward.logits ;@ p=0.7",
             "JMP forward_done",
             "forward.logits:",
-            *(f"JSR PC,{values.op(op)}" for op in rest),
+            *(f"JSR PC,{values.op(op)}" for op in stage.for_logits),
         ]
     )
 

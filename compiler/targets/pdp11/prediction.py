@@ -3,8 +3,8 @@
 A kernel's time is what is spent at its own addresses, as a profile counts it: a norm's time and
 that of the square root it calls are two rows.  timing.py walks each routine for each such region.
 
-MUL's time depends on its register, and that holds a weight, which is known: products of a matrix are
-timed by its weights.
+MUL's time depends on its register, and that holds a weight, which is known: products of a matrix
+are timed by its weights.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from functools import cached_property
 
 from anachron.compiler.fixed import FixedModel, Op
 from anachron.compiler.memory import pack
-from anachron.compiler.model import INPUTS
 from anachron.compiler.schedule import Stage, find_kept, find_lifetimes, find_stages
 
 
@@ -45,31 +44,13 @@ class Values:
     @cached_property
     def kept(self) -> tuple[str, ...]:
         """Values with a row for each position; an encoder's logits are among them."""
-        kept = find_kept(self.fixed, find_stages(self.fixed))
+        kept = find_kept(self.fixed, self.stages)
         final = self.fixed.logits.name
         return kept + ((final,) if self.encoder and final not in kept else ())
 
     @cached_property
-    def state(self) -> frozenset[str]:
-        """Ops that later positions depend on: all that a prompt's positions must compute."""
-        waiting, found = list(self.kept), set()
-        while waiting:
-            name = waiting.pop()
-            if name not in found and name not in INPUTS:
-                found.add(name)
-                waiting += self.ops[name].inputs
-        return frozenset(found)
-
-    @cached_property
     def stages(self) -> tuple[Stage, ...]:
-        """A decoder's stage has the ops of its state first: the rest only serves the logits."""
-        stages = find_stages(self.fixed)
-        if self.encoder:
-            return stages
-        return tuple(
-            Stage(tuple(sorted(stage.ops, key=lambda op: op.name not in self.state)))
-            for stage in stages
-        )
+        return find_stages(self.fixed)
 
     @cached_property
     def buffers(self) -> tuple[dict[str, int], int]:
