@@ -78,7 +78,8 @@ def test_reserved_memory_has_an_address_and_no_bytes() -> None:
 
 
 def test_origins_may_stand_in_any_order() -> None:
-    assert assemble("* = $20\n nop\n.org $10\n rts\n").segments == ((0x10, b"\x60"), (0x20, b"\xea"))
+    program = assemble("* = $20\n nop\n.org $10\n rts\n")
+    assert program.segments == ((0x10, b"\x60"), (0x20, b"\xea"))
 
 
 def test_touching_segments_are_one() -> None:
@@ -163,7 +164,8 @@ def test_a_condition_may_look_ahead() -> None:
 
 
 def test_ifdef_asks_for_what_is_known_so_far() -> None:
-    text = " .ifdef x\n .byte 1\n .endif\nx = 1\n .ifdef x\n .byte 2\n .endif\n .ifndef x\n nop\n .fi"
+    text = (" .ifdef x\n .byte 1\n .endif\nx = 1\n .ifdef x\n .byte 2\n .endif\n"
+            " .ifndef x\n nop\n .fi")
     assert code(text) == b"\2"
 
 
