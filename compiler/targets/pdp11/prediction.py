@@ -60,7 +60,8 @@ def time_products(weight: Array, times: Extended) -> Cycles:
     products to be short.
     """
     word = weight.astype(np.int64) & 0xFFFF
-    steps = np.bitwise_count((word ^ word << 1) & 0xFFFF) * times.mul_step
+    changes = np.bitwise_count((word ^ word << 1) & 0xFFFF).astype(np.int64)
+    steps = changes * times.mul_step
     alone = np.where(weight < 0, times.mul_least_negative, times.mul_least)
     most = times.mul_negative + max(times.mul_zero, times.mul_short)
     expected = float(steps.mean()) + times.mul_negative / 2 + times.mul_short
