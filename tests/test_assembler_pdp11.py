@@ -81,7 +81,7 @@ def test_an_expression_has_its_value(expression: str, value: int) -> None:
     (".ASCII /HI; YOU/ ; comment", b"HI; YOU"), (".ASCIZ \"A\"<15><12>", b"A\r\n\0"),
     (".ASCII <101>/B/<CR>\nCR=15", b"AB\r"), (".RAD50 /ABCDE/", b"\x93\x06\xc8\x19"),
     (".BYTE 1\n.EVEN\n.WORD 2", None), (".RADIX 10\n.WORD 10\n.RADIX 8\n.WORD 10", b"\x0a\0\x08\0"),
-    (".RADIX 2\n.WORD 101", b"\5\0"),
+    (".RADIX 2\n.WORD 101", b"\5\0"), (".WORD .,.-2\n.BYTE .,.", b"\0\0\0\0\4\5"),
 ])
 def test_a_directive_lays_its_data(text: str, data: bytes | None) -> None:
     if data is None:

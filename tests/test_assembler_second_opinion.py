@@ -156,7 +156,6 @@ START:: MOV     #X,R0
         BNE     2$
         JSR     PC,SUBR
 2$:     RTS     PC
-        CLC!CLV
 SUBR:   ADD     -(R4),(SP)+
         CALL    SUBR
         RETURN

@@ -63,13 +63,21 @@ def _word(assembly: Assembly, statement: Statement) -> None:
     if assembly.here & 1:
         assembly.complain(AssemblyError("a word at an odd address; .EVEN before it",
                                         statement.column))
-    values = [assembly.number(argument, 0) for argument in statement.arguments or ()]
-    assembly.output = b"".join((value & 0xFFFF).to_bytes(2, "little") for value in values or [0])
+    start, out = assembly.here, bytearray()
+    for argument in statement.arguments:
+        assembly.here = start + len(out)  # `.` is the address of each word by itself
+        out += (assembly.number(argument, 0) & 0xFFFF).to_bytes(2, "little")
+    assembly.here, assembly.output = start, bytes(out or 2)
 
 
 def _byte(assembly: Assembly, statement: Statement) -> None:
-    shared.data(1, 0x100)(assembly, statement)
-    assembly.output = assembly.output or b"\0"
+    start, out = assembly.here, bytearray()
+    for argument in statement.arguments:
+        assembly.here = start + len(out)
+        value = assembly.number(argument, 0)
+        shared.in_range(assembly, value, -128, 255, "the value", statement.column)
+        out.append(value & 0xFF)
+    assembly.here, assembly.output = start, bytes(out or 1)
 
 
 def _string_bytes(assembly: Assembly, statement: Statement) -> bytes:
