@@ -215,14 +215,14 @@ def test_chrin_reads_a_line_as_it_stands_on_the_screen(k: Kernal) -> None:
     k.keys.type(b"JOP\x14E\r")
     assert answer_line(k) == b"JOE\r"
     assert rows(k) == ["NAME? JOE"]
-    assert (k.ram[0xD6], k.ram[0xD3]) == (1, 0)
+    assert (k.ram[0xD6], k.ram[0xD3]) == (0, 9)  # a program prints its own RETURN
 
 
 def test_chrin_reads_a_line_of_two_rows(k: Kernal) -> None:
     text = bytes(0x41 + n % 26 for n in range(70))
     k.keys.type(text + b"\r")
     assert answer_line(k) == text + b"\r"
-    assert len(rows(k)) == 2 and k.ram[0xD6] == 2
+    assert len(rows(k)) == 2 and k.ram[0xD6] == 1
 
 
 def test_long_text_is_typed_ten_keys_at_a_time(k: Kernal) -> None:

@@ -63,7 +63,16 @@ def chrin(k: Kernal) -> None:
         code, k.ram[STATUS] = k.channels.read(k.channels.input)
         k.answer(code)
         return
-    k.answer(k.editor.read_line())
+    read_line(k)
+
+
+def read_line(k: Kernal) -> None:
+    """The next code of the line into A. Its end moves the cursor only for unusual devices."""
+    code = k.editor.read_line()
+    usual = k.ram[INPUT_DEVICE] != channels.SCREEN and k.ram[OUTPUT_DEVICE] == channels.SCREEN
+    if code == RETURN and not usual:
+        k.editor.print(RETURN)
+    k.answer(code)
 
 
 def wait(k: Kernal) -> None:
@@ -82,7 +91,7 @@ def key(k: Kernal) -> None:
         return
     k.editor.end_line()
     k.ram[ed.BLINK_OFF] = 1
-    k.answer(k.editor.read_line())
+    read_line(k)
 
 
 def take_key(k: Kernal) -> int:

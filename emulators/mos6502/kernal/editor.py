@@ -181,7 +181,13 @@ class Editor:
         self.to_row(self.end_of(self.ram[ROW]), 0)
 
     def to_row(self, row: int, column: int) -> None:
-        """The cursor to a row, scrolling if that is below the screen."""
+        """The cursor to a row below, scrolling if that is below the screen.
+
+        A new line halves the row where input began, which Commodore's editor does too: what is
+        read after RETURN on another line depends on it.
+        """
+        if row >= self.end_of(self.ram[ROW]):
+            self.ram[INPUT_ROW] >>= 1
         while row >= ROWS:
             row -= self.scroll()
         self.place(row, column)
@@ -320,7 +326,7 @@ class Editor:
         end = self.ram[LINE_END]
         while end > 0 and self.get(end) == SPACE:
             end -= 1
-        self.ram[INPUT_END] = end + (self.get(end) != SPACE)
+        self.ram[INPUT_END] = end + 1  # an empty line is read as a space, unless begun behind it
         self.ram[INPUT_SOURCE] = 1
         self.ram[OPEN_LINES] = self.ram[QUOTE_MODE] = 0
         row = self.ram[ROW]
@@ -332,7 +338,6 @@ class Editor:
         at = self.ram[COLUMN]
         if at >= self.ram[INPUT_END]:
             self.ram[INPUT_SOURCE] = 0
-            self.print(RETURN)
             return RETURN
         code = self.get(at)
         result = petscii.petscii_of_screen_code(code)
