@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -57,7 +58,7 @@ def deviation(measured: int, predicted: Cycles | None) -> str:
 
 def compare_table(runs: Sequence[Run], agree: bool) -> Table:
     """One row a machine, oldest first, the reference on top."""
-    table = Table(title=None, header_style="bold", pad_edge=False)
+    table = Table(title=None, header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for name, side in (
         ("machine", "left"),
         ("year", "right"),
@@ -104,7 +105,7 @@ def cycles_table(
 ) -> Table:
     """The prediction kernel by kernel, and the measurement beside it."""
     unit = image.machine.unit
-    table = Table(header_style="bold", pad_edge=False)
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("kernel")
     for name in ("least", "expected", "most") + (("measured", "off") if measured else ()):
         table.add_column(f"{name}, {unit}" if name != "off" else name, justify="right")
@@ -126,7 +127,7 @@ def cycles_table(
 
 def calls_table(image: Image) -> Table:
     """The schedule: which kernel does each op, and why that one."""
-    table = Table("op", "kernel", "variant", header_style="bold", pad_edge=False)
+    table = Table("op", "kernel", "variant", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("bytes", justify="right")
     table.add_column("why")
     for call in image.calls:
@@ -136,7 +137,7 @@ def calls_table(image: Image) -> Table:
 
 def map_table(image: Image) -> Table:
     """Every object in memory, by address."""
-    table = Table("from", "to", header_style="bold", pad_edge=False)
+    table = Table("from", "to", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("bytes", justify="right")
     table.add_column("kind")
     table.add_column("object")
@@ -149,7 +150,7 @@ def map_table(image: Image) -> Table:
 def fixed_table(fixed: FixedModel) -> Table:
     """The integer graph: each op, its format, its constants, and what is proven of its range."""
     ranges = analyse(fixed)
-    table = Table("op", "contract", "inputs", "format", header_style="bold", pad_edge=False)
+    table = Table("op", "contract", "inputs", "format", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("size", "lo", "hi", "largest sum"):
         table.add_column(name, justify="right")
     table.add_column("attributes")
@@ -173,7 +174,7 @@ def fixed_table(fixed: FixedModel) -> Table:
 
 def rows_table(rows: Sequence[dict[str, object]]) -> Table:
     """Flat dictionaries with the same keys, as a table."""
-    table = Table(header_style="bold", pad_edge=False)
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for name, value in rows[0].items():
         table.add_column(name, justify="left" if isinstance(value, str) else "right")
     for row in rows:
