@@ -102,7 +102,7 @@ def idle():
     if k >= NEVER:
         leave(IDLE)
     if k > time:
-        profile[at >> 1] += k - time
+        profile[at] += k - time
         time = k
     leave(ATTEND if time >= due else LIMIT)
 
@@ -112,12 +112,12 @@ def serve(vector, ns):
     global fault, aborted, traced, waiting, overflow, time, froze
     if aborted:
         time = began + aborted
-        profile[at >> 1] += aborted
+        profile[at] += aborted
         overflow = 0
         if froze:
             mem[SR2 >> 1] = at
     time += ns
-    profile[at >> 1] += ns
+    profile[at] += ns
     fault = 0
     aborted = 0
     froze = 0
@@ -255,8 +255,22 @@ def NOP():
     pass
 
 
-def clear_flags(): set_flags(status() & ~ir)
-def set_some_flags(): set_flags(status() | ir & 15)
+def clear_flags():
+    global c, v
+    if ir & 0o14:
+        set_flags(status() & ~ir)
+    else:
+        c = c & ~ir
+        v = v & ~(ir >> 1)
+
+
+def set_some_flags():
+    global c, v
+    if ir & 0o14:
+        set_flags(status() | ir & 0o17)
+    else:
+        c = c | ir & 1
+        v = v | ir >> 1 & 1
 
 
 def return_from_trap():
@@ -301,7 +315,7 @@ def HALT():
     if psw & MODE:
         trap(RESERVED)
     else:
-        profile[at >> 1] += time - began
+        profile[at] += time - began
         leave(HALTED)
 
 

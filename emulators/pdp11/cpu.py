@@ -30,15 +30,15 @@ Sources: PDP-11 Processor Handbook (1976); EK-KD11E-TM-001, tables 2-8 (differen
 
 from anachron.emulators.jit import subroutine
 
-REGISTERS = "pc time count c v nz ir began at stop".split()
-FIELDS = """event due limit resume psw fault aborted overflow traced waiting entering written_psw
-n_reports level top space other_sp froze branch_taken sob_taken odd_byte trap_ns abort_ns timeout_ns
+REGISTERS = "pc time event top count c v nz ir began at stop".split()
+FIELDS = """due limit resume psw fault aborted overflow traced waiting entering written_psw
+n_reports level space other_sp froze branch_taken sob_taken odd_byte trap_ns abort_ns timeout_ns
 mul_step mul_negative mul_zero mul_short mul_least mul_least_negative mul_both_least
 div_by_zero div_overflow div_odd div_even div_no_quotient div_negative
 ash_none ash_left ash_right ash_step
 ashc_none ashc_left ashc_left_carry ashc_right ashc_right_carry ashc_step ashc_no_high""".split()
 ARRAYS = {"mem": "u2[262144]", "decode": "u4[65536]", "io": "u2[4096]", "place": "i4[8192]",
-          "profile": "i8[32768]"}
+          "profile": "i8[65536]"}
 
 pc = time = count = c = v = nz = ir = began = at = stop = 0
 event = due = limit = resume = psw = fault = aborted = overflow = traced = waiting = 0
@@ -55,6 +55,7 @@ BUS_ERROR, RESERVED, BREAKPOINT, IO_TRAP, EMULATOR, TRAP_ = 4, 0o10, 0o14, 0o20,
 MANAGEMENT = 0o250
 ATTEND, LIMIT, STOPPED, HALTED, IDLE, DOUBLE = 1, 2, 3, 4, 5, 6  # why the machine left: `stop`
 NEVER = 1 << 62
+STOP_BIT = 61  # of an entry of the profile that is negative
 
 # io: what a word of the I/O page does; 0 is that nothing answers there.
 ANSWERS, TELLS_READ, IS_PSW = 1, 2, 4  # the other bits: how much later than memory, + LATENCY
@@ -76,19 +77,18 @@ WRITTEN = 0o100  # of a PDR
 @subroutine
 def report(ea, value, what):
     """Leave word for the device at ea; it is heard behind this instruction."""
-    global n_reports, event
+    global n_reports
     k = REPORTS + 4 * (n_reports & 15)
     mem[k] = ea & 0xFFFF
     mem[k + 1] = value
     mem[k + 2] = what
     n_reports += 1
-    event = 0
 
 
 @subroutine
 def translate(ea, write):
     """A virtual address + ELSEWHERE -> physical, as the KT11 does; -1 after an abort."""
-    global fault, aborted, event, froze
+    global fault, aborted, froze
     va = ea & 0xFFFF
     pdr_at = KERNEL_PDR
     mode = 0
@@ -112,7 +112,6 @@ def translate(ea, write):
             mem[SR0 >> 1] = mem[SR0 >> 1] & 0o401 | reason | mode << 5 | va >> 13 << 1
         fault = MANAGEMENT
         aborted = abort_ns
-        event = 0
         return -1
     if write and pdr & WRITTEN == 0:
         mem[pdr_at] = pdr | WRITTEN
@@ -124,14 +123,13 @@ def translate(ea, write):
 @subroutine
 def refuse(ns):
     """A trap to 4 instead of an access: the address is odd, or nothing answers."""
-    global fault, aborted, event
+    global fault, aborted
     fault = BUS_ERROR
     aborted = ns
-    event = 0
 
 
 @subroutine
-def find(ea, write, byte):
+def find(ea, write, byte, size):
     """The Unibus address of an address that is not plain memory; -1 if it traps."""
     if ea & 1 and not byte:
         refuse(abort_ns)
@@ -146,16 +144,16 @@ def find(ea, write, byte):
     if ea >= IO_PAGE:
         if io[ea >> 1 & 0xFFF]:
             return ea
-    elif ea < top:
+    elif ea < size:
         return ea
     refuse(timeout_ns)
     return -1
 
 
 @subroutine
-def read_bus(ea, byte, vc, nzs, now):
+def read_bus(ea, byte, vc, nzs, now, size):
     """A value and (above it) how much later than memory it came, + LATENCY; -1 if it traps."""
-    ea = find(ea, 0, byte)
+    ea = find(ea, 0, byte, size)
     if ea < 0:
         return -1
     w = mem[ea >> 1]
@@ -174,10 +172,10 @@ def read_bus(ea, byte, vc, nzs, now):
 
 
 @subroutine
-def write_bus(ea, w, byte, vc, nzs):
+def write_bus(ea, w, byte, vc, nzs, size):
     """How much later than memory it was taken, + LATENCY; -1 if it traps."""
-    global written_psw, event
-    ea = find(ea, 1, byte)
+    global written_psw
+    ea = find(ea, 1, byte, size)
     if ea < 0:
         return -1
     if ea < IO_PAGE:
@@ -194,27 +192,27 @@ def write_bus(ea, w, byte, vc, nzs):
         elif byte:
             w = old & 0xFF00 | w & 0xFF
         written_psw = w & 0xFFFF
-        event = 0
     else:
         report(ea, w, REPORTED_WRITE + REPORTED_BYTE * byte)
     return k >> LATENCY_SHIFT
 
 
 @subroutine
-def pointer(ea):
+def pointer(ea, size):
     """A word that is an address; the answer as that of read_bus."""
     if MAPPED:
         if ea >= 0:
             ea += place[space + (ea >> 6)]
-    if ea & 1 or ea >= top:
-        return read_bus(ea, 0, 0, 1, 0)
+    if ea & 1 or ea >= size:
+        return read_bus(ea, 0, 0, 1, 0, size)
     return mem[ea >> 1] | LATENCY << 16
 
 
 # ---- memory
 def settle(w):
     """Take what the slow way answered: the value, its time, or a trap."""
-    global time
+    global time, event
+    event = 0  # whatever came of it is seen to behind this instruction
     if w < 0:
         raise StopIteration
     time += (w >> 16) - LATENCY
@@ -227,7 +225,7 @@ def load(ea, byte):
         if ea >= 0:
             ea += place[space + (ea >> 6)]
     if ea >= top or (ea & 1 if not byte else 0):
-        w = settle(read_bus(ea, byte, c | v << 1, nz, at))
+        w = settle(read_bus(ea, byte, c | v << 1, nz, at, top))
     elif byte:
         w = mem[ea >> 1] >> (ea & 1) * 8 & 0xFF
     else:
@@ -237,12 +235,13 @@ def load(ea, byte):
 
 def store(ea, w, byte):
     """Put an operand to an address, which may be a register's."""
-    global pc, time
+    global pc, time, event
     if MAPPED:
         if ea >= 0:
             ea += place[space + WRITES + (ea >> 6)]
     if ea >= top or (ea & 1 if not byte else 0):
-        k = write_bus(ea, w, byte, c | v << 1, nz)
+        event = 0
+        k = write_bus(ea, w, byte, c | v << 1, nz, top)
         if k < 0:
             raise StopIteration
         time += k - LATENCY
@@ -263,11 +262,20 @@ def fetch():
     return w
 
 
+def fetch_unusual():
+    """The first word of an instruction where the profile has a mark; stop if it is for that."""
+    global traced
+    if profile[pc] >> STOP_BIT & 1 and time != resume:
+        traced = 0
+        leave(STOPPED)
+    return fetch()
+
+
 def fetch_operand():
     """A word behind the instruction's first."""
     global pc
     if MAPPED or pc >= top:
-        w = settle(pointer(pc))
+        w = settle(pointer(pc, top))
     else:
         w = mem[pc >> 1]
     pc = (pc + 2) & 0xFFFF
@@ -351,7 +359,7 @@ def operand(spec, byte):
                     k = fetch_operand()
                     ea = (mem[R + r] + k) & 0xFFFF
         if mode & 1 and mode > 1:
-            ea = settle(pointer(ea))
+            ea = settle(pointer(ea, top))
     if byte:
         time += (ea & 1) * odd_byte
     return ea

@@ -26,7 +26,8 @@ from anachron.emulators.pdp11.unibus import Device, Requests, io_page
 from anachron.emulators.profile import by_label
 
 Hook = Callable[["Pdp11"], None]
-MARK = -(1 << 62)  # in the profile: stop before the instruction here
+# Marks in the profile: its entry is negative, and the processor looks what for.
+OUTSIDE, STOP, COUNTED = -1 << 62, -1 << 61, (1 << 60) - 1
 NAMES = (*cpu.REGISTERS, *cpu.FIELDS)
 INDEX = {name: i for i, name in enumerate(NAMES)}
 REGISTER_NAMES = ("r0", "r1", "r2", "r3", "r4", "r5", "sp", "pc", "psw")
@@ -191,10 +192,8 @@ class Pdp11:
         self.put("nz", 1)
         self.put("c", 0)
         self.put("v", 0)
-        self._profile[:] = 0
-        for address in self.hooks:
-            self._mark(address, True)
         self._init()
+        self._count(np.zeros(0o200000, np.int64))
 
     def _init(self) -> None:
         """INIT on the Unibus."""
@@ -270,7 +269,7 @@ class Pdp11:
     def _spend(self, ns: int, address: int) -> None:
         """Time passes, and is counted where it belongs."""
         self.put("time", self.time_ns + ns)
-        self._profile[address >> 1] += ns
+        self._profile[address] += ns
 
     @property
     def console(self) -> str:
@@ -367,9 +366,17 @@ class Pdp11:
                 return why
 
     def _mark(self, address: int, on: bool) -> None:
-        marked = self._profile[address >> 1] < 0
+        marked = bool(self._profile[address] >> cpu.STOP_BIT & 1)
         if on != marked:
-            self._profile[address >> 1] += MARK if on else -MARK
+            self._profile[address] += STOP if on else -STOP
+
+    def _count(self, counts: np.ndarray) -> None:
+        """Set the profile, and its marks: odd addresses, what is not memory, hooks."""
+        self._profile[:] = counts
+        self._profile[1::2] += OUTSIDE
+        self._profile[self.get("top")::2] += OUTSIDE
+        for address in self.hooks:
+            self._mark(address, True)
 
     def address(self, where: int | str) -> int:
         """The address of a label, or the address itself; ValueError if there is no such label."""
@@ -445,9 +452,7 @@ class Pdp11:
     # ---- looking back
     def profile(self) -> np.ndarray:
         """Nanoseconds since reset by the address of the instruction; their sum is time_ns."""
-        counts = np.zeros(0o200000, np.int64)
-        counts[::2] = self._profile - MARK * (self._profile < 0)
-        return counts
+        return self._profile & COUNTED
 
     def profile_by_label(self) -> dict[str, int]:
         """Nanoseconds since reset by label, most first."""
@@ -464,14 +469,12 @@ class Pdp11:
         for name, array in (("state", self.state), ("mem", self.mem),
                             ("place", self.arrays["place"])):
             array[:] = snapshot[name]
-        self._profile[:] = snapshot["profile"][::2]
-        for address in self.hooks:
-            self._mark(address, True)
         self.requests.pending = list(snapshot["requests"])
         for device, state in zip(self.devices, snapshot["devices"], strict=True):
             for name, value in state.items():
                 setattr(device, name, value.copy() if hasattr(value, "copy") else value)
         self._settle()
+        self._count(snapshot["profile"])
 
     def __repr__(self) -> str:
         return f"<{self.name} {self.registers!r} time_ns={self.time_ns}>"

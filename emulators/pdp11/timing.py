@@ -13,7 +13,7 @@ from functools import cache
 
 import numpy as np
 
-from anachron.emulators.pdp11.dispatch import KINDS, RESERVED_KIND
+from anachron.emulators.pdp11.dispatch import RESERVED_KIND, kind
 from anachron.emulators.pdp11.isa import DECODED, FLAG_OPERATORS, Instruction
 
 Modes = tuple[int, int, int, int, int, int, int, int]
@@ -100,7 +100,7 @@ LL34 = Timing(
         **_group("MTPS MFPI MFPD MTPI MTPD", 2300, *_LL34_SOURCE),
     },
     plain={"RTS": 2300, "RTI": 3090, "RTT": 3090, "MARK": 2300, "HALT": 1150, "WAIT": 1150,
-           "RESET": 1150, "EMT": 5010, "TRAP": 5010, "BPT": 5010, "IOT": 5010, "CLx": 1510,
+           "RESET": 1150, "NOP": 1510, "EMT": 5010, "TRAP": 5010, "BPT": 5010, "IOT": 5010, "CLx": 1510,
            "SEx": 1510, "SPL": 1510},
     branch=(1150, 1690), sob=(1570, 1930),
     extended=Extended(
@@ -146,7 +146,7 @@ def _kd11e(name: str, memory: str, tables: Mapping[str, Sequence[int]]) -> Timin
             **_group("JSR", 0, one("trap"), *tables["JSR"]),
         },
         plain={"RTS": one("RTS"), "MARK": one("MARK"), "RTI": one("RTI"), "RTT": one("RTI"),
-               "CLx": one("flags"), "SEx": one("flags"), "SPL": one("flags"),
+               "NOP": one("flags"), "CLx": one("flags"), "SEx": one("flags"), "SPL": one("flags"),
                "HALT": one("HALT"), "WAIT": one("HALT"), "RESET": 0,
                **dict.fromkeys(("IOT", "EMT", "TRAP", "BPT"), one("trap"))},
         branch=(one("not"), one("branch")), sob=(one("SOB not"), one("SOB")),
@@ -205,7 +205,7 @@ KA11 = Timing(
         **_group("JSR", 4200, 5100, *_KA11_DESTINATION[1:]),
     },
     plain={"RTS": 3500, "RTI": 4800, "EMT": 9300, "TRAP": 9300, "IOT": 9300, "BPT": 9300,
-           "CLx": 1500, "SEx": 1500, "HALT": 1800, "WAIT": 1800, "RESET": 0},
+           "NOP": 1500, "CLx": 1500, "SEx": 1500, "HALT": 1800, "WAIT": 1800, "RESET": 0},
     branch=(1500, 2600), sob=(0, 0), extended=Extended(),
     trap_ns=9300, reserved_ns=9300, abort_ns=9300, timeout_ns=9300 + 20_000, interrupt_ns=7200,
     reset_ns=20_000_000, odd_byte=600, latencies={})
@@ -246,13 +246,13 @@ def decode_table(model: str, timing: str) -> np.ndarray:
     for word, row in enumerate(DECODED):
         if row is not None and row.exists_on(model):
             ns = _fixed_ns(_general(row), word, times)
-            kinds[word] = reserved if ns is None else ns << 8 | KINDS[_general(row)]
+            kinds[word] = reserved if ns is None else ns << 8 | kind(_general(row), word)
     return kinds
 
 
 def _general(row: Instruction) -> Instruction:
     """CLC and its like are, to the processor, what clears or sets any flags."""
-    if 0o240 <= row.opcode < 0o300 and row.form == "":
+    if 0o240 < row.opcode < 0o300 and row.form == "":
         return FLAG_OPERATORS[row.opcode >= 0o260]
     return row
 
