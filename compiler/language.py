@@ -18,7 +18,7 @@ To add a line to the head: a rule in language.lark, a function here and its plac
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -28,12 +28,14 @@ from lark import Token, Tree
 from anachron.compiler import tokenizer as tokenizers
 from anachron.compiler.expressions import Graph
 from anachron.compiler.model import Generation, Model, ModelError, Node, NodeError, check_graph
+from anachron.compiler.numerics import Numerics
 from anachron.compiler.ops import MAX_SIZE
 from anachron.compiler.recipes import OPTIMIZERS, RECIPE, SEQUENCE_TASKS, TASKS
 from anachron.compiler.syntax import Source, called, either, near
 from anachron.compiler.tokenizer import Tokenizer
 
 MAX_TEXT = 1 << 20
+HINTS = ("exact", *(field.name for field in fields(Numerics)))
 REPEATABLE = ("size", "fixed", "assign", "repeat")  # lines that may stand more than once
 TOKENIZERS = {  # kind -> how it is written
     "digits": "digits",
@@ -253,6 +255,11 @@ def read_numerics(source: Source, lines: list[Tree], graph: Graph) -> dict[str, 
             name, part = str(setting.children[0]), setting.children[1]
             if name in numerics:
                 raise source.at(setting, f"{name} is said twice")
+            if name not in HINTS:
+                raise source.at(
+                    setting, f"there is no hint {name}{near(name, HINTS)}; there are "
+                    f"{', '.join(HINTS)}"
+                )
             is_word = part.data == "name"
             numerics[name] = str(part.children[0]) if is_word else graph.plain(graph.number(part))
     return numerics

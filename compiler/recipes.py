@@ -20,5 +20,6 @@ RECIPE = {  # setting -> types; a parameter's name sets its own rate
     "rate": (int, float),
     "batch": int,
     "clip": (int, float),  # gradients beyond it are cut, element by element
+    "decay": (int, float),  # the share of each rate that is gone by the last step, evenly
     "window": int,  # steps between two reports
 }

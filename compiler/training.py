@@ -68,6 +68,7 @@ def train(
     if not 1 <= steps <= MAX_STEPS:
         raise ModelError(f"{model.name}: {steps} steps, allowed is 1 to {MAX_STEPS:,}")
     window = model.recipe.get("window", WINDOW)
+    decay = min(1.0, model.recipe.get("decay", 0.0))
     step_graph = differentiate(model)
     weights = random_weights(model.shapes, seed)
     states: dict[str, State] = {name: {} for name in weights}
@@ -76,7 +77,8 @@ def train(
     for step in range(1, steps + 1):
         tokens, targets = next(batches)
         values = evaluate(step_graph, weights, tokens, targets)
-        update(step_graph, weights, values, states, step)
+        rest = 1 - decay * (step - 1) / steps
+        update(step_graph, weights, values, states, step, rest)
         seen.append(_measure(values, targets))
         if progress:
             progress(step, *seen[-1])
@@ -97,13 +99,15 @@ def update(
     values: Mapping[str, Array],
     states: Mapping[str, State],
     step: int,
+    rest: float,
 ) -> None:
-    """Give every parameter its new value."""
+    """Give every parameter its new value; rest is what is left of each rate."""
     for node in step_graph.updates:
         name = node.parameters["weight"]
+        rate, clip = rest * node.attributes["rate"], node.attributes["clip"]
         gradient = values[node.inputs[0]]
         weights[name] = UPDATES[node.op](
-            weights[name], gradient, states[name], step, **node.attributes
+            weights[name], gradient, states[name], step, rate=rate, clip=clip
         )
 
 

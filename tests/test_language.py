@@ -173,6 +173,7 @@ ERRORS = {
     "train sgdd(steps = 3)\n" + X + OUT: "an optimizer is sgd or adam, not sgdd",
     "train sgd(step = 3)\n" + X + OUT: "step is no setting and no parameter; did you mean steps?",
     "train sgd(steps = 1/2)\n" + X + OUT: "steps is 0.5, allowed is a whole number above 0",
+    "fixed activation = 8\n" + X + OUT: "there is no hint activation; did you mean activations?",
     "tokenizer words\n": "a tokenizer is digits, characters or bpe, not words",
     "tokenizer characters\n": 'write `tokenizer characters("abc")`',
     'tokenizer characters("aa")\n': "'a' is there twice",
