@@ -118,7 +118,7 @@ class C64(Mos6502):
             return
         self.mem[:0x10000] = np.tile(np.repeat(np.array([0, 255], np.uint8), 64), 512)
         self.state[:] = 0
-        for name in ("irq_since", "nmi_since"):
+        for name in ("irq_since", "irq_was_since", "nmi_since"):
             self.put(name, cpu.NEVER)
         for name, value in clockwork.power_on(self.ntsc, self.old_cia).items():
             self.put(name, value)
@@ -249,10 +249,7 @@ class C64(Mos6502):
         if self.roms.real:
             self.type("RUN\r")
             return
-        address = prg_files.sys_address(program.data)
-        if address is None:
-            raise ValueError(f"{where}: a BASIC program: BASIC needs your own ROM files (--roms)")
-        basic.start_program(self.kernal, address)
+        basic.run(self.kernal, where)
 
     def type(self, text: str) -> None:
         """Type a text; \\n and \\r are RETURN."""

@@ -105,7 +105,7 @@ def whole_periods(n, k, cycles_left):
     """The part of some cycles that timer k may skip because it only repeats itself."""
     period = cia[n + LATCH + k] + 1
     if (cia[n + PIPE + k] & ONESHOT or not cia[n + FLAGS] & TIMER_A_IRQ << k
-            or quiet(n, 1 - k) < FOREVER or cascaded(n) or cia[n + COUNT + k] > period):
+            or quiet(n, 1 - k) < FOREVER or cascaded(n) or cia[n + COUNT + k] >= period):
         return 0
     n_periods = cycles_left // period
     cia[n + TOGGLE + k] ^= n_periods & 1

@@ -27,9 +27,11 @@ Sources: MCS6500 Hardware Manual (January 1976), appendix A, for what is on the 
 # mypy: ignore-errors
 
 REGISTERS = "a x y s p pc cycles c v nz opcode began at stop".split()
-FIELDS = "limit stop_at resume irq_since nmi_since i_before due".split()
+FIELDS = ("limit stop_at resume irq_since irq_was_since irq_released nmi_since i_before "
+          "due").split()
 a = x = y = s = p = pc = cycles = c = v = nz = opcode = began = at = stop = 0
-limit = stop_at = resume = irq_since = nmi_since = i_before = due = 0
+limit = stop_at = resume = irq_since = irq_was_since = irq_released = 0
+nmi_since = i_before = due = 0
 
 READ, WRITE, STOP = 1, 2, 4  # bits of attr: a device answers reads, or writes; stop before this
 LIMIT, STOPPED, JAMMED = 0, 1, 2  # why the machine left: `stop`
@@ -307,6 +309,11 @@ def sampled_until():
     return cycles - 2
 
 
+def irq_sampled(latest):
+    """Was /IRQ low when the chip looked, even if it has been let go since?"""
+    return irq_since <= latest or irq_was_since <= latest and irq_released >= cycles - 2
+
+
 def branched_within_page():
     return pc != (at + 2) & 0xFFFF and (pc ^ (at + 2)) & 0xFF00 == 0
 
@@ -320,7 +327,7 @@ def masked():
 
 def interrupt():
     """The seven cycles between an instruction and a handler's first."""
-    global cycles, began, at, opcode, due, nmi_since
+    global cycles, began, at, opcode, due
     vector = due
     due = 0
     began = cycles
@@ -335,7 +342,16 @@ def interrupt():
     if BANKED:
         stall()
         devices_until(cycles)
-    if vector == IRQ_VECTOR and nmi_since <= cycles - 3:
+    yield_to_nmi()
+
+
+def yield_to_nmi():
+    """An NMI that comes before BRK, or an IRQ's sequence, has fetched its vector, takes its place.
+
+    One that comes later waits for the handler's first instruction: the sequence does not sample.
+    """
+    global nmi_since
+    if nmi_since <= cycles - 4:
         nmi_since = NEVER
         go_through(NMI_VECTOR)
 
@@ -346,20 +362,19 @@ def attend():
     In order: a stall within the instruction; what the devices did meanwhile; is an interrupt due;
     a transfer of the expansion; the interrupt, unless the run ends here (then it begins the next).
     """
-    global nmi_since, due
+    global nmi_since, irq_was_since, due
     if BANKED:
         stall()
         devices_until(cycles)
     latest = sampled_until()
-    # An NMI that comes before BRK has fetched its vector takes BRK's place.
-    if opcode == 0 and nmi_since <= cycles - 3 and at != pc:
-        nmi_since = NEVER
-        go_through(NMI_VECTOR)
-    if nmi_since <= latest:
+    if opcode == 0:
+        yield_to_nmi()
+    elif nmi_since <= latest:
         nmi_since = NEVER
         due = NMI_VECTOR
-    elif irq_since <= latest and not masked():
+    elif irq_sampled(latest) and not masked():
         due = IRQ_VECTOR
+    irq_was_since = NEVER
     if BANKED and dma_waiting:
         transfer_all()
     if due and cycles < stop_at:

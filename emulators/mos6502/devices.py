@@ -17,6 +17,7 @@ from anachron.emulators.mos6502.isa import INSTRUCTIONS
 FIELDS = "sid_logging sid_logged noise errand errand_address errand_value".split()
 
 WRITES = np.array([row.writes for row in INSTRUCTIONS], np.uint8)
+LENGTHS = np.array([max(2, row.length) for row in INSTRUCTIONS], np.uint8)  # fetched, at least
 DEVICES = 0x10000  # from an address in $D000-$DFFF to its place in mem
 SID_LOG = 0x10000  # entries: cycle << 16 | register << 8 | value
 ERRAND_READ, ERRAND_WRITE = 1, 2
@@ -68,12 +69,18 @@ def devices_until(now):
     vic_until(now)
     cia_until(0, now)
     cia_until(CIA_2, now)
-    set_irq()
+    set_irq(now)
 
 
-def set_irq():
-    global irq_since
-    irq_since = min_of(min_of(vic_since, cia[SINCE]), reu_since)
+def set_irq(now):
+    """Wire the chips' interrupt lines together; a line let go may have been seen just before."""
+    global irq_since, irq_was_since, irq_released, limit
+    since = min_of(min_of(vic_since, cia[SINCE]), reu_since)
+    if since == NEVER and irq_since < NEVER:
+        irq_was_since = irq_since
+        irq_released = now
+        limit = 0
+    irq_since = since
 
 
 @subroutine
@@ -105,21 +112,24 @@ def device_read(address, start, moment, code):
     match address >> 8:
         case 0xD0 | 0xD1 | 0xD2 | 0xD3:
             vic_until(now)
+            set_irq(now)
             return vic_read(address, now)
         case 0xD4 | 0xD5 | 0xD6 | 0xD7:
             return sid_read(address & 31)
         case 0xD8 | 0xD9 | 0xDA | 0xDB:
             return mem[DEVICES + address] | 0xF0
         case 0xDC:
+            cia_until(0, now)
+            set_irq(now)
             m = cia_read(0, address, now)
-            set_irq()
+            set_irq(now)
             return m
         case 0xDD:
             return cia_read(CIA_2, address, now)
         case 0xDF:
             if reu_size:
                 m = reu_read(address)
-                set_irq()
+                set_irq(now)
                 return m
     return mem[DEVICES + address]
 
@@ -139,6 +149,7 @@ def device_write(address, m, start, moment, code):
     match address >> 8:
         case 0xD0 | 0xD1 | 0xD2 | 0xD3:
             vic_until(now)
+            set_irq(now)
             vic_write(address, m, now)
         case 0xD4 | 0xD5 | 0xD6 | 0xD7:
             sid_write(address & 31, m, now)
@@ -151,8 +162,20 @@ def device_write(address, m, start, moment, code):
         case 0xDF:
             if reu_size:
                 reu_write(address, m)
-    set_irq()
+    set_irq(now)
     limit = 0
+
+
+@subroutine
+def fetch_from_device(address, now):
+    """The CPU is about to run code in a CIA's registers, or in the colours: let it see them."""
+    first = device_read(address, now, now, 0)
+    for i in range(LENGTHS[first]):
+        where = (address + i) & 0xFFFF
+        if where >= 0xD800 and attr[place(where)] & READ:
+            m = first if i == 0 else device_read(where, now + i, now + i, 0)
+            if where >= 0xDC00:
+                mem[place(where)] = m
 
 
 # ---- the SID: what was written to it is kept, and logged for whoever plays it

@@ -22,8 +22,11 @@ def run():
     while 1:
         began = cycles
         at = pc
-        if attr[place(pc)] & STOP and cycles != resume:
-            leave(STOPPED)
+        if attr[place(pc)] & (STOP | READ):
+            if attr[place(pc)] & STOP and cycles != resume:
+                leave(STOPPED)
+            if BANKED and attr[place(pc)] & READ:
+                fetch_from_device(pc, cycles)
         opcode = fetch()
         match opcode:
 {cases}

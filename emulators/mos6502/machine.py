@@ -129,7 +129,7 @@ class Mos6502:
         self._profiled = profile
         self._run = self._machine(profile, compiled)
         self._buffers = (self.state, *self.arrays.values())
-        for name in ("irq_since", "nmi_since"):
+        for name in ("irq_since", "irq_was_since", "nmi_since"):
             self.put(name, cpu.NEVER)
         self.reset()
 
