@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import numpy as np
@@ -5,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anachron.compiler.language import parse
+from anachron.compiler.language import TOKENIZERS, parse
 from anachron.compiler.loader import list_programs, load
 from anachron.compiler.model import Generation, ModelError
-from anachron.compiler.ops import forward
+from anachron.compiler.ops import DERIVED, NEEDED, OPS, forward
 from anachron.compiler.printer import format_model
+from anachron.compiler.recipes import OPTIMIZERS, RECIPE, TASKS
 from anachron.compiler.tokenizer import TokenizerError
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
@@ -344,3 +346,33 @@ def test_weights_beside_a_text_are_not_for_other_sizes():
 def test_an_unknown_name_lists_the_programs():
     with pytest.raises(ModelError, match="no such file, and no program of that name: .*reverse"):
         load("revers")
+
+
+PAGE = (PROGRAMS / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_example_of_the_page_is_reverse():
+    example = PAGE.split("```")[1].removeprefix("\n")
+    assert facts(parse(example).model) == facts(load("reverse"))
+
+
+def test_the_page_lists_every_op_and_setting():
+    rows = []
+    for row in OPS.values():
+        needed = [name for name, default in row.settings.items() if default is NEEDED]
+        words = {}
+        for name, default in row.settings.items():
+            if default is not NEEDED:
+                plain = default is False or default is DERIVED
+                words[name] = f"`{name}`" if plain else f"`{name} = {default}`"
+        for role in row.gradients:
+            if role not in row.inputs:
+                words.setdefault(role, f"`{role}`")
+        call = f"{row.name}({', '.join((*row.inputs, *needed))})"
+        rows.append(f"| `{call}` | {', '.join(words.values())} |".replace("|  |", "| |"))
+    assert "\n".join(rows) in PAGE
+
+
+def test_the_page_lists_every_line_task_and_setting():
+    for word in (*TASKS, *OPTIMIZERS, *RECIPE, *TOKENIZERS):
+        assert re.search(rf"\b{word}\b", PAGE), word
