@@ -13,8 +13,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import anachron.compiler as ac
 from anachron.compiler import arguments
-from anachron.compiler.loader import find_model, read_text
 from anachron.compiler.model import Model
+from anachron.compiler.printer import format_model
 from anachron.compiler.targets import find_machine
 from anachron.compiler.training import Training, train
 from anachron.compiler.weights import save_weights
@@ -49,9 +49,7 @@ def main(args: argparse.Namespace, out: Console, err: Console) -> int:
         return 0
     (training,) = trainings
     if args.o:
-        path = find_model(args.model)
-        text = read_text(path) if path.suffix == ".model" and not args.set else ""
-        save_weights(args.o, training.weights, text)
+        save_weights(args.o, training.weights, format_model(model))
         err.print(f"wrote {args.o}", style="dim")
     if args.json:
         print(json.dumps(as_json(training)))
