@@ -1,8 +1,11 @@
 """MACRO-11: what the language means, what the messages say, every word of the table."""
+import random
+
 import pytest
 
 from anachron.compiler.assembly.errors import AssemblyError
 from anachron.compiler.targets.pdp11.assembler import assemble
+from anachron.emulators.pdp11.disassembler import disassemble
 from anachron.emulators.pdp11.isa import ALIASES, INSTRUCTIONS
 
 
@@ -213,3 +216,18 @@ def test_a_mistake_is_told_with_its_place(text: str, told: str) -> None:
 def test_an_unknown_machine_is_refused() -> None:
     with pytest.raises(ValueError, match="'pdp11/99' is not one of pdp11/20, pdp11/34a"):
         assemble(" NOP", machine="pdp11/99")
+
+
+@pytest.mark.parametrize("high", range(0o20), ids=lambda high: f"{high:02o}xxxx")
+def test_assembling_a_disassembly_gives_the_words(high: int) -> None:
+    """Every instruction word, at both ends of the memory, with words behind it of all sizes."""
+    texts, expected = [". = 1000"], []
+    for word in range(high << 12, high + 1 << 12):
+        random_ = random.Random(word)
+        at = 0o1000 + 2 * len(expected)
+        memory = {at: word} | {at + k: random_.choice((0, 0o177777, random_.randrange(0o200000)))
+                               for k in (2, 4)}
+        text, size = disassemble(memory.__getitem__, at)
+        texts.append(f" {text}")
+        expected += [memory[at + k] for k in range(0, size, 2)]
+    assert words("\n".join(texts)) == expected

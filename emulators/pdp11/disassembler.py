@@ -14,7 +14,7 @@ PC_MODES = {2: "#{x}", 3: "@#{x}", 6: "{x}", 7: "@{x}"}
 
 def disassemble(read: Callable[[int], int], pc: int,
                 names: Mapping[int, str] | None = None) -> tuple[str, int]:
-    """One instruction, and the bytes it occupies; what is none is a .WORD.
+    """One instruction, and the bytes it occupies; what is none, JMP R too, is a .WORD.
 
     read   the word at an address
     names  labels by address, used where an operand or a branch is an address
@@ -26,7 +26,7 @@ def disassemble(read: Callable[[int], int], pc: int,
     names = names or {}
     word = read(pc)
     row = DECODED[word]
-    if row is None or row in FLAG_OPERATORS:
+    if row is None or row in FLAG_OPERATORS or row.access == "address" and word & 0o70 == 0:
         return f".WORD {word:o}", 2
     at = (pc + 2) & 0xFFFF
 

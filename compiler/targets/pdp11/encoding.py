@@ -143,7 +143,7 @@ def _plain(assembly: Assembly, operand: Operand, statement: Statement) -> int:
 
 def _offset(assembly: Assembly, statement: Statement, target: int, least: int, most: int) -> int:
     """Words from the next instruction to a target, with a complaint where they are too many."""
-    distance = target - (assembly.here + 2)
+    distance = (target - assembly.here - 2 + 0x8000 & 0xFFFF) - 0x8000  # wraps with the PC
     if distance & 1:
         assembly.complain(AssemblyError(f"{statement.word} to the odd address {target:o}",
                                         statement.column))
