@@ -350,7 +350,7 @@ _low_{total}:
     bne _bytes_{total}  ;@ times {n}"""
 
 
-def correct(bits: int, other_bits: int, size: int, result: str = "correction") -> str:
+def correct(bits: int, other_bits: int, size: int, result: str) -> str:
     """result (size bytes) = what a vector takes from its sums of products with another.
 
     From sum_a, count_a (its low bytes) and sum_b, count_b (its high bytes, top bit flipped; not of

@@ -73,7 +73,9 @@ class Values:
 
 def take_head(size: int, bits: int, other_bits: int) -> str:
     """The routine that takes a head of a query or a key to the page `query`."""
-    return take(f"take_{size}_{bits}_{other_bits}", size, bits, other_bits, "query", 5)
+    return take(
+        f"take_{size}_{bits}_{other_bits}", size, bits, other_bits, "query", "correction", 5
+    )
 
 
 def _follow(name: str, position: str, targets: list[tuple[str, str, int]]) -> str:
@@ -254,7 +256,7 @@ def _scores(name: str, q: Vector, keys: Keys, score_shift: int, score_bytes: int
     inner = []
     for k_part, key in enumerate(("low", "high")[:parts_k]):
         inner.append(
-            f"{name}_key_{key}:\n    lda $ffff,x\n    sta product_low\n    sta product_high"
+            f"{name}_key_{key}:\n    lda $ffff,x         ;@ p={(511 - size) / 512:.3f}\n    sta product_low\n    sta product_high"
         )
         for q_part in range(parts_q):
             total = ("sum_a", "sum_b", "sum_c")[k_part + q_part]

@@ -132,3 +132,29 @@ _fits:
 
     same = a.bits == b.bits == out.bits == 16
     return lines(f"{name}:", each(f"{name}_add", out.size, wide if same else any_width), "    rts")
+
+
+def store_row(name: str, position: str, x: Vector, rows: Vector) -> str:
+    """Keep this position's row."""
+    return _move_row(name, position, x, rows, store=True)
+
+
+def load_row(name: str, position: str, x: Vector, rows: Vector) -> str:
+    """Fetch this position's row."""
+    return _move_row(name, position, x, rows, store=False)
+
+
+def _move_row(name: str, position: str, x: Vector, rows: Vector, store: bool) -> str:
+    text = [f"{name}:\n    lda {position}", row_address(x.size, 1)]
+    for start in range(0, x.size, 256):
+        n = min(256, x.size - start)
+        end = "" if n == 256 else f"    cpy #{n}\n"
+        text += [point("past_low", rows.low, start)]
+        text += [point("past_high", rows.high, start) if x.bits == 16 else ""]
+        text.append(f"    ldy #0\n_element_{start}:")
+        for part, label in (("low", x.low), ("high", x.high))[: x.bits // 8]:
+            here, there = f"{label}+{start},y", f"(past_{part}),y"
+            source, target = (here, there) if store else (there, here)
+            text.append(f"    lda {source}\n    sta {target}")
+        text.append(f"    iny\n{end}    bne _element_{start}      ;@ times {n}")
+    return lines(*text, "    rts")

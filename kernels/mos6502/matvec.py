@@ -1,13 +1,13 @@
 """matvec: a matrix times a vector, any shape, exact in 32 bits -> assembly text.
 
-    for each row:  total = constant - correction + a + 256 b,  then shifted and saturated
+    for each row:  total = constant - operand_fix + a + 256 b,  then shifted and saturated
 
 a and b are the sums over the columns of T(w + 128 + low byte of x) and T(w + 128 + high byte of
 x + 128): one look into the products' table each (arithmetic.py); what T adds beyond the products
 is the row's constant, known when the matrix is packed, and the vector's correction, computed once
 a vector.  A row is 4 bytes of constant, 1 of shift, then its weights + 128.
 
-    prepare_<columns>_<bits>               the vector -> operand pages and correction
+    prepare_<columns>_<bits>               the vector -> operand pages and operand_fix
     matvec_<columns>_<bits>_<result bits>  the rows
 
 To add a faster variant: another pair of such functions, for the shapes and ranges it is exact on.
@@ -64,17 +64,19 @@ def _pages(chunk: int, bits: int, operand: str = "operand") -> list[str]:
 
 def prepare(columns: int, bits: int) -> str:
     """The routine that takes a vector from source_low, source_high."""
-    return take(f"prepare_{columns}_{bits}", columns, bits, 8, "operand", 4)
+    return take(f"prepare_{columns}_{bits}", columns, bits, 8, "operand", "operand_fix", 4)
 
 
-def take(name: str, columns: int, bits: int, other_bits: int, operand: str, size: int) -> str:
+def take(
+    name: str, columns: int, bits: int, other_bits: int, operand: str, fix: str, size: int
+) -> str:
     """A routine that takes a vector from source_low, source_high to the ends of pages.
 
-    The top bit of each number is flipped; `correction`, of so many bytes, is what its products
+    The top bit of each number is flipped; fix, a number of `size` bytes, becomes what its products
     with numbers of other_bits need.
     """
     text = [
-        f"; {name}: the int{bits} vector at source_low, source_high -> {operand}, correction",
+        f"; {name}: the int{bits} vector at source_low, source_high -> {operand}, {fix}",
         f"; uses A, X, Y, sum_a, sum_b, count_a, count_b, term\n{name}:",
         *(clear(n, 4) for n in ("sum_a", "sum_b")),
         *(clear(n, 3) for n in ("count_a", "count_b")),
@@ -96,7 +98,7 @@ def take(name: str, columns: int, bits: int, other_bits: int, operand: str, size
         ):
             text.append(f"{name}_{chunk}_{total}:")
             text.append(sum_bytes(page, total, count, n))
-    text += [correct(bits, other_bits, size), "    rts"]
+    text += [correct(bits, other_bits, size, fix), "    rts"]
     return lines(*text)
 
 
@@ -108,7 +110,7 @@ def rows(columns: int, bits: int, result_bits: int) -> str:
         f" out_high\n; uses A, X, Y, sum_a, sum_b, total\n{name}:",
         "    ldy #0\n    sec",
         *(
-            f"    lda (row),y\n    sbc correction+{i}\n    sta total+{i}"
+            f"    lda (row),y\n    sbc operand_fix+{i}\n    sta total+{i}"
             + ("\n    iny" if i < 3 else "")
             for i in range(4)
         ),
@@ -120,7 +122,7 @@ def rows(columns: int, bits: int, result_bits: int) -> str:
         text.append(
             f"    clc\n    lda row\n    adc #<({skip % 65536})\n    sta _weight_{chunk}+1\n"
             f"    lda row+1\n    adc #>({skip % 65536})\n    sta _weight_{chunk}+2\n"
-            f"    ldx #{256 - n & 255}\n    clc\n_weight_{chunk}:\n    lda $ffff,x\n"
+            f"    ldx #{256 - n & 255}\n    clc\n_weight_{chunk}:\n    lda $ffff,x         ;@ p={(511 - n) / 512:.3f}\n"
             "    sta product_low\n    sta product_high"
         )
         for page, total in zip(_pages(chunk, bits), ("sum_a", "sum_b"), strict=False):

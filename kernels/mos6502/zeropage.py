@@ -17,7 +17,8 @@ ROWS = (
     ("sum_c", 3, "sum of products of high bytes"),
     ("count_a", 3, "sum of low bytes"),
     ("count_b", 3, "sum of high bytes"),
-    ("correction", 6, "what a vector adds to every sum of products"),
+    ("operand_fix", 4, "what the operand of matvec takes from every sum of products"),
+    ("correction", 6, "the same of an attention's vectors; sums of norms"),
     ("term", 6, "scratch of multi-byte sums"),
     ("total", 6, "an accumulator, low byte first"),
     ("factor_a", 2, "arguments of multiplications"),
@@ -50,6 +51,11 @@ ROWS = (
     ("group_left", 1, "heads that still share these keys and values"),
     ("largest", 5, "the largest score so far"),
     ("index", 1, "scratch of loops"),
+    ("enough", 4, "sampling: the weight that top-p asks for"),
+    ("kept", 4, "the weight kept so far"),
+    ("cut_rank", 1, "ranks above are dropped"),
+    ("cut_left", 2, "how many of that rank are kept"),
+    ("id", 2, "the token at work"),
 )
 
 

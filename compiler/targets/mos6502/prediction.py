@@ -1,0 +1,144 @@
+"""A program and its memory map -> cycles of a forward pass, part by part, unrun.
+
+A part's time is what is spent at its own addresses, as a profile counts it: a norm's time and that
+of the square root it calls are two rows.  timing.py walks each routine for each such part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from anachron.compiler.assembly.program import Line, Program
+from anachron.compiler.claims import Cycles
+from anachron.compiler.memory import Placed
+from anachron.compiler.steps import Step
+from anachron.compiler.targets.mos6502.values import Values
+from anachron.compiler.timing import Predictor
+
+NOTHING = Cycles(0, 0, 0)
+
+
+class Within(Predictor):
+    """Times of instructions inside a region; all others take none."""
+
+    def __init__(self, program: Program, region: Placed) -> None:
+        super().__init__(program, None)
+        self.region = region
+
+    def step(self, line: Line) -> Step:
+        step = super().step(line)
+        if not self.region.address <= line.address < self.region.end:
+            return step._replace(time=NOTHING, taken=NOTHING)
+        return step
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """(position, whether logits are wanted) -> {part: Cycles}; an encoder ignores both.
+
+    sequence      op -> labels that are called for it
+    environments  op -> what the claims in its routines ask for
+    extra         labels called once a position besides, an encoder's
+    """
+
+    program: Program
+    values: Values
+    objects: tuple[Placed, ...]
+    sequence: Mapping[str, Sequence[str]]
+    environments: Mapping[str, Mapping[str, object]]
+    extra: tuple[str, ...] = ()
+    _known: dict = field(default_factory=dict, repr=False, compare=False)
+
+    def __call__(self, position: int, wants_logits: bool) -> dict[str, Cycles]:
+        if self.values.encoder:
+            return self._encoder()
+        (stage,) = self.values.stages
+        ops = stage.ops if wants_logits else stage.always
+        sums = dict(self._way(wants_logits))
+        for op in ops:
+            for label in self.sequence[op.name]:
+                _add(sums, self._spent(label, op.name, position))
+        return sums
+
+    def _encoder(self) -> dict[str, Cycles]:
+        n = self.values.fixed.seq_len
+        sums = dict(self._forward("forward", "forward_done"))
+        causal = self.values.fixed
+        for op in causal.ops:
+            depends = op.contract == "attention" and op.attributes["causal"]
+            for label in self.sequence[op.name]:
+                for position in range(n) if depends else (n - 1,):
+                    _add(sums, self._spent(label, op.name, position), 1 if depends else n)
+        for label in self.extra:
+            _add(sums, self._spent(label, "", n - 1), n)
+        return sums
+
+    def _spent(self, label: str, op: str, position: int) -> dict[str, Cycles]:
+        """The time of a routine, by part."""
+        node = self.values.fixed[op] if op else None
+        seen: object = None
+        if node is not None and node.contract == "attention":
+            seen = position + 1 if node.attributes["causal"] else self.values.fixed.seq_len
+        key = (label, op, seen)
+        if key not in self._known:
+            environment = dict(self.environments.get(op, {}))
+            if seen is not None:
+                environment["seen"] = seen
+            self._known[key] = self._by_part(label, None, environment)
+        return self._known[key]
+
+    def _way(self, wants_logits: bool) -> dict[str, Cycles]:
+        """The pass's own instructions, its calls left aside."""
+        key = ("forward", wants_logits)
+        if key not in self._known:
+            sums = dict(self._forward("forward", "forward_choice"))
+            predictor = self._within(self._part("forward"))
+            address = self.program.symbols["forward_choice"]
+            load = predictor.step(self.program.instructions[address])
+            branch = predictor.step(self.program.instructions[load.next])
+            leave = predictor.step(self.program.instructions[branch.next])
+            own = load.time + (branch.taken if wants_logits else branch.time + leave.time)
+            _add(sums, {"forward": own})
+            if wants_logits:
+                _add(sums, self._forward("forward_logits", "forward_done"))
+            self._known[key] = sums
+        return self._known[key]
+
+    def _forward(self, entry: str, stop: str) -> dict[str, Cycles]:
+        # The routines called are counted op by op; here only their loops must have some count.
+        anything = {"rows": 1, "shift_bytes": 0, "shift_bits": 1, "seen": 1}
+        part = self._part("forward")
+        stop_at = self.program.symbols[stop]
+        time = self._within(part).routine(self.program.symbols[entry], stop_at, anything, 0)
+        return {"forward": time}
+
+    def _by_part(
+        self, entry: str, stop: str | None, environment: Mapping[str, object]
+    ) -> dict[str, Cycles]:
+        start = self.program.symbols[entry]
+        end = None if stop is None else self.program.symbols[stop]
+        times = {}
+        for part in self.parts:
+            time = self._within(part).routine(start, end, environment, 0)
+            if time.hi:
+                times[part.name] = time
+        return times
+
+    @property
+    def parts(self) -> list[Placed]:
+        """The parts of the image that a forward pass runs."""
+        return [o for o in self.objects if o.kind == "code"]
+
+    def _part(self, name: str) -> Placed:
+        return next(o for o in self.parts if o.name == name)
+
+    def _within(self, part: Placed) -> Within:
+        if part not in self._known:
+            self._known[part] = Within(self.program, part)
+        return self._known[part]
+
+
+def _add(sums: dict[str, Cycles], more: Mapping[str, Cycles], times: int = 1) -> None:
+    for name, time in more.items():
+        sums[name] = sums.get(name, NOTHING) + time * times

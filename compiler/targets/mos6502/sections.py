@@ -1,0 +1,145 @@
+"""Sections: the parts of an image's source text in the order of memory, and areas left empty.
+
+To add a kind of data: a function that gives a Section.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from anachron.compiler.memory import Placed, find_free
+
+BYTES_A_LINE = 24
+PAGE = 256
+
+
+@dataclass(frozen=True)
+class Section:
+    """Lines of source, between the labels section_<name> and section_<name>_end."""
+
+    name: str
+    kind: str  # as in memory.Placed
+    text: str
+
+    @property
+    def label(self) -> str:
+        return "section_" + "".join(c if c.isalnum() else "_" for c in self.name.lower())
+
+
+@dataclass(frozen=True)
+class Area:
+    """Memory that nothing is loaded into.
+
+    pieces    (offset, size) of the bytes that are used, from the label on
+    align     the label's address is a multiple of it
+    visible   must be there while the KERNAL is, too
+    """
+
+    label: str
+    kind: str
+    pieces: tuple[tuple[int, int], ...]
+    align: int = 1
+    visible: bool = False
+
+    @property
+    def size(self) -> int:
+        return sum(size for _, size in self.pieces)
+
+
+def area(label: str, kind: str, size: int, visible: bool = False) -> Area:
+    return Area(label, kind, ((0, size),), 1, visible)
+
+
+def page_ends(label: str, kind: str, sizes: Iterable[int]) -> Area:
+    """The last bytes of consecutive pages: so many of each."""
+    pieces = tuple((PAGE * i + PAGE - size, size) for i, size in enumerate(sizes))
+    return Area(label, kind, pieces, PAGE)
+
+
+def byte_lines(data: bytes) -> str:
+    return "\n".join(
+        "    .byte " + ",".join(str(b) for b in data[at : at + BYTES_A_LINE])
+        for at in range(0, len(data), BYTES_A_LINE)
+    )
+
+
+def data(name: str, kind: str, label: str, content: bytes) -> Section:
+    return Section(name, kind, f"{label}:\n{byte_lines(content)}")
+
+
+def compose(title: str, origin: int, constants: str, sections: Iterable[Section]) -> str:
+    """The whole source text."""
+    body = "\n\n".join(
+        f"{section.label}:\n{section.text}\n{section.label}_end:" for section in sections
+    )
+    return f"; {title}\n{constants}\n\n* = ${origin:04x}\n{body}\nimage_end:\n"
+
+
+def place_sections(sections: Iterable[Section], symbols: Mapping[str, int]) -> tuple[Placed, ...]:
+    """The memory map of what is loaded."""
+    found = []
+    for section in sections:
+        start, end = symbols[section.label], symbols[f"{section.label}_end"]
+        if end > start:
+            found.append(Placed(section.name, start, end - start, section.kind))
+    return tuple(found)
+
+
+class Overflow(ValueError):
+    """An area finds no place."""
+
+    def __init__(self, area: Area) -> None:
+        super().__init__(f"{area.label} of {area.size} bytes finds no place")
+        self.area = area
+
+
+def place_areas(
+    areas: Iterable[Area],
+    regions: Iterable[tuple[int, int]],
+    visible_end: int,
+) -> tuple[dict[str, int], tuple[Placed, ...]]:
+    """Addresses of areas, from the top of each region down, the demanding ones first.
+
+    regions      (address, end) of free memory
+    visible_end  visible areas end below it
+    Raises Overflow for the first that finds no place.
+    """
+    regions = list(regions)
+    placed: list[Placed] = []
+    addresses: dict[str, int] = {}
+    order = sorted(areas, key=lambda a: (not a.visible, -a.align, -a.size, a.label))
+    for wanted in order:
+        address = _find(wanted, find_free(placed, regions), visible_end)
+        if address is None:
+            raise Overflow(wanted)
+        addresses[wanted.label] = address
+        placed += [
+            Placed(wanted.label, address + offset, size, wanted.kind)
+            for offset, size in wanted.pieces
+            if size
+        ]
+    return addresses, tuple(sorted(placed, key=lambda p: p.address))
+
+
+def _find(wanted: Area, gaps: list[tuple[int, int]], visible_end: int) -> int | None:
+    """The address of the smallest gap that takes an area, as high in it as it goes."""
+    last_offset, last_size = wanted.pieces[-1]
+    for start, end in sorted(gaps, key=lambda gap: gap[1] - gap[0]):
+        end = min(end, visible_end) if wanted.visible else end
+        address = (end - last_offset - last_size) // wanted.align * wanted.align
+        while address + wanted.pieces[0][0] >= start:
+            if _fits(wanted, address, gaps):
+                return address
+            address -= wanted.align
+            if wanted.align == 1:
+                break
+    return None
+
+
+def _fits(wanted: Area, address: int, gaps: list[tuple[int, int]]) -> bool:
+    return all(
+        any(start <= address + offset and address + offset + size <= end for start, end in gaps)
+        for offset, size in wanted.pieces
+        if size
+    )

@@ -1,0 +1,333 @@
+"""FixedModel -> a C64 program: a .prg that RUN starts, and a disk with it.
+
+Loaded from $0801 upwards: the loop that talks, the ops' routines, what they call, tables, weights.
+Everything that need not be loaded - buffers, rows of keys and values, the products' table - lies
+above, to the end of memory: while a pass runs, all 64 KB are RAM.
+
+To add a contract: lowering.py.  To add a variable that the host may touch: `_variables`.
+"""
+
+from __future__ import annotations
+
+from anachron.compiler.fixed import FixedModel
+from anachron.compiler.image import Call, Image, Location
+from anachron.compiler.memory import Placed
+from anachron.compiler.ranges import analyse
+from anachron.compiler.targets import DoesNotFit, Machine, Options
+from anachron.compiler.targets.mos6502.assembler import assemble
+from anachron.compiler.targets.mos6502.forward import forward, keep_answer
+from anachron.compiler.targets.mos6502.lowering import KERNELS, Lowering
+from anachron.compiler.targets.mos6502.prediction import Prediction
+from anachron.compiler.targets.mos6502.sections import (
+    Area,
+    Overflow,
+    Section,
+    area,
+    byte_lines,
+    compose,
+    data,
+    page_ends,
+    place_areas,
+    place_sections,
+)
+from anachron.compiler.targets.mos6502.text import character_ids, message, piece_section
+from anachron.compiler.targets.mos6502.values import Values
+from anachron.emulators.containers import d64, prg
+from anachron.kernels.mos6502 import arithmetic, runtime, sampling, tokenizer, zeropage
+from anachron.kernels.mos6502.runtime import Talk
+from anachron.kernels.mos6502.tokenizer import Text
+from anachron.kernels.reference.sampling import ONE
+
+__all__ = ["KERNELS", "build"]
+
+IO_START = 0xD000  # a .prg cannot load into the I/O chips' addresses
+MEMORY_END = 0xFFFA  # the vectors, of which the RESTORE key's is used
+CASSETTE = (0x0334, 0x0400)  # free between the KERNAL's vectors and the screen
+LINE_SIZE = 240
+SHOW_FRAMES = 4
+
+
+def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
+    """The program of a model.
+
+    Raises DoesNotFit, saying by how many bytes, and ValueError for a model that the kernels cannot
+    compute exactly.
+    """
+    values = Values(fixed)
+    if not values.encoder and len(values.stages) > 1:
+        raise ValueError(
+            f"{fixed.name}: a model that generates token by token needs causal attention"
+        )
+    lowering = Lowering(values, analyse(fixed))
+    loads = []
+    for number, stage in enumerate(values.stages):
+        lowering.begin_stage()
+        for op in stage.ops:
+            lowering.lower(op)
+        loads.append([lowering.load_rows(name, number) for name in values.loaded(stage)])
+    _answer(lowering, options)
+    pass_text = forward(values, lowering.sequence, loads)
+    sections = _sections(lowering, pass_text, options)
+    areas = [*lowering.areas.values(), *_shared_areas(lowering)]
+    offsets, buffer_bytes = values.buffers
+    areas.append(area("buffers", "buffer", buffer_bytes))
+    title = f"{fixed.name} for {machine.title}"
+    program, source, placed = _link(title, sections, areas, _buffer_constants(values, offsets))
+    objects = (*place_sections(sections, program.symbols), *placed)
+    load_end = program.symbols["image_end"]
+    memory = next(d for a, d in program.segments if a == prg.BASIC_START)
+    file = prg.pack(prg.BASIC_START, memory)
+    calls = tuple(
+        Call(op.name, KERNELS[op.contract], "general", "exact in 32 bits for any weights")
+        for stage in values.stages
+        for op in stage.ops
+    )
+    assert load_end <= IO_START
+    return Image(
+        fixed=fixed,
+        machine=machine,
+        options=options,
+        source=source,
+        program=program,
+        symbols=program.symbols,
+        locations=_locations(values, program.symbols, options),
+        objects=objects,
+        calls=calls,
+        container={".prg": file, ".d64": _disk(fixed.name, file)},
+        entry=program.symbols["start"],
+        predict=Prediction(
+            program,
+            values,
+            objects,
+            lowering.sequence,
+            lowering.environments,
+            tuple(label for labels in loads for label in labels),
+        ),
+    )
+
+
+def _disk(name: str, file: bytes) -> bytes:
+    title = "".join(c for c in name.upper() if c.isascii() and c.isalnum())[:16] or "MODEL"
+    return d64.pack([(title, file)], name=title)
+
+
+def _link(
+    title: str, sections: list[Section], areas: list[Area], constants: str
+) -> tuple[object, str, tuple[Placed, ...]]:
+    """Assemble twice: what is loaded is as long wherever the rest lies."""
+
+    def attempt(addresses: dict[str, int]) -> tuple[object, str]:
+        words = [f"{label} = ${address:04x}" for label, address in sorted(addresses.items())]
+        head = "\n".join([zeropage.definitions(), *words, constants])
+        source = compose(title, prg.BASIC_START, head, sections)
+        return assemble(source, "model.asm"), source
+
+    program, _ = attempt({a.label: IO_START for a in areas})
+    end = program.symbols["image_end"]
+    free = [CASSETTE, (end, IO_START), (IO_START, MEMORY_END)]
+    if end <= IO_START:
+        try:
+            addresses, placed = place_areas(areas, free, IO_START)
+            program, source = attempt(addresses)
+            return program, source, placed
+        except Overflow:
+            pass
+    needed = end - prg.BASIC_START + sum(a.size for a in areas)
+    over = max(end - IO_START, needed - (MEMORY_END - prg.BASIC_START), 1)
+    raise DoesNotFit(
+        f"{title} needs {needed:,} bytes, of which {end - prg.BASIC_START:,} are loaded; there are "
+        f"{MEMORY_END - prg.BASIC_START:,} and {IO_START - prg.BASIC_START:,}: about {over:,} too "
+        f"many",
+        over,
+    )
+
+
+def _answer(lowering: Lowering, options: Options) -> None:
+    """What an encoder does with each position's logits."""
+    values = lowering.values
+    final = values.fixed.logits
+    if final.format.bits != 16:
+        raise ValueError(f"{final.name}: logits have 16 bits, not {final.format.bits}")
+    if not values.encoder:
+        return
+    if options.logits:
+        lowering.store_rows(final.name, "keep_logits")
+    lowering.sequence[final.name] += ["argmax", "keep_answer"]
+
+
+def _locations(values: Values, symbols: dict[str, int], options: Options) -> dict[str, Location]:
+    """Values that can still be read when a pass is done."""
+    found = {}
+    for name in values.alive_at_end():
+        x = values.vector(name)
+        layout = "split" if x.bits == 16 else "bytes"
+        found[name] = Location(symbols[x.low], x.size, layout, symbols[x.high])
+    final = values.fixed.logits.name
+    if values.encoder and options.logits:
+        rows = values.rows(final)
+        n = values.fixed.seq_len * rows.size
+        found["logits"] = Location(symbols[rows.low], n, "split", symbols[rows.high])
+    else:
+        found["logits"] = found[final]
+    return found
+
+
+def _buffer_constants(values: Values, offsets: dict[str, int]) -> str:
+    """Where each value's buffer lies."""
+    text = []
+    for name, offset in offsets.items():
+        x = values.vector(name)
+        text.append(f"{x.low} = buffers+{offset}")
+        text.append(f"{x.high} = buffers+{offset + (x.size if x.bits == 16 else 0)}")
+    return "\n".join(text)
+
+
+def _shared_areas(lowering: Lowering) -> list[Area]:
+    fixed = lowering.values.fixed
+    width = lowering.token_bytes
+    areas = [
+        Area("products_low", "table", ((0, 512),), 256),
+        Area("products_high", "table", ((0, 512),), 256),
+        area("prompt_ids", "runtime", width * fixed.seq_len, visible=True),
+        area("line", "runtime", LINE_SIZE, visible=True),
+        area("text_low", "runtime", LINE_SIZE + 2, visible=True),
+        area("text_high", "runtime", LINE_SIZE + 2, visible=True),
+    ]
+    if lowering.operand_pages:
+        areas.append(page_ends("operand", "buffer", lowering.operand_pages))
+    if lowering.values.encoder:
+        areas.append(area("answer_ids", "runtime", width * fixed.seq_len, visible=True))
+    else:
+        areas.append(area("ranks", "runtime", fixed.vocab_size))
+        areas.append(area("rank_counts", "runtime", sampling.COUNT_BYTES))
+    return areas
+
+
+def _variables(fixed: FixedModel) -> str:
+    """What the host may read or deposit, and what the loop remembers."""
+    cells = {
+        "position": (2, 0),
+        "token": (2, 0),
+        "next_token": (2, 0),
+        "n_prompt": (2, 0),
+        "max_new": (2, fixed.seq_len),
+        "inverse_temperature": (2, 0),
+        "top_p": (2, ONE),
+        "random_state": (4, 1),
+        "wants_logits": (1, 0),
+        "n_generated": (1, 0),
+        "text_count": (1, 0),
+        "line_length": (1, 0),
+        "show_frames": (1, SHOW_FRAMES),
+    }
+    return "\n".join(
+        f"{label}:\n{byte_lines(value.to_bytes(size, 'little'))}"
+        for label, (size, value) in cells.items()
+    )
+
+
+def _sections(lowering: Lowering, pass_text: str, options: Options) -> list[Section]:
+    values = lowering.values
+    fixed = values.fixed
+    generation, width = fixed.generation, lowering.token_bytes
+    encoder = values.encoder
+    room = fixed.seq_len - 1 - len(generation.prefix) - len(generation.suffix)
+    if not encoder and room < 1:
+        raise ValueError(f"{fixed.name}: the template leaves no room for a prompt")
+    talk = Talk(
+        fixed.seq_len,
+        generation.stop,
+        room,
+        encoder,
+        not encoder,
+        width,
+        LINE_SIZE,
+        options.screen,
+    )
+    tables = fixed.tokenizer.machine_tables()
+    has_merges = len(tables.merges) > 0
+    text = Text(
+        tables.lead,
+        () if encoder else generation.prefix,
+        () if encoder else generation.suffix,
+        min(fixed.seq_len if encoder else room, LINE_SIZE + 1),
+        width,
+        has_merges,
+    )
+    logits = values.vector(fixed.logits.name)
+    choosing = [sampling.argmax(logits, generation.first_id, width)]
+    if encoder:
+        choosing.append(keep_answer(width))
+    low, high = tokenizer.characters(character_ids(tables.characters))
+    sections = [
+        Section(
+            "start",
+            "runtime",
+            "\n".join(
+                [
+                    byte_lines(prg.basic_stub(prg.BASIC_START + len(prg.basic_stub(2061)))),
+                    runtime.start(),
+                    runtime.answer_sequence(talk) if encoder else runtime.answer_next(talk),
+                    runtime.compute(talk),
+                    runtime.console(talk),
+                ]
+            ),
+        ),
+        Section("variables", "runtime", _variables(fixed)),
+        Section("forward", "code", pass_text),
+        Section("argmax", "code" if encoder else "runtime", "\n".join(choosing)),
+    ]
+    for part, texts in lowering.texts.items():
+        if texts:
+            sections.append(
+                Section(part, "code", "\n".join([*texts, *lowering.routines[part].values()]))
+            )
+    sections.append(Section("arithmetic", "code", _arithmetic(sections)))
+    if not encoder:
+        frac = fixed.logits.format.frac
+        sample = sampling.sample(logits, frac, generation.first_id, width)
+        sections.append(Section("sampling", "runtime", sample + "\n" + sampling.next_random()))
+        sections.append(data("rank weights", "table", "rank_weights", sampling.rank_weights()))
+    sections += [
+        Section("tokenizer", "runtime", tokenizer.encode(text)),
+        data("characters low", "table", "character_low", low),
+        data("characters high", "table", "character_high", high),
+        Section("pieces", "table", piece_section(tables.pieces)),
+        Section("messages", "runtime", _messages(fixed)),
+    ]
+    if has_merges:
+        records = tokenizer.merge_records(tables.merges, tables.ranks, width)
+        sections.append(Section("merges", "table", records))
+    return [*sections, *lowering.tables.values()]
+
+
+def _arithmetic(sections: list[Section]) -> str:
+    """The shared routines that some section calls."""
+    text = "\n".join(section.text for section in sections)
+    return "\n".join(
+        [
+            arithmetic.fill_products(),
+            arithmetic.multiply(),
+            arithmetic.divide(),
+            arithmetic.isqrt() if "jsr isqrt" in text else "",
+            *(
+                arithmetic.saturate(bits, size)
+                for bits in (8, 16)
+                for size in (2, 3, 4)
+                if f"jsr saturate_{bits}_{size}" in text
+            ),
+        ]
+    )
+
+
+def _messages(fixed: FixedModel) -> str:
+    small = bytes([runtime.SMALL_LETTERS, runtime.NO_SWITCH])
+    texts = {
+        "title": small + message(f"\n{fixed.name}\n\n"),
+        "prompt": message("> "),
+        "cut_note": message("(only the beginning fits)\n"),
+        "length_note": message(f"(it takes {fixed.seq_len} tokens)\n"),
+    }
+    return "\n".join(
+        f"{label}:\n{byte_lines(content + bytes(1))}" for label, content in texts.items()
+    )

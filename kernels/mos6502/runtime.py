@@ -1,0 +1,350 @@
+"""The program around a model on a C64: its screen and keyboard, and the loop that answers.
+
+While it computes, all of the 64 KB is RAM, interrupts are off, and the screen is blank so that the
+VIC-II steals no cycles; to read and to print, the KERNAL and the I/O chips are there.  After every
+token the screen is shown for `show_frames` frames.
+Source: Commodore 64 Programmer's Reference Guide (1982), ch. 5, the KERNAL's jump table, and app.
+G, the VIC-II's registers; the processor port's bits, ch. 5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from anachron.kernels.mos6502.instructions import lines, set_word
+
+PORT = 0x01
+KERNAL_IN, ALL_RAM = 0x36, 0x34  # of the processor port; $36: BASIC's ROM is out
+CHROUT, GETIN = 0xFFD2, 0xFFE4
+CONTROL, RASTER, BORDER = 0xD011, 0xD012, 0xD020
+QUOTE_MODE = 0xD4  # the KERNAL's: 0, or control codes show as signs
+LAST_LINE = 251  # the first raster line below the text: from here a blank takes hold with the frame
+NMI_VECTOR = 0xFFFA
+RETURN, DELETE, LEFT, REVERSE, REVERSE_OFF = 0x0D, 0x14, 0x9D, 0x12, 0x92
+SMALL_LETTERS, NO_SWITCH = 0x0E, 0x08
+
+
+@dataclass(frozen=True)
+class Talk:
+    """What the loop must know of a model."""
+
+    seq_len: int
+    stop: tuple[int, ...]
+    room: int  # ids of text that fit the context
+    encoder: bool
+    samples: bool  # the sampler is in the image
+    token_bytes: int
+    line_size: int
+    screen: bool  # stays on while computing
+
+
+def start() -> str:
+    """Where the image is entered, and what comes once."""
+    return f"""\
+start:
+    sei
+    cld
+    ldx #$ff
+    txs
+    lda #${KERNAL_IN:02x}
+    sta ${PORT:02x}
+    lda #<ignore        ; the RESTORE key, while the KERNAL is out
+    sta ${NMI_VECTOR:04x}
+    lda #>ignore
+    sta ${NMI_VECTOR:04x}+1
+    jsr fill_products
+    cli
+{set_word("pointer", "title")}
+    jsr print
+converse:
+{set_word("pointer", "prompt")}
+    jsr print
+ready:
+    jsr read_line
+    jsr encode
+    lda n_prompt
+    beq converse"""
+
+
+def answer_next(talk: Talk) -> str:
+    """A decoder: the prompt position by position, then token after token."""
+    wide = talk.token_bytes == 2
+    stops = []
+    for token in talk.stop:
+        high = f"    lda next_token+1\n    cmp #>{token}\n    bne *+5\n" if wide else ""
+        stops.append(
+            f"    lda next_token\n    cmp #<{token}\n    bne *+{5 + 7 * wide}\n{high}"
+            "    jmp answer_end"
+        )
+    take_high = "    iny\n    lda (pointer),y\n    sta token+1\n" if wide else ""
+    return lines(
+        f"    lda text_count\n    cmp #{talk.room + 1}\n    bcc _fits",
+        set_word("pointer", "cut_note"),
+        "    jsr print\n_fits:\n    lda #0\n    sta position\n    sta n_generated\n"
+        "    sta wants_logits",
+        "    sta position+1" if wide else "",
+        "    lda max_new\n    ora max_new+1\n    bne *+5\n    jmp answer_end",
+        set_word("prompt_at", "prompt_ids"),
+        f"""\
+prompt_next:
+    lda prompt_at
+    sta pointer
+    clc
+    adc #{talk.token_bytes}
+    sta prompt_at
+    lda prompt_at+1
+    sta pointer+1
+    adc #0
+    sta prompt_at+1
+    ldy #0
+    lda (pointer),y
+    sta token
+{take_high}    ldx position
+    inx
+    cpx n_prompt
+    bne _more
+    inc wants_logits
+_more:
+    jsr compute
+    inc position
+    lda position
+    cmp n_prompt
+    bne prompt_next
+answer_next:
+    jsr choose
+token_chosen:""",
+        *stops,
+        f"""\
+    jsr print_piece
+    inc n_generated
+    lda max_new+1
+    bne _not_yet
+    lda n_generated
+    cmp max_new
+    beq answer_end
+_not_yet:
+    lda position
+    cmp #{talk.seq_len - 1}
+    beq answer_end
+    lda next_token
+    sta token""",
+        "    lda next_token+1\n    sta token+1" if wide else "",
+        f"""\
+    jsr show
+    jsr compute
+    inc position
+    jmp answer_next
+answer_end:
+    lda #{RETURN}
+    jsr put
+answer_done:
+    jmp converse
+choose:
+    jsr begin_compute
+    jsr argmax""",
+        "    lda inverse_temperature\n    ora inverse_temperature+1\n    beq _greedy\n"
+        "    jsr sample\n_greedy:"
+        if talk.samples
+        else "",
+        "    jmp end_compute",
+        "prompt_at:\n    .word 0",
+    )
+
+
+def answer_sequence(talk: Talk) -> str:
+    """An encoder: the whole line at once; the answers of all positions are in answer_ids."""
+    wide = talk.token_bytes == 2
+    return lines(
+        f"    lda text_count\n    cmp #{talk.seq_len}\n    beq _whole",
+        set_word("pointer", "length_note"),
+        "    jsr print\n    jmp converse\n_whole:\n    jsr compute",
+        set_word("prompt_at", "answer_ids"),
+        f"""\
+    lda #{talk.seq_len}
+    sta n_generated
+answer_next:
+    lda prompt_at
+    sta pointer
+    clc
+    adc #{talk.token_bytes}
+    sta prompt_at
+    lda prompt_at+1
+    sta pointer+1
+    adc #0
+    sta prompt_at+1
+    ldy #0
+    lda (pointer),y
+    sta next_token""",
+        "    iny\n    lda (pointer),y\n    sta next_token+1" if wide else "",
+        f"""\
+token_chosen:
+    jsr print_piece
+    dec n_generated
+    bne answer_next
+    lda #{RETURN}
+    jsr put
+answer_done:
+    jmp converse
+prompt_at:
+    .word 0""",
+    )
+
+
+def compute(talk: Talk) -> str:
+    """A forward pass with the machine to itself."""
+    blank = f"""\
+    lda #{LAST_LINE}
+_wait:
+    cmp ${RASTER:04x}
+    bne _wait
+    lda ${CONTROL:04x}
+    and #$6f            ; the screen off; bit 7 belongs to the raster's interrupt
+    sta ${CONTROL:04x}
+    inc ${BORDER:04x}"""
+    show = f"""\
+; show: the screen on again; waits show_frames frames, and on until the blank takes hold; uses A, X
+show:
+    ldx show_frames
+    beq _shown
+    lda ${CONTROL:04x}
+    and #$7f
+    ora #$10
+    sta ${CONTROL:04x}
+_frame:
+    lda #{LAST_LINE}
+_in_frame:
+    cmp ${RASTER:04x}
+    bne _in_frame
+_same_line:
+    cmp ${RASTER:04x}
+    beq _same_line
+    dex
+    bne _frame
+_shown:
+    rts"""
+    return lines(
+        "; compute: forward, with all memory RAM and the screen blank",
+        "compute:",
+        "" if talk.screen else blank,
+        "    jsr begin_compute\n    jsr forward\n    jmp end_compute",
+        f"begin_compute:\n    sei\n    lda #${ALL_RAM:02x}\n    sta ${PORT:02x}\n    rts",
+        f"end_compute:\n    lda #${KERNAL_IN:02x}\n    sta ${PORT:02x}\n    cli\n    rts",
+        "ignore:\n    rti",
+        "show:\n    rts" if talk.screen else show,
+    )
+
+
+def console(talk: Talk) -> str:
+    """Reading a line and printing."""
+    wide = talk.token_bytes == 2
+    on = (
+        ""
+        if talk.screen
+        else f"    lda ${CONTROL:04x}\n    and #$7f\n    ora #$10\n    sta ${CONTROL:04x}"
+    )
+    return lines(
+        "; read_line: line, line_length = what is typed up to RETURN, echoed; uses A, X, Y",
+        "read_line:",
+        on,
+        f"""\
+    lda #0
+    sta line_length
+_cursor:
+    lda #{REVERSE}
+    jsr put
+    lda #' '
+    jsr put
+    lda #{REVERSE_OFF}
+    jsr put
+    lda #{LEFT}
+    jsr put
+_wait:
+    jsr ${GETIN:04x}
+    cmp #0
+    beq _wait
+    cmp #{RETURN}
+    beq _return
+    cmp #{DELETE}
+    beq _delete
+    tax
+    and #$60            ; other control codes are not for a line
+    beq _wait
+    ldy line_length
+    cpy #{talk.line_size}
+    beq _wait
+    txa
+    sta line,y
+    inc line_length
+    jsr put
+    jmp _cursor
+_delete:
+    lda line_length
+    beq _wait
+    dec line_length
+    lda #' '
+    jsr put
+    lda #{LEFT}
+    jsr put
+    lda #{DELETE}
+    jsr put
+    jmp _cursor
+_return:
+    lda #' '
+    jsr put
+    lda #{RETURN}
+; put: a code on the screen, never in quote mode; keeps A, X, Y
+put:
+    jsr ${CHROUT:04x}
+    pha
+    lda #0
+    sta ${QUOTE_MODE:02x}
+    pla
+    rts
+; print: the codes at pointer up to a zero; uses A, Y
+print:
+    ldy #0
+_code:
+    lda (pointer),y
+    beq _end
+    jsr put
+    iny
+    bne _code
+_end:
+    rts
+; print_piece: the text of next_token; uses A, Y, pointer, term
+print_piece:
+    lda next_token
+    sta term""",
+        f"    lda {'next_token+1' if wide else '#0'}\n    sta term+1",
+        """\
+    asl term
+    rol term+1
+    clc
+    lda term
+    adc #<pieces
+    sta term
+    lda term+1
+    adc #>pieces
+    sta term+1
+    ldy #0
+    lda (term),y
+    sta pointer
+    iny
+    lda (term),y
+    sta pointer+1
+    iny
+    sec
+    lda (term),y        ; where the next piece begins
+    sbc pointer
+    sta term+2
+    ldy #0
+_code:
+    cpy term+2
+    beq _end
+    lda (pointer),y
+    jsr put
+    iny
+    bne _code
+_end:
+    rts""",
+    )
