@@ -219,9 +219,7 @@ def _read_llama_tensors(
             expected += count + 4 * (count // group) if grouped else 4 * count
             plan.append((name, grouped))
     if len(reader.data) != expected:
-        raise ModelError(
-            f"{path}: {len(reader.data):,} bytes, but its header says {expected:,}"
-        )
+        raise ModelError(f"{path}: {len(reader.data):,} bytes, but its header says {expected:,}")
     found: dict[str, Array] = {}
     for name, grouped in plan:
         if name == "skipped":

@@ -105,9 +105,7 @@ def draw_answers(model: Model, random: Random) -> Iterator[tuple[Array, Array]]:
             yield frame_answer(model, question, answer)
 
 
-def frame_answer(
-    model: Model, question: str, answer: str, where: str = ""
-) -> tuple[Array, Array]:
+def frame_answer(model: Model, question: str, answer: str, where: str = "") -> tuple[Array, Array]:
     """The template around a question, its answer and the first stop; padded to the context."""
     generation, encode = model.generation, model.tokenizer.encode
     prompt = [*generation.prefix, *encode(question), *generation.suffix]

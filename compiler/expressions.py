@@ -105,11 +105,9 @@ class Graph:
             return left + right if op == "add" else left * right
         for value, child in zip((left, right), part.children, strict=True):
             if not isinstance(value, Reference) or value.is_index:
-                what = value.name if isinstance(value, Reference) else value
+                found = value.name if isinstance(value, Reference) else value
                 raise self.source.at(
-                    child, f"{op} takes two values of the graph or two numbers; {what} is neither"
-                    if isinstance(value, Reference) or isinstance(value, str)
-                    else f"{op} takes two values of the graph or two numbers, not one and {what}"
+                    child, f"{op} takes two values of the graph or two numbers, but here is {found}"
                 )
         return self.emit(part, owner, outermost, op, [left, right], {}, {})
 

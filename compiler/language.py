@@ -236,8 +236,9 @@ def read_recipe(
     for name, part in settings.items():
         if name not in RECIPE and name not in shapes:
             raise source.at(
-                part, f"{name} is no setting and no parameter{near(name, [*RECIPE, *shapes])}; "
-                f"settings are {', '.join(RECIPE)}"
+                part,
+                f"{name} is no setting and no parameter{near(name, [*RECIPE, *shapes])}; "
+                f"settings are {', '.join(RECIPE)}",
             )
         value = graph.plain(graph.number(part))
         if value <= 0 or not isinstance(value, RECIPE.get(name, (int, float))):
@@ -257,8 +258,8 @@ def read_numerics(source: Source, lines: list[Tree], graph: Graph) -> dict[str, 
                 raise source.at(setting, f"{name} is said twice")
             if name not in HINTS:
                 raise source.at(
-                    setting, f"there is no hint {name}{near(name, HINTS)}; there are "
-                    f"{', '.join(HINTS)}"
+                    setting,
+                    f"there is no hint {name}{near(name, HINTS)}; there are {', '.join(HINTS)}",
                 )
             is_word = part.data == "name"
             numerics[name] = str(part.children[0]) if is_word else graph.plain(graph.number(part))
@@ -286,9 +287,8 @@ def read_generation(
                 f"{word} is for a model that predicts the next token; this one answers a whole "
                 "sequence at once: leave it out, or write attention(..., causal)",
             )
-    prefix, suffix = (
-        ids(part.children) for part in said["prompt"].children
-    ) if "prompt" in said else ((), ())
+    template = said["prompt"].children if "prompt" in said else ()
+    prefix, suffix = (ids(part.children) for part in template) if template else ((), ())
     stop = ids(said["stop"].children) if "stop" in said else ()
     never = ids(said["never"].children) if "never" in said else ()
     if sorted(never) != list(range(len(never))):

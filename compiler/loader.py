@@ -74,9 +74,7 @@ def fill(program: Program, path: Path, seed: int, resized: bool) -> Model:
     ):
         start = random_weights(model.shapes, seed)
         return model.with_weights(start, f"random, seed {seed}")
-    return model.with_weights(
-        weights.read_tensors(file, model.shapes, program.tensors), file.name
-    )
+    return model.with_weights(weights.read_tensors(file, model.shapes, program.tensors), file.name)
 
 
 def read_text(path: Path) -> str:

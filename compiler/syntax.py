@@ -43,7 +43,6 @@ WIDEST = 120  # columns of a line that an error shows
 ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
 
 
-
 class LanguageError(ModelError):
     """What is wrong with a program text: file:line:column, and the line with a caret."""
 
@@ -124,7 +123,7 @@ class Source:
         body, out, escaped = str(token)[1:-1], "", False
         for c in body:
             if escaped and c not in ESCAPES:
-                raise self.at(token, f"\\{c} is not known; there are \\n \\t \\\" \\\\")
+                raise self.at(token, f'\\{c} is not known; there are \\n \\t \\" \\\\')
             if escaped or c != "\\":
                 out += ESCAPES[c] if escaped else c
             escaped = c == "\\" and not escaped

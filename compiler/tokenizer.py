@@ -261,12 +261,9 @@ def read_json(data: bytes, where: str) -> Tokenizer:
     if not isinstance(vocabulary, dict) or not isinstance(merges, list):
         raise TokenizerError(f'{where}: expected {{"vocab": {{piece: id}}, "merges": [...]}}')
     if not 2 <= len(vocabulary) <= MAX_VOCABULARY:
-        raise TokenizerError(
-            f"{where}: {len(vocabulary)} pieces, allowed is 2 to {MAX_VOCABULARY}"
-        )
-    if any(type(i) is not int for i in vocabulary.values()) or sorted(
-        vocabulary.values()
-    ) != list(range(len(vocabulary))):
+        raise TokenizerError(f"{where}: {len(vocabulary)} pieces, allowed is 2 to {MAX_VOCABULARY}")
+    ids = list(vocabulary.values())
+    if any(type(i) is not int for i in ids) or sorted(ids) != list(range(len(ids))):
         raise TokenizerError(f"{where}: the ids are not 0 .. {len(vocabulary) - 1}, each once")
     ordered = sorted(vocabulary, key=vocabulary.__getitem__)
     specials = tuple((p, vocabulary[p]) for p in ordered if len(p) > 2 and p[0] + p[-1] == "<>")
