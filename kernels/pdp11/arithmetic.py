@@ -35,20 +35,9 @@ def dot(cpu: Cpu, counts: Iterable[int]) -> str:
     return "\n".join([*lines, "RTS PC"])
 
 
-def multiply() -> str:
-    """The 11/20's MUL: shift and add, then the signs put right."""
+def shift_and_add() -> str:
+    """R0:R1 = R1 * R2, unsigned, where R0 = 0: a bit of R1 at a time; uses R3."""
     return """\
-; multiply: R0:R1 = R0 * 2(SP), signed; takes the argument off the stack
-; A product of unsigned words, bit by bit; a negative factor has counted 2**16 times the other
-; factor too much.
-multiply:
-    MOV R2,-(SP)
-    MOV R3,-(SP)
-    MOV R4,-(SP)
-    MOV R0,R1       ; the multiplier leaves R1 at the right as the product enters at the left
-    MOV R0,R4
-    MOV 10(SP),R2
-    CLR R0
     MOV #16.,R3
     CLC
     ROR R1
@@ -57,7 +46,23 @@ multiply:
 20$: ROR R0
     ROR R1
     DEC R3          ; leaves the carry, the next bit of the multiplier
-    BNE 10$         ;@ times 16
+    BNE 10$         ;@ times 16"""
+
+
+def multiply() -> str:
+    """The 11/20's MUL: shift and add, then the signs put right."""
+    return f"""\
+; multiply: R0:R1 = R0 * 2(SP), signed; takes the argument off the stack
+; A negative factor has counted 2**16 times the other factor too much.
+multiply:
+    MOV R2,-(SP)
+    MOV R3,-(SP)
+    MOV R4,-(SP)
+    MOV R0,R1       ; the multiplier leaves R1 at the right as the product enters at the left
+    MOV R0,R4
+    MOV 10(SP),R2
+    CLR R0
+    {shift_and_add()}
     TST R4
     BPL 30$         ;@ p=0.5
     SUB R2,R0

@@ -280,7 +280,9 @@ att.wide:
     TST (SP)+
     MOV #wide.scores,R4 ; the largest, into wide.high, R2, R3
     MOV att.rows,R5
-    BR 60$          ;@ always
+    MOV (R4),wide.high
+    MOV 2(R4),R2
+    MOV 4(R4),R3
 50$: CMP (R4),wide.high
     BLT 70$         ;@ p=0.4
     BGT 60$         ;@ p=0.2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from anachron.kernels.pdp11.arithmetic import shift_and_add
 from anachron.kernels.pdp11.instructions import Cpu
 from anachron.kernels.reference.sampling import ONE
 
@@ -157,20 +158,7 @@ cut:
     MOV R1,cut.rank
     RTS PC
 
-; product: R0:R1 = R0 * R1, unsigned: a factor from 2**15 on has counted 2**16 times the other too
-; little
-product:
-    MOV R0,-(SP)
-    MOV R1,-(SP)
-    {cpu.multiply("R1")}
-    TST 2(SP)
-    BPL 10$         ;@ p=0.5
-    ADD (SP),R0
-10$: TST (SP)
-    BPL 20$         ;@ p=0.5
-    ADD 2(SP),R0
-20$: CMP (SP)+,(SP)+
-    RTS PC
+{_product(cpu)}
 
 ; random: random_state moves on, by shifts of 13, 17 and 5;  uses R0 to R4
 random:
@@ -192,6 +180,38 @@ random:
     {EXCLUSIVE_OR.format(a="R3", b="R1")}
     MOV R0,random_state+2
     MOV R1,random_state
+    RTS PC"""
+
+
+def _product(cpu: Cpu) -> str:
+    """The unsigned product of two words.
+
+    MUL is signed: a factor from 2**15 on has counted 2**16 times the other one too little.
+    """
+    head = "; product: R0:R1 = R0 * R1, unsigned\nproduct:"
+    if cpu.multiplies:
+        return f"""\
+{head}
+    MOV R0,-(SP)
+    MOV R1,-(SP)
+    MUL R1,R0
+    TST 2(SP)
+    BPL 10$         ;@ p=0.5
+    ADD (SP),R0
+10$: TST (SP)
+    BPL 20$         ;@ p=0.5
+    ADD 2(SP),R0
+20$: CMP (SP)+,(SP)+
+    RTS PC"""
+    return f"""\
+{head}
+    MOV R2,-(SP)
+    MOV R3,-(SP)
+    MOV R0,R2
+    CLR R0
+    {shift_and_add()}
+    MOV (SP)+,R3
+    MOV (SP)+,R2
     RTS PC"""
 
 
