@@ -7,6 +7,8 @@ from typing import Any
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.image import Image
 from anachron.compiler.targets import (
+    DoesNotFit,
+    Machine,
     MissingKernel,
     Options,
     find_machine,
@@ -24,6 +26,8 @@ def build(fixed: FixedModel, machine: str, **options: Any) -> Image:
     row = find_machine(machine)
     if row.target == "reference":
         raise ValueError("the reference runs models as they are: there is no image to build")
+    chosen = Options(**options)
+    check_size(fixed, row, chosen)
     target = find_target(row)
     for op in fixed.ops:
         if op.contract not in target.KERNELS:
@@ -32,4 +36,16 @@ def build(fixed: FixedModel, machine: str, **options: Any) -> Image:
                 f"{op.name}: {row.target} has no kernel for {op.contract}; targets that have one: "
                 f"{have}"
             )
-    return target.build(fixed, row, Options(**options))
+    return target.build(fixed, row, chosen)
+
+
+def check_size(fixed: FixedModel, machine: Machine, options: Options) -> None:
+    """Raise DoesNotFit where the weights alone are more than the machine's memory."""
+    room = options.memory_bytes or machine.memory_bytes
+    need = sum(array.nbytes for op in fixed.ops for array in op.constants.values())
+    if room and need > room:
+        raise DoesNotFit(
+            f"{fixed.name} does not fit a {machine.title}: its weights and tables alone take "
+            f"{need:,} bytes, {need - room:,} more than its {room:,}",
+            need - room,
+        )

@@ -12,7 +12,7 @@ from anachron.compiler.building import build
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.report import compare_table, plain
 from anachron.compiler.run import Run, Sampling, run_image, run_reference
-from anachron.compiler.targets import DoesNotFit, MissingKernel, find_machine
+from anachron.compiler.targets import DoesNotFit, find_machine
 
 DEFAULT_MACHINES = ("reference", "pdp11/34a", "c64")
 
@@ -82,10 +82,12 @@ def _run_on(
     options: dict[str, Any],
 ) -> Run:
     try:
-        return run_image(build(fixed, name, **options), prompt, n, sampling)
+        image = build(fixed, name, **options)
     except DoesNotFit as error:
         status, over, note = "does_not_fit", error.bytes_over, str(error)
-    except MissingKernel as error:
+    except ValueError as error:  # an op or a size that the target has no kernel for
         status, over, note = "absent", 0, str(error)
+    else:
+        return run_image(image, prompt, n, sampling)
     on = find_machine(name)
     return Run(on, fixed.name, prompt, (), (), "", status=status, bytes_over=over, note=note)

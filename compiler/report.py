@@ -56,9 +56,13 @@ def deviation(measured: int, predicted: Cycles | None) -> str:
     return f"{off:+.2f} %" if inside else f"{off:+.2f} % OUTSIDE"
 
 
+def _table(*columns: str) -> Table:
+    return Table(*columns, header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+
+
 def compare_table(runs: Sequence[Run], agree: bool) -> Table:
     """One row a machine, oldest first, the reference on top."""
-    table = Table(title=None, header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = _table()
     for name, side in (
         ("machine", "left"),
         ("year", "right"),
@@ -105,7 +109,7 @@ def cycles_table(
 ) -> Table:
     """The prediction kernel by kernel, and the measurement beside it."""
     unit = image.machine.unit
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = _table()
     table.add_column("kernel")
     for name in ("least", "expected", "most") + (("measured", "off") if measured else ()):
         table.add_column(f"{name}, {unit}" if name != "off" else name, justify="right")
@@ -127,7 +131,7 @@ def cycles_table(
 
 def calls_table(image: Image) -> Table:
     """The schedule: which kernel does each op, and why that one."""
-    table = Table("op", "kernel", "variant", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = _table("op", "kernel", "variant")
     table.add_column("bytes", justify="right")
     table.add_column("why")
     for call in image.calls:
@@ -137,7 +141,7 @@ def calls_table(image: Image) -> Table:
 
 def map_table(image: Image) -> Table:
     """Every object in memory, by address."""
-    table = Table("from", "to", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = _table("from", "to")
     table.add_column("bytes", justify="right")
     table.add_column("kind")
     table.add_column("object")
@@ -150,7 +154,7 @@ def map_table(image: Image) -> Table:
 def fixed_table(fixed: FixedModel) -> Table:
     """The integer graph: each op, its format, its constants, and what is proven of its range."""
     ranges = analyse(fixed)
-    table = Table("op", "contract", "inputs", "format", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = _table("op", "contract", "inputs", "format")
     for name in ("size", "lo", "hi", "largest sum"):
         table.add_column(name, justify="right")
     table.add_column("attributes")
@@ -174,7 +178,7 @@ def fixed_table(fixed: FixedModel) -> Table:
 
 def rows_table(rows: Sequence[dict[str, object]]) -> Table:
     """Flat dictionaries with the same keys, as a table."""
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = _table()
     for name, value in rows[0].items():
         table.add_column(name, justify="left" if isinstance(value, str) else "right")
     for row in rows:
