@@ -68,7 +68,9 @@ def find_numerics(model: Model, asked: Mapping[str, Any] | None = None) -> Numer
     known = [f.name for f in fields(Numerics)]
     for word in hints:
         if word not in known:
-            raise ModelError(f"there is no fixed-point option {word}: choose from {', '.join(known)}")
+            raise ModelError(
+                f"there is no fixed-point option {word}: choose from {', '.join(known)}"
+            )
     chosen = replace(chosen, **hints)
     if chosen.activations not in (8, 16):
         raise ModelError(f"activations have 8 or 16 bits, not {chosen.activations}")
