@@ -169,6 +169,15 @@ def test_ifdef_asks_for_what_is_known_so_far() -> None:
     assert code(text) == b"\2"
 
 
+def test_a_macro_asks_whether_an_argument_is_blank() -> None:
+    body = ".ifblank a\n nop\n.endif\n.ifnblank a\n .byte a\n.endif\n"
+    assert code(f".macro m a\n{body}.endmacro\n m\n m 5") == b"\xea\5"
+
+
+def test_set_changes_a_variable() -> None:
+    assert code("v .set 1\n .byte v\nv .set v+1\n .byte v\nw .var 9\n .byte w") == b"\1\2\x09"
+
+
 def test_an_include_reads_the_file_that_it_names() -> None:
     files = {"one.asm": " .byte 1\n .include \"two.asm\"\n", "two.asm": " .byte 2"}
     assert code(" .include \"one.asm\"\n .byte 3", include=files.__getitem__) == b"\1\2\3"

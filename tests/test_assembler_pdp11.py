@@ -170,6 +170,22 @@ def test_an_include_and_a_remark() -> None:
     assert words(text, include={"IT.MAC": " .WORD 1"}.__getitem__) == [1, 2]
 
 
+def test_a_macro_counts_its_arguments_and_characters() -> None:
+    text = ".MACRO M A,B,C\n.NARG N\n.NCHR L,<A>\n.WORD N,L\n.ENDM\n M <X,Y>,2\n M"
+    assert words(text) == [2, 3, 0, 0]
+
+
+def test_plain_addresses_may_be_absolute() -> None:
+    assert words(". = 1000\n TST 1010\n .ENABL AMA\n TST 1010\n MOV 4,@6\n .DSABL AMA\n TST 1010"
+                 ) == [0o005767, 4, 0o005737, 0o1010, 0o013777, 4, 0o176770, 0o005767, 0o177766]
+
+
+def test_one_block_of_local_labels_may_span_ordinary_ones() -> None:
+    text = "A: BR 1$\n.ENABL LSB\nB: BR 1$\nC:\n1$: NOP\n.DSABL LSB\nD:\n1$: NOP"
+    assert "1$ is not defined under A" in message(text)
+    assert words(text[9:]) == [0o400, 0o240, 0o240]
+
+
 def test_old_register_assignments_are_accepted() -> None:
     assert words("R0=%0\nSP=%6\n CLR R0") == [0o5000]
     assert "R0 is register 0" in message("R0=%1")

@@ -193,6 +193,17 @@ TAB:    .WORD   1,-1,177777,'A,"AB,^D10,^B101,^C0,<1+2>*3,1+2*3,17!60&15,.,.-TAB
         .REPT   3
         NOP
         .ENDR
+        .ENABL  AMA
+        TST     TAB
+        MOV     TAB,@TAB
+        .DSABL  AMA
+        TST     TAB
+        .MACRO  COUNT A,B
+        .NARG   N
+        .NCHR   L,<A>
+        .WORD   N,L
+        .ENDM
+        COUNT   <X,Y>,2
         .RADIX  10
         .WORD   10
         .RADIX  8

@@ -137,6 +137,7 @@ class Assembly:
         self.labels: set[str] = set()
         self.defined_at: dict[str, SourceLine] = {}
         self.scopes = [""]
+        self.switches: set[str] = set()  # what a dialect has turned on: its own words
         self.anonymous: dict[str, int] = {}
         self.macros: dict[str, Macro] = {}
         self.serial = 0
@@ -254,7 +255,9 @@ class Assembly:
             if kind == "global":
                 self.define(text, self.here, column)
                 self.labels.add(text)
-                self.scopes[-1] = named = text
+                named = text
+                if "one scope" not in self.switches:
+                    self.scopes[-1] = text
             elif kind == "local":
                 self.define(f"{self.scopes[-1]}:{text}", self.here, column)
             else:
@@ -363,13 +366,13 @@ class Assembly:
                 argument = self.dialect.fresh_label(self, name) if fresh else default
             given[name] = argument
             given[str(index + 1)] = argument
-        given["#"] = str(len(arguments))
         lines = self.substitute(macro.lines, given, caller)
         leave = None
         if self.dialect.scoped:
             self.scopes.append(f"{macro.name}#{self.serial}")
             leave = self.scopes.pop
-        self.reader.open(Frame(f"macro {macro.name}", lines, caller, leave=leave))
+        self.reader.open(Frame(f"macro {macro.name}", lines, caller, n_arguments=len(arguments),
+                               leave=leave))
 
     def substitute(self, lines: list[SourceLine], given: Mapping[str, str],
                    caller: SourceLine | None) -> list[SourceLine]:

@@ -37,6 +37,7 @@ class Frame:
     position: int = 0
     conditions: list[bool] = field(default_factory=list)
     condition_lines: list[SourceLine | None] = field(default_factory=list)
+    n_arguments: int = 0  # given to a macro
     again: Callable[[], bool] | None = None  # a repeat: True when its body is to be read once more
     leave: Callable[[], None] | None = None
 

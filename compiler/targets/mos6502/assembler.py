@@ -41,15 +41,15 @@ from anachron.compiler.assembly.program import Program
 from anachron.compiler.assembly.source import directive_of, include_from
 from anachron.compiler.targets.mos6502 import encoding
 
-IF = frozenset({"if", "ifdef", "ifndef"})
+IF = frozenset({"if", "ifdef", "ifndef", "ifblank", "ifnblank"})
 END_IF = frozenset({"endif", "fi"})
 DIVIDE = frozenset({"else", "elseif", "elsif"})
 MACRO, END_MACRO = frozenset({"macro", "mac"}), frozenset({"endmacro", "endmac", "endm"})
 REPEAT = frozenset({"rept", "repeat"})
 END_REPEAT = frozenset({"endrept", "endrepeat", "endrep"})
 # Directives whose arguments are text, not expressions.
-TEXT = frozenset({"include", "macro", "mac", "ifdef", "ifndef", "local", "error", "cpu", "setcpu",
-                  "feature", "end", "enc", "rept", "repeat"})
+TEXT = frozenset({"include", "macro", "mac", "ifdef", "ifndef", "ifblank", "ifnblank", "local",
+                  "error", "cpu", "setcpu", "feature", "end", "enc", "rept", "repeat"})
 
 _DIRECTIVE = re.compile(r"\s*(?:([^\s;.\"'=]+?)(:?)\s*)?(?<![\w])\.([A-Za-z][A-Za-z0-9]*)\s*")
 _WORD = re.compile(r"[A-Za-z_]\w*")
@@ -233,6 +233,9 @@ def _if(assembly: Assembly, statement: Statement) -> None:
     if statement.word == "if":
         (condition,) = shared.expect(statement, 1)
         truth = bool(assembly.number(condition, 0))
+    elif statement.word in ("ifblank", "ifnblank"):
+        blank = without_comment(statement.arguments).strip("{} \t") == ""
+        truth = blank == (statement.word == "ifblank")
     else:
         name = without_comment(statement.arguments)
         if not _WORD.fullmatch(name):
@@ -278,6 +281,16 @@ def _macro(assembly: Assembly, statement: Statement) -> None:
     assembly.macros[name] = macro._replace(fresh=tuple(fresh))
 
 
+def _set(assembly: Assembly, statement: Statement) -> None:
+    """`name .set value` (ca65) or `name .var value` (64tass): a variable."""
+    (value,) = shared.expect(statement, 1)
+    if len(statement.labels) != 1:
+        raise AssemblyError(f".{statement.word} takes the name of a variable before it",
+                            statement.column)
+    _, name, column = statement.labels[0]
+    assembly.define(name, assembly.number(value, 0), column, may_change=True)
+
+
 def _repeat(assembly: Assembly, statement: Statement) -> None:
     """`.rept count` or `.repeat count, counter`."""
     count_text, comma, counter = without_comment(statement.arguments).partition(",")
@@ -314,10 +327,11 @@ DIRECTIVES: dict[str, shared.Directive] = {
     "lobytes": _bytes_of(0), "hibytes": _bytes_of(8),
     "fill": shared.fill, "res": shared.fill, "align": shared.align, "org": _origin,
     "include": _include, "error": _error, "end": _end,
-    "if": _if, "ifdef": _if, "ifndef": _if, "else": _else, "elseif": _else, "elsif": _else,
+    "if": _if, "ifdef": _if, "ifndef": _if, "ifblank": _if, "ifnblank": _if,
+    "else": _else, "elseif": _else, "elsif": _else,
     "endif": shared.end_if, "fi": shared.end_if,
     "macro": _macro, "mac": _macro, "local": shared.ignore, "exitmacro": _leave_macro,
-    "rept": _repeat, "repeat": _repeat,
+    "rept": _repeat, "repeat": _repeat, "set": _set, "var": _set,
     "cpu": shared.ignore, "setcpu": shared.ignore, "feature": shared.ignore, "enc": shared.ignore,
     **{word: shared.stray for word in END_MACRO | END_REPEAT},
 }
@@ -369,6 +383,6 @@ def dialect() -> Dialect:
     """The 6502's row of functions for the assembler that knows no CPU."""
     return Dialect(
         target="mos6502", parse=parse, encode=encoding.encode, directives=DIRECTIVES,
-        before=MACRO, fold=str, arguments=_arguments, substitute=_substitute,
+        before=MACRO | {"set", "var"}, fold=str, arguments=_arguments, substitute=_substitute,
         fresh_label=lambda assembly, name: f"{name}__{assembly.serial}",
         reserved=encoding.MNEMONICS - encoding.RARE, scoped=True, redefine=False, radix=10)

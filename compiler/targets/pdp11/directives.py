@@ -159,6 +159,22 @@ def _end(assembly: Assembly, statement: Statement) -> None:
         frame.conditions.clear()
 
 
+def _enable(assembly: Assembly, statement: Statement) -> None:
+    """`.ENABL AMA`: plain addresses are absolute; `.ENABL LSB`: one block of local labels."""
+    words = re.findall(r"[A-Za-z]+", without_comment(statement.arguments).upper())
+    for word in words:
+        if word == "AMA":
+            _switch(assembly, "absolute", statement.word == "enabl")
+        elif word == "LSB":
+            assembly.serial += 1
+            assembly.scopes[-1] = f"block {assembly.serial}"
+            _switch(assembly, "one scope", statement.word == "enabl")
+
+
+def _switch(assembly: Assembly, name: str, on: bool) -> None:
+    (assembly.switches.add if on else assembly.switches.discard)(name)
+
+
 def _error(assembly: Assembly, statement: Statement) -> None:
     raise AssemblyError(statement.arguments.strip(" ;") or ".ERROR", statement.column)
 
@@ -301,6 +317,24 @@ def _repeat_for(assembly: Assembly, statement: Statement) -> None:
     assembly.reader.open(Frame("repeat", lines, assembly.line))
 
 
+def _count_arguments(assembly: Assembly, statement: Statement) -> None:
+    """`.NARG name`: how many arguments the macro was given."""
+    frame = next((frame for frame in reversed(assembly.reader.frames)
+                  if frame.what.startswith("macro")), None)
+    name = without_comment(statement.arguments)
+    if frame is None or not _SYMBOL.fullmatch(name):
+        raise AssemblyError(".NARG takes a name, in a macro", statement.column)
+    assembly.define(name.upper(), frame.n_arguments, statement.column, may_change=True)
+
+
+def _count_characters(assembly: Assembly, statement: Statement) -> None:
+    """`.NCHR name,<text>`: how many characters the text has."""
+    parts = split_list(statement.arguments)
+    if not 1 <= len(parts) <= 2 or not _SYMBOL.fullmatch(parts[0]):
+        raise AssemblyError(".NCHR takes a name and a text", statement.column)
+    assembly.define(parts[0].upper(), len("".join(parts[1:])), statement.column, may_change=True)
+
+
 def _leave_macro(assembly: Assembly, statement: Statement) -> None:
     assembly.reader.leave_macro()
 
@@ -311,11 +345,12 @@ DIRECTIVES: dict[str, shared.Directive] = {
     "radix": _radix, "include": _include, "end": _end, "error": _error, "rem": _remark,
     **{word: _if for word in IF}, **{word: _divide for word in DIVIDE},
     "endc": shared.end_if, "iif": _if_line,
+    "enabl": _enable, "dsabl": _enable, "narg": _count_arguments, "nchr": _count_characters,
     "macro": _macro, "mexit": _leave_macro, "rept": _repeat, "irp": _repeat_for,
     "irpc": _repeat_for,
     **{word: shared.stray for word in END_BLOCK},
     **{word: _no_sections for word in ("psect", "csect")},
     **{word: shared.ignore for word in (
-        "asect", "title", "sbttl", "ident", "mcall", "globl", "list", "nlist", "enabl", "dsabl",
-        "page", "print", "library")},
+        "asect", "title", "sbttl", "ident", "mcall", "globl", "list", "nlist", "page", "print",
+        "library")},
 }

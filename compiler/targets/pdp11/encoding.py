@@ -67,6 +67,13 @@ def _register(operand: Operand, statement: Statement, which: str) -> int:
     return operand.spec
 
 
+def _placed(assembly: Assembly, operand: Operand) -> Operand:
+    """The operand, absolute instead of relative where `.ENABL AMA` says so."""
+    if operand.spec == RELATIVE and "absolute" in assembly.switches:
+        return operand._replace(spec=ABSOLUTE)
+    return operand
+
+
 def _extend(assembly: Assembly, words: list[int], operand: Operand) -> int | None:
     """Append an operand's extra word; the address or value that it stands for."""
     if operand.value is None:
@@ -80,14 +87,15 @@ def _extend(assembly: Assembly, words: list[int], operand: Operand) -> int | Non
 
 
 def _two(assembly: Assembly, statement: Statement, row: Instruction) -> Words:
-    source, destination = _operands(statement, 2, "a source and a destination")
+    source, destination = (_placed(assembly, operand) for operand in
+                           _operands(statement, 2, "a source and a destination"))
     words = [row.opcode | source.spec << 6 | destination.spec]
     _extend(assembly, words, source)
     return words, _extend(assembly, words, destination)
 
 
 def _one(assembly: Assembly, statement: Statement, row: Instruction) -> Words:
-    (operand,) = _operands(statement, 1, "one operand")
+    operand = _placed(assembly, *_operands(statement, 1, "one operand"))
     if row.access == "address" and operand.spec < 8:
         raise AssemblyError(f"{statement.word} takes an address, and a register has none",
                             statement.column)
@@ -100,12 +108,14 @@ def _register_first(assembly: Assembly, statement: Statement, row: Instruction) 
     if row.access == "address" and operand.spec < 8:
         raise AssemblyError(f"{statement.word} takes an address, and a register has none",
                             statement.column)
+    operand = _placed(assembly, operand)
     words = [row.opcode | _register(first, statement, "first") << 6 | operand.spec]
     return words, _extend(assembly, words, operand)
 
 
 def _register_last(assembly: Assembly, statement: Statement, row: Instruction) -> Words:
     operand, last = _operands(statement, 2, "an operand and a register")
+    operand = _placed(assembly, operand)
     words = [row.opcode | _register(last, statement, "second") << 6 | operand.spec]
     return words, _extend(assembly, words, operand)
 
