@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from anachron.compiler.model import Array, Model, ModelError, Node
-from anachron.compiler.ops import GRADIENT_OPS, INDICES, OPS
+from anachron.compiler.ops import GRADIENT_OPS, INDICES, OPS, Gradient
 
 RATE = 0.1  # of a recipe that names none
 NO_CLIP = 1e9
@@ -85,24 +85,27 @@ def _differentiate_node(node: Node, backward: Backward) -> None:
     if dy is None:
         return
     row = OPS[node.op]
-    reads = dict(zip(row.inputs, node.inputs, strict=True))
+    reads = {"dy": dy, **dict(zip(row.inputs, node.inputs, strict=True))}
+    for what, gradient in row.between.items():
+        reads[what] = _emit_gradient(node, what, gradient, reads, backward)
     for what, gradient in row.gradients.items():
-        target = reads.get(what) or node.parameters.get(what)
+        target = reads[what] if what in row.inputs else node.parameters.get(what)
         if target is None or target in INDICES:
             continue  # a bias that is not there; an id has no gradient
-        if not gradient.op:
+        if gradient.op:
+            backward.send(target, _emit_gradient(node, what, gradient, reads, backward))
+        else:
             backward.send(target, dy)
-            continue
-        known = GRADIENT_OPS[gradient.op].attributes
-        kept = {name: value for name, value in node.attributes.items() if name in known}
-        name = backward.emit(
-            f"d.{node.name}.{what}",
-            gradient.op,
-            tuple(dy if r == "dy" else reads[r] for r in gradient.reads),
-            kept | dict(gradient.attributes),
-            node.parameters if what in row.inputs or what == "weight" else {},
-        )
-        backward.send(target, name)
+
+
+def _emit_gradient(
+    node: Node, what: str, gradient: Gradient, reads: Mapping[str, str], backward: Backward
+) -> str:
+    """The node of one gradient, with the op's parameters and those of its settings it knows."""
+    row = GRADIENT_OPS[gradient.op]
+    attributes = {name: node.attributes[name] for name in row.attributes}
+    inputs = tuple(reads[name] for name in gradient.reads)
+    return backward.emit(f"d.{node.name}.{what}", gradient.op, inputs, attributes, node.parameters)
 
 
 class Backward:

@@ -180,7 +180,7 @@ def gather_heads(x: Array, heads: int, kv_heads: int) -> Array:
 
 
 def attention_weights(
-    q: Array, k: Array, *, heads: int, kv_heads: int, causal: bool, scale: float
+    q: Array, k: Array, w: Weights, *, heads: int, kv_heads: int, causal: bool, scale: float
 ) -> Array:
     """softmax(scale * q . k) over the rows that each position sees: (..., heads, rows, rows)."""
     scores = scale * split_heads(q, heads) @ np.swapaxes(spread_heads(k, heads, kv_heads), -1, -2)
@@ -193,24 +193,37 @@ def attention_weights(
 def attention(q: Array, k: Array, v: Array, w: Weights, **attributes: Any) -> Array:
     """Each position's mean of v, weighted by how its q agrees with each k."""
     heads, kv_heads = attributes["heads"], attributes["kv_heads"]
-    return join_heads(attention_weights(q, k, **attributes) @ spread_heads(v, heads, kv_heads))
+    return join_heads(attention_weights(q, k, w, **attributes) @ spread_heads(v, heads, kv_heads))
 
 
-def attention_gradient(
-    dy: Array, q: Array, k: Array, v: Array, w: Weights, *, of: str, **attributes: Any
+def attention_scores_gradient(
+    dy: Array, v: Array, weights: Array, w: Weights, *, heads: int, kv_heads: int, scale: float
 ) -> Array:
-    """The gradient of q, k or v, as `of` says."""
-    heads, kv_heads, scale = (attributes[name] for name in ("heads", "kv_heads", "scale"))
-    weights = attention_weights(q, k, **attributes)
-    dy = split_heads(dy, heads)
-    if of == "v":
-        return gather_heads(np.swapaxes(weights, -1, -2) @ dy, heads, kv_heads)
-    dweights = dy @ np.swapaxes(spread_heads(v, heads, kv_heads), -1, -2)
+    """The gradient of q . k, (..., heads, rows, rows): the softmax's, times scale."""
+    dweights = split_heads(dy, heads) @ np.swapaxes(spread_heads(v, heads, kv_heads), -1, -2)
     inside = (dweights * weights).sum(-1, keepdims=True)
-    dscores = scale * weights * (dweights - inside)
-    if of == "q":
-        return join_heads(dscores @ spread_heads(k, heads, kv_heads))
+    return scale * weights * (dweights - inside)
+
+
+def attention_q_gradient(
+    dscores: Array, k: Array, w: Weights, *, heads: int, kv_heads: int
+) -> Array:
+    """Each position's sum of k, by the gradients of its scores."""
+    return join_heads(dscores @ spread_heads(k, heads, kv_heads))
+
+
+def attention_k_gradient(
+    dscores: Array, q: Array, w: Weights, *, heads: int, kv_heads: int
+) -> Array:
+    """Each row's sum of the q that looked at it, by the gradients of the scores."""
     return gather_heads(np.swapaxes(dscores, -1, -2) @ split_heads(q, heads), heads, kv_heads)
+
+
+def attention_v_gradient(
+    dy: Array, weights: Array, w: Weights, *, heads: int, kv_heads: int
+) -> Array:
+    """Each row's sum of dy where it was looked at, by the weights."""
+    return gather_heads(np.swapaxes(weights, -1, -2) @ split_heads(dy, heads), heads, kv_heads)
 
 
 def rope(

@@ -42,7 +42,6 @@ class Gradient:
 
     op: str
     reads: tuple[str, ...] = ("dy",)
-    attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,7 @@ class Row:
 
     resolve(sizes, settings) gives (attributes, size, shapes): the settings with every default in
     place, the size of the result, and the shape of each parameter by its role.
+    between names what the gradients share, worked out before them, in order.
     """
 
     name: str
@@ -60,6 +60,7 @@ class Row:
     meaning: Callable[..., Array]
     gradients: Mapping[str, Gradient]
     contracts: tuple[str, ...]  # what it lowers to
+    between: Mapping[str, Gradient] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -238,10 +239,15 @@ OPS = {
             _attention,
             floats.attention,
             {
-                of: Gradient("attention_gradient", ("dy", "q", "k", "v"), {"of": of})
-                for of in ("q", "k", "v")
+                "q": Gradient("attention_q_gradient", ("scores", "k")),
+                "k": Gradient("attention_k_gradient", ("scores", "q")),
+                "v": Gradient("attention_v_gradient", ("dy", "weights")),
             },
             ("attention",),
+            {
+                "weights": Gradient("attention_weights", ("q", "k")),
+                "scores": Gradient("attention_scores_gradient", ("dy", "v", "weights")),
+            },
         ),
         Row(
             "rope",
@@ -271,7 +277,15 @@ GRADIENT_OPS = {
         GradientRow("rms_norm_gain_gradient", floats.rms_norm_gain_gradient, ("epsilon",)),
         GradientRow("layer_norm_gradient", floats.layer_norm_gradient, ("epsilon",)),
         GradientRow("layer_norm_gain_gradient", floats.layer_norm_gain_gradient, ("epsilon",)),
-        GradientRow("attention_gradient", floats.attention_gradient, tuple(HEADS)),
+        GradientRow("attention_weights", floats.attention_weights, tuple(HEADS)),
+        GradientRow(
+            "attention_scores_gradient",
+            floats.attention_scores_gradient,
+            ("heads", "kv_heads", "scale"),
+        ),
+        GradientRow("attention_q_gradient", floats.attention_q_gradient, ("heads", "kv_heads")),
+        GradientRow("attention_k_gradient", floats.attention_k_gradient, ("heads", "kv_heads")),
+        GradientRow("attention_v_gradient", floats.attention_v_gradient, ("heads", "kv_heads")),
         GradientRow("rope_gradient", floats.rope_gradient, ("heads", "theta", "interleaved")),
         GradientRow("relu_gradient", floats.relu_gradient),
         GradientRow("gelu_gradient", floats.gelu_gradient),

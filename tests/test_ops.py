@@ -113,9 +113,11 @@ def test_forward_refuses_ids_beyond_the_vocabulary_and_too_many_tokens():
 
 def test_every_gradient_that_a_row_names_exists():
     for row in OPS.values():
-        for gradient in row.gradients.values():
+        known = {"dy", *row.inputs}
+        for what, gradient in [*row.between.items(), *row.gradients.items()]:
             assert gradient.op == "" or gradient.op in GRADIENT_OPS
-            assert set(gradient.reads) <= {"dy", *row.inputs}
+            assert set(gradient.reads) <= known
+            known.add(what)
 
 
 def test_check_refuses_weights_of_another_shape():

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anachron.compiler.merges import format_vocabulary, learn_vocabulary
 from anachron.compiler.tokenizer import (
     Merge,
     Tokenizer,
@@ -18,6 +19,9 @@ from anachron.compiler.tokenizer import (
 
 SHARED = Path(__file__).parents[1] / ".." / "shared" / "models"
 needs_models = pytest.mark.skipif(not SHARED.exists(), reason="../shared/models is not here")
+
+PROGRAMS = Path(__file__).parents[1] / "programs"
+ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789.,?!' "
 
 SMALL = {
     "vocab": {p: i for i, p in enumerate(["<UNK>", " ", "a", "b", "c", "ab", "bc", "abc"])},
@@ -196,3 +200,29 @@ def test_every_byte_has_a_token_where_there_is_a_byte_fallback():
     assert tokenizer.encode("ü") == [410, 3 + 0xC3, 3 + 0xBC]
     assert (tokenizer.machine_tables().characters >= 0).all()
     assert np.array_equal(tokenizer.machine_tables().characters[128:], np.arange(128, 256) + 3)
+
+
+def test_the_pair_that_occurs_most_is_joined_first():
+    vocabulary = learn_vocabulary("abab abc|xbc", 8, ["<S>"])
+    assert list(vocabulary["vocab"]) == ["<S>", " ", "a", "b", "c", "x", "ab", "abab"]
+    assert vocabulary["merges"] == [["a", "b"], ["ab", "ab"]]
+
+
+def test_pieces_do_not_cross_words():
+    vocabulary = learn_vocabulary("ab ab ab ab", 40)
+    assert list(vocabulary["vocab"]) == [" ", "a", "b", "ab"]
+
+
+def test_the_vocabulary_of_chat_is_learned_from_its_corpus():
+    text = (PROGRAMS / "chat.txt").read_text()
+    specials = ["<PAD>", "<SEP>", "<UNK>", "<END>"]
+    vocabulary = learn_vocabulary(text, 128, specials, ALPHABET)
+    assert format_vocabulary(vocabulary) == (PROGRAMS / "chat.json").read_text()
+
+
+def test_every_line_of_the_corpus_of_chat_is_spelt_and_read_back():
+    tokenizer = load_tokenizer(PROGRAMS / "chat.json", 128)
+    for line in (PROGRAMS / "chat.txt").read_text().splitlines():
+        for part in line.split(" | "):
+            assert tokenizer.decode(tokenizer.encode(part)) == part
+            assert tokenizer.unknown not in tokenizer.encode(part)
