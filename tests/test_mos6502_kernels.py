@@ -15,6 +15,7 @@ from anachron.kernels.mos6502 import (
     activation,
     arithmetic,
     attention,
+    cache,
     embedding,
     matvec,
     norm,
@@ -382,16 +383,16 @@ def test_attention(heads, kv_heads, size, n, q, k, v, bits, score_shift, entries
     bench.data("keys_fix", bytes(5 * n * kv_heads))
     bench.data("values_fix", bytes(4 * kv))
     bench.data("position", bytes(1))
-    keys = attention.Keys("keys_low", "keys_high", "keys_fix", kv, k, kv_heads)
-    values = attention.Values("values_low", "values_high", "values_fix", kv, v, kv_heads, n)
+    keys = cache.Keys("keys_low", "keys_high", "keys_fix", kv, k, kv_heads)
+    values = cache.Values("values_low", "values_high", "values_fix", kv, v, kv_heads, n)
     text = attention.attention(
         "op", "position", query, out, keys, values, heads, causal, score_shift, 5, "table", entries
     )
     bench.add(
-        *{attention.take_head(size, q, k), attention.take_head(size, k, q)},
+        *{cache.take_head(size, q, k), cache.take_head(size, k, q)},
         text,
-        attention.store_key("keep_k", "position", key, keys, q),
-        attention.store_value("keep_v", "position", value, values),
+        cache.store_key("keep_k", "position", key, keys, q),
+        cache.store_value("keep_v", "position", value, values),
     )
     bench.start()
     for kind in ("any", "extremes", "highest", "lowest"):

@@ -122,7 +122,8 @@ def rows(columns: int, bits: int, result_bits: int) -> str:
         text.append(
             f"    clc\n    lda row\n    adc #<({skip % 65536})\n    sta _weight_{chunk}+1\n"
             f"    lda row+1\n    adc #>({skip % 65536})\n    sta _weight_{chunk}+2\n"
-            f"    ldx #{256 - n & 255}\n    clc\n_weight_{chunk}:\n    lda $ffff,x         ;@ p={(511 - n) / 512:.3f}\n"
+            f"    ldx #{256 - n & 255}\n    clc\n_weight_{chunk}:\n"
+            f"    lda $ffff,x         ;@ p={(511 - n) / 512:.3f}\n"
             "    sta product_low\n    sta product_high"
         )
         for page, total in zip(_pages(chunk, bits), ("sum_a", "sum_b"), strict=False):

@@ -13,7 +13,6 @@ from anachron.kernels.mos6502.instructions import (
     copy,
     lines,
     set_word,
-    subtract,
 )
 from anachron.kernels.mos6502.norm import shift_unsigned
 from anachron.kernels.reference.sampling import WEIGHTS
@@ -75,8 +74,8 @@ def next_random() -> str:
         "    lda random_state+2\n    ror\n    eor random_state\n    sta random_state",
         "    lda random_state+1\n    eor term+1\n    sta random_state+1",
         copy("term", "random_state", 4),
-        "    ldx #5\n_left_5:\n    asl term\n    rol term+1\n    rol term+2\n    rol term+3\n    dex\n"
-        "    bne _left_5         ;@ times 5",
+        "    ldx #5\n_left_5:\n    asl term\n    rol term+1\n    rol term+2\n    rol term+3\n"
+        "    dex\n    bne _left_5         ;@ times 5",
         *(
             f"    lda random_state+{i}\n    eor term+{i}\n    sta random_state+{i}"
             for i in range(4)
@@ -109,8 +108,8 @@ def sample(logits: Vector, frac: int, first_id: int, token_bytes: int) -> str:
         return lines(
             f"    clc\n    lda {total}\n    adc {weight[0]}\n    sta {total}",
             f"    lda {total}+1\n    adc {weight[1]}\n    sta {total}+1",
-            f"    bcc *+8             ;@ p=0.5\n    inc {total}+2\n    bne *+4             ;@ p=0.99\n"
-            f"    inc {total}+3",
+            f"    bcc *+8             ;@ p=0.5\n    inc {total}+2\n"
+            f"    bne *+4             ;@ p=0.99\n    inc {total}+3",
         )
 
     shift = frac + 4
@@ -129,7 +128,8 @@ def sample(logits: Vector, frac: int, first_id: int, token_bytes: int) -> str:
         "    jsr multiply",
         total_shift,
         "    lda total+1\n    ora total+2\n    ora total+3\n    beq _rank           ;@ p=0.7",
-        "    lda #255\n    sta total\n_rank:\n    ldy #0\n    lda total\n    sta (past_low),y\n    tax",
+        "    lda #255\n    sta total\n_rank:\n    ldy #0\n    lda total\n    sta (past_low),y",
+        "    tax",
         "    inc rank_counts,x\n    bne *+5             ;@ p=0.99\n    inc rank_counts+256,x",
         grow("kept"),
         f"    jsr next_id\n    beq _ranked         ;@ times {n}\n    jmp sample_rank\n_ranked:",
@@ -201,15 +201,16 @@ def _cut(grow) -> str:
         "    sta index           ; nothing taken yet\n    tax",
         "cut_next:\n    lda rank_counts,x\n    sta rows_left\n    lda rank_counts+256,x\n"
         "    sta rows_left+1\n    lda #0\n    sta cut_left\n    sta cut_left+1",
-        "cut_one:\n    lda rows_left\n    ora rows_left+1\n    beq _rank_done      ;@ times 1..513 ~1.5",
+        "cut_one:\n    lda rows_left\n    ora rows_left+1",
+        "    beq _rank_done      ;@ times 1..513 ~1.5",
         "    lda kept\n    cmp enough",
         *(f"    lda kept+{i}\n    sbc enough+{i}" for i in (1, 2, 3)),
         "    bcc _take           ;@ p=0.9\n    lda index\n    bne _cut            ;@ p=0.9",
         "_take:\n    inc index\n    bne *+4             ;@ p=0.99\n    inc index",
         grow("kept"),
         "    inc cut_left\n    bne *+4             ;@ p=0.99\n    inc cut_left+1",
-        "    lda rows_left\n    bne *+4             ;@ p=0.99\n    dec rows_left+1\n    dec rows_left",
-        "    jmp cut_one",
+        "    lda rows_left\n    bne *+4             ;@ p=0.99\n    dec rows_left+1",
+        "    dec rows_left\n    jmp cut_one",
         "_rank_done:\n    inx\n    beq _all            ;@ times 1..256 ~40\n    jmp cut_next",
         "_all:\n    lda #255\n    sta cut_left\n    sta cut_left+1\n_cut:\n    stx cut_rank\n"
         "    lda cut_left\n    and cut_left+1\n    cmp #255\n    bne *+4             ;@ p=0.9\n"
@@ -220,6 +221,3 @@ def _cut(grow) -> str:
 def rank_weights() -> bytes:
     """The weights by rank: low bytes, then high bytes."""
     return bytes(int(w) & 255 for w in WEIGHTS) + bytes(int(w) >> 8 for w in WEIGHTS)
-
-
-__all__ = ["COUNT_BYTES", "argmax", "next_random", "rank_weights", "sample", "subtract"]

@@ -1,4 +1,4 @@
-"""encode: a typed line to token ids, by a table of characters and by ranked merges -> assembly text.
+"""encode: a typed line to token ids, by a table of characters and ranked merges -> assembly text.
 
 Merges are walked in the order of rank.  When one is applied, the walk goes back only to the first
 merge that can use its result, so every pair of a lower rank is always gone already.

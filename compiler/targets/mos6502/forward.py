@@ -31,7 +31,12 @@ def forward(
             "    jmp forward_done\nforward_logits:",
             *(f"    jsr {label}" for op in stage.for_logits for label in sequence[op.name]),
         ]
-    return "\n".join([head, "forward:", *body, "forward_done:\n    rts"])
+    return "\n".join([head, "forward:", *body])
+
+
+def forward_done() -> str:
+    """Where a pass has ended: the host listens here."""
+    return "forward_done:\n    rts"
 
 
 def _stage(
@@ -50,7 +55,8 @@ def _stage(
     text += [f"    jsr {label}" for op in stage.ops for label in sequence[op.name]]
     text.append(
         f"    inc position\n    lda position\n    cmp #{n & 255}\n"
-        f"    beq stage_{number}_done      ;@ times {n}\n    jmp stage_{number}\nstage_{number}_done:"
+        f"    beq stage_{number}_done      ;@ times {n}\n    jmp stage_{number}\n"
+        f"stage_{number}_done:"
     )
     return "\n".join(text)
 

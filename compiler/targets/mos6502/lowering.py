@@ -14,9 +14,9 @@ from anachron.compiler.ranges import Ranges
 from anachron.compiler.targets.mos6502.sections import Area, Section, area, data, page_ends
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.arithmetic import Array
-from anachron.kernels.mos6502 import activation, attention, embedding, matvec, norm
-from anachron.kernels.mos6502.attention import Keys
-from anachron.kernels.mos6502.attention import Values as Columns
+from anachron.kernels.mos6502 import activation, attention, cache, embedding, matvec, norm
+from anachron.kernels.mos6502.cache import Keys
+from anachron.kernels.mos6502.cache import Values as Columns
 from anachron.kernels.mos6502.instructions import Vector
 
 # Contract -> the file of kernels/mos6502 that has it, and the part of the image with its code.
@@ -32,7 +32,7 @@ KERNELS = {
     "lookup": "activation",
     "multiply": "activation",
 }
-MOST_POSITIONS = attention.MOST_ROWS
+MOST_POSITIONS = cache.MOST_ROWS
 
 
 class Lowering:
@@ -253,7 +253,7 @@ class Lowering:
 
     def _take_head(self, op: Op, size: int, bits: int, other_bits: int) -> None:
         label = f"take_{size}_{bits}_{other_bits}"
-        self.routines["attention"][label] = attention.take_head(size, bits, other_bits)
+        self.routines["attention"][label] = cache.take_head(size, bits, other_bits)
         self.most_query = max(self.most_query, size)
         self.areas["query"] = page_ends("query", "buffer", [self.most_query] * 2)
 
@@ -267,16 +267,16 @@ class Lowering:
                 keys = self._keys(reader)
                 q_bits = self.values.vector(reader.inputs[0]).bits
                 label = f"keep_{keys.low}"
-                text = attention.store_key(label, "position", x, keys, q_bits)
+                text = cache.store_key(label, "position", x, keys, q_bits)
                 self._take_head(reader, keys.head_size, keys.bits, q_bits)
                 self._reserve(keys.low, n * x.size, keys.high if x.bits == 16 else "")
-                self._reserve(keys.fix, n * attention.FIX_BYTES * keys.heads)
+                self._reserve(keys.fix, n * cache.FIX_BYTES * keys.heads)
             else:
                 columns = self._columns(reader)
                 label = f"keep_{columns.low}"
-                text = attention.store_value(label, "position", x, columns)
+                text = cache.store_value(label, "position", x, columns)
                 self._reserve(columns.low, n * x.size, columns.high if x.bits == 16 else "")
-                self._reserve(columns.fix, attention.COLUMN_FIX_BYTES * x.size)
+                self._reserve(columns.fix, cache.COLUMN_FIX_BYTES * x.size)
             if label not in done:
                 done.add(label)
                 self.texts["attention"].append(text)

@@ -15,7 +15,11 @@ from anachron.compiler.memory import Placed
 from anachron.compiler.ranges import analyse
 from anachron.compiler.targets import DoesNotFit, Machine, Options
 from anachron.compiler.targets.mos6502.assembler import assemble
-from anachron.compiler.targets.mos6502.forward import forward, keep_answer
+from anachron.compiler.targets.mos6502.forward import (
+    forward,
+    forward_done,
+    keep_answer,
+)
 from anachron.compiler.targets.mos6502.lowering import KERNELS, Lowering
 from anachron.compiler.targets.mos6502.prediction import Prediction
 from anachron.compiler.targets.mos6502.sections import (
@@ -275,6 +279,7 @@ def _sections(lowering: Lowering, pass_text: str, options: Options) -> list[Sect
         ),
         Section("variables", "runtime", _variables(fixed)),
         Section("forward", "code", pass_text),
+        Section("forward done", "runtime", forward_done()),
         Section("argmax", "code" if encoder else "runtime", "\n".join(choosing)),
     ]
     for part, texts in lowering.texts.items():

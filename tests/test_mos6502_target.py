@@ -1,0 +1,123 @@
+"""Whole programs on the emulated C64 against the reference: tokens, logits and cycles."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from random_models import random_prompt, random_text
+
+from anachron.compiler.building import build
+from anachron.compiler.language import parse
+from anachron.compiler.loader import fill, load
+from anachron.compiler.quantization import quantize
+from anachron.compiler.run import Conversation, Sampling, run_image, run_reference
+from anachron.compiler.targets import DoesNotFit
+from anachron.compiler.tokenizer import DIGITS
+
+MODELS = Path(__file__).parents[2] / "shared" / "models"
+
+
+def random_model(seed):
+    """A quantized model with random weights."""
+    program = parse(random_text(seed), f"random{seed}.model")
+    return quantize(fill(program, Path(f"random{seed}.model"), seed, True))
+
+
+def agree(fixed, prompt, sampling=None, n=None, **options):
+    image = build(fixed, "c64", logits=True, **options)
+    run = run_image(image, prompt, n, sampling)
+    meant = run_reference(fixed, prompt, n, sampling)
+    assert run.prompt_ids == meant.prompt_ids
+    assert run.generated == meant.generated
+    assert np.array_equal(run.logits, meant.logits)
+    assert run.predicted.lo <= run.total <= run.predicted.hi
+    return run
+
+
+@pytest.fixture(scope="module")
+def reverse():
+    return quantize(load("reverse"))
+
+
+@pytest.fixture(scope="module")
+def soul():
+    if not MODELS.is_dir():
+        pytest.skip(f"{MODELS} is absent")
+    return quantize(load(MODELS / "soul.bin", MODELS / "soul_tokenizer.json"))
+
+
+@pytest.mark.parametrize("prompt", ("31415926", "00000000", "99999999"))
+def test_reverse_answers_like_the_reference(reverse, prompt):
+    run = agree(reverse, prompt)
+    assert run.text == prompt[::-1]
+
+
+def test_measured_parts_are_those_predicted(reverse):
+    run = agree(reverse, "12345678")
+    for name, (least, _, most) in run.predicted_kernels.items():
+        assert least <= run.cycles[name] <= most, name
+    assert sum(run.cycles[name] for name in run.predicted_kernels) == run.total
+
+
+def test_an_input_of_another_length_is_asked_for_again(reverse):
+    talk = Conversation(build(reverse, "c64"))
+    talk.machine.type("123\r")
+    talk.machine.run(max_cycles=20_000_000, until=talk.image.symbols["converse"])
+    talk.machine.run(max_cycles=20_000_000, until=talk.image.symbols["ready"])
+    assert "(it takes 8 tokens)" in str(talk.machine.screen())
+    assert talk.ask("12345678").text == "87654321"
+
+
+def test_soul_gives_its_own_tokens_and_logits(soul):
+    image = build(soul, "c64", logits=True)
+    talk = Conversation(image)
+    for case in json.loads((MODELS / "soul_expected.json").read_text())[:2]:
+        run = talk.ask(case["prompt"])
+        assert list(run.prompt_ids) == case["ids"]
+        assert list(run.generated) == case["generated"]
+        assert run.logits.tolist() == case["logits"]
+
+
+def test_two_questions_get_independent_answers(soul):
+    talk = Conversation(build(soul, "c64"), n=3)
+    first = talk.ask("hey")
+    assert talk.ask("how are you? i am fine and well").generated != first.generated
+    assert talk.ask("hey").generated == first.generated
+
+
+@pytest.mark.parametrize("top_p", (1.0, 0.8, 0.05))
+def test_sampling_is_the_same_everywhere(soul, top_p):
+    agree(soul, "hi", Sampling(temperature=1.3, top_p=top_p, seed=7), n=5)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_models_agree(seed):
+    fixed = random_model(seed)
+    if fixed.generation.mode == "sequence":
+        rng = np.random.default_rng(seed)
+        ids = rng.integers(0, min(fixed.vocab_size, 36), fixed.seq_len)
+        agree(fixed, "".join(DIGITS[i] for i in ids))
+    else:
+        agree(fixed, random_prompt(seed, fixed.vocab_size, max(1, fixed.seq_len - 2)))
+
+
+def test_a_prompt_too_long_is_cut():
+    fixed = random_model(2)
+    if fixed.generation.mode == "sequence":
+        fixed = random_model(3)
+    agree(fixed, "abcde" * 5)
+
+
+@pytest.mark.parametrize("dim", (110, 128))
+def test_a_model_too_large_says_by_how_much(dim):
+    program = parse(
+        f"model big\nsize dim = {dim}, seq_len = 8, vocab_size = 10\ntokenizer digits\n"
+        "task reverse\nx = embed(token, dim)\n"
+        + "x = x + linear(x, dim)\n" * 4
+        + "logits = linear(x, vocab_size)\n",
+        "big.model",
+    )
+    with pytest.raises(DoesNotFit) as found:
+        build(quantize(fill(program, Path("big.model"), 0, True)), "c64")
+    assert found.value.bytes_over > 0
