@@ -293,15 +293,18 @@ def RTI():
 def RTT(): return_from_trap()
 
 
-def MTPS(y):
+def MTPS():
     global psw, event
+    y = load(operand(ir & 63, 1), 1)
     set_flags(y)
     if psw & MODE == 0:
         psw = psw & ~PRIORITY | y & PRIORITY
         event = 0
 
 
-def MFPS(byte): return MOV(status() & 0xFF, 1)
+def MFPS():
+    ea = operand(ir & 63, 1)
+    put_byte(ea, MOV(status() & 0xFF, 1))
 
 
 def SPL():

@@ -327,39 +327,51 @@ def operand(spec, byte):
         ea = REGISTER_0 + 2 * r
         if r == 7:
             mem[PC] = pc
+    elif r == 7:
+        ea = pc_operand(mode)
     else:
-        if r == 7:
-            match mode:
-                case 1:
-                    ea = pc
-                case 2 | 3:
-                    ea = pc
-                    pc = (pc + 2) & 0xFFFF
-                case 4 | 5:
-                    pc = (pc - 2) & 0xFFFF
-                    ea = pc
-                case _:
-                    k = fetch_operand()
-                    ea = (pc + k) & 0xFFFF
-        else:
-            match mode:
-                case 1:
-                    ea = mem[R + r]
-                case 2:
-                    ea = mem[R + r]
-                    mem[R + r] = (ea + step(r, byte)) & 0xFFFF
-                case 3:
-                    ea = mem[R + r]
-                    mem[R + r] = (ea + 2) & 0xFFFF
-                case 4:
-                    ea = decrement(r, step(r, byte))
-                case 5:
-                    ea = decrement(r, 2)
-                case _:
-                    k = fetch_operand()
-                    ea = (mem[R + r] + k) & 0xFFFF
-        if mode & 1 and mode > 1:
-            ea = settle(pointer(ea, top))
+        match mode:
+            case 1:
+                ea = mem[R + r]
+            case 2:
+                ea = mem[R + r]
+                mem[R + r] = (ea + step(r, byte)) & 0xFFFF
+            case 3:
+                k = mem[R + r]
+                mem[R + r] = (k + 2) & 0xFFFF
+                ea = settle(pointer(k, top))
+            case 4:
+                ea = decrement(r, step(r, byte))
+            case 5:
+                ea = settle(pointer(decrement(r, 2), top))
+            case 6:
+                k = fetch_operand()
+                ea = (mem[R + r] + k) & 0xFFFF
+            case _:
+                k = fetch_operand()
+                ea = settle(pointer((mem[R + r] + k) & 0xFFFF, top))
     if byte:
         time += (ea & 1) * odd_byte
+    return ea
+
+
+def pc_operand(mode):
+    """The address of an operand whose register is PC."""
+    global pc
+    match mode:
+        case 1:
+            ea = pc
+        case 2:
+            ea = pc
+            pc = (pc + 2) & 0xFFFF
+        case 3:
+            ea = fetch_operand()
+        case 4 | 5:
+            pc = (pc - 2) & 0xFFFF
+            ea = pc
+        case _:
+            k = fetch_operand()
+            ea = (pc + k) & 0xFFFF
+    if mode & 1 and mode > 3:
+        ea = settle(pointer(ea, top))
     return ea

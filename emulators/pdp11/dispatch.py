@@ -1,4 +1,9 @@
-"""The table of isa.py -> the text of the loop that runs instructions, and the compiled machine."""
+"""The table of isa.py -> the text of the loop that runs instructions, and the compiled machine.
+
+Instructions that treat their operands alike share the text that finds them, in one `case`, and
+part only for what they do: all text is expanded in place, and finding an operand is most of it.
+Operands in R0 to SP have shorter ways of their own.
+"""
 
 import inspect
 from collections.abc import Callable, Iterable
@@ -14,36 +19,65 @@ LOOP = """
 def run():
     global time, count, began, at, ir, pc
     while 1:
-        if time >= event:
-            attend()
-        at = pc
-        began = time
-        if profile[pc] < 0:
-            ir = fetch_unusual()
-        elif MAPPED:
-            ir = fetch()
-        else:
-            ir = mem[pc >> 1]
-            pc = (pc + 2) & 0xFFFF
-        k = decode[ir]
-        time += k >> 8
-        count += 1
-        match k & 255:
+        attend()
+        while time < event:
+            at = pc
+            began = time
+            if profile[pc] < 0:
+                ir = fetch_unusual()
+            elif MAPPED:
+                ir = fetch()
+            else:
+                ir = mem[pc >> 1]
+                pc = (pc + 2) & 0xFFFF
+            k = decode[ir]
+            time += k >> 8
+            count += 1
+            match k & 255:
 {cases}
-        profile[at] += time - began
+            profile[at] += time - began
 """
 
-# A word's kind is what `decode` has beside its time: 0 is reserved, then come the rows of the
-# table, then shorter ways for operands in R0 to SP: both, or the destination.
+# Small things of the cases below.
+PARTS = """
+def source_register():
+    if ir & 0o700 == 0o700:
+        mem[PC] = pc
+    return mem[R + (ir >> 6 & 7)]
+
+
+def source(byte):
+    return load(operand(ir >> 6 & 63, byte), byte)
+
+
+def destination_changes(x, byte):
+    # Where the destination's address is found first, a register is read after that.
+    if DESTINATION_FIRST:
+        if ir & 0o7000 == 0:
+            x = load(operand(ir >> 6 & 7, byte), byte)
+    return x
+
+
+def put_byte(ea, w):
+    # A byte that is moved to a register fills it with its sign.
+    if ea < 0:
+        store(ea, (w ^ 0x80) - 0x80 & 0xFFFF, 0)
+    else:
+        store(ea, w, 1)
+"""
+
+# A word's kind is what `decode` has beside its time. 0 is reserved, then come the rows of the
+# table, then the ways for operands in R0 to SP: the destination, or both.
 RESERVED_KIND = 0
 KINDS = {row: kind for kind, row in enumerate((*INSTRUCTIONS, *FLAG_OPERATORS), start=1)}
-_SHORT = [row for row in INSTRUCTIONS if row.form in ("SSDD", "DD") and row.access != "address"
-          and row.set == "basic"]
+_SHORT = [row for row in INSTRUCTIONS
+          if row.form in ("SSDD", "DD") and row.access != "address" and row.set == "basic"]
 TO_REGISTER = {row: kind for kind, row in enumerate(_SHORT, start=len(KINDS) + 1)}
 _DOUBLE = [row for row in _SHORT if row.form == "SSDD"]
 IN_REGISTERS = {row: kind for kind, row in
                 enumerate(_DOUBLE, start=len(KINDS) + len(TO_REGISTER) + 1)}
-FLAGS = {"CLx": "clear_flags()", "SEx": "set_some_flags()"}
+FLAGS = {"CLx": "clear_flags", "SEx": "set_some_flags"}
+
 
 
 def kind(row: Instruction, word: int) -> int:
@@ -55,104 +89,94 @@ def kind(row: Instruction, word: int) -> int:
     return TO_REGISTER[row]
 
 
-def short_statements(row: Instruction, in_registers: bool) -> list[str]:
-    """What an instruction does whose destination is R0 to SP; its source, too, if so."""
-    name, b = row.mnemonic.removesuffix("B") if row.byte else row.mnemonic, int(row.byte)
-    body = []
-    low = " & 0xFF" if row.byte else ""
-    if row.form == "SSDD":
-        body.append(f"x = mem[R + (ir >> 6 & 7)]{low}" if in_registers
-                    else f"x = load(operand(ir >> 6 & 63, {b}), {b})")
-    y = f"mem[R + (ir & 7)]{low}"
-    arguments = f"x, {y}, {b}" if row.form == "SSDD" else f"{y}, {b}"
-    if name == "MOV":
-        arguments = f"x, {b}"
-    elif name == "CLR":
-        arguments = str(b)
-    call = f"{name}({arguments})"
-    if row.access == "read":
-        return [*body, call]
-    if name == "MOV" and row.byte:
-        call = f"({call} ^ 0x80) - 0x80 & 0xFFFF"
-    elif row.byte:
-        call = f"mem[R + (ir & 7)] & 0xFF00 | {call}"
-    return [*body, f"mem[R + (ir & 7)] = {call}"]
-
-
-def statements(row: Instruction) -> list[str]:
-    """What an instruction does, after its time has been counted."""
-    name, b = row.mnemonic.removesuffix("B") if row.byte else row.mnemonic, int(row.byte)
-    x = f"x = load(operand(ir >> 6 & 63, {b}), {b})"
-    ea = f"ea = operand(ir & 63, {b})"
-    read = f"load(ea, {b})"
-    if row.mnemonic in FLAGS:
-        return [FLAGS[row.mnemonic]]
+def _call(row: Instruction) -> str:
+    """What an instruction does to x (the source) and y (the destination), as an expression."""
+    name = row.mnemonic.removesuffix("B") if row.byte else row.mnemonic
     match row.form, row.access:
-        case "SSDD", access:
-            body = {"write": f"put(ea, {name}(x, {b}), {b})", "read": f"{name}(x, {read}, {b})",
-                    "modify": f"store(ea, {name}(x, {read}, {b}), {b})"}[access]
-            if access == "write" and not b:
-                body = f"store(ea, {name}(x, 0), 0)"
-            late = f"if ir & 0o7000 == 0: x = load(operand(ir >> 6 & 7, {b}), {b})"
-            return [x, ea, f"if DESTINATION_FIRST:\n    {late}", body]
-        case "RDD", "modify":
-            return [ea, "x = source_register()", f"store(ea, {name}(x, {read}, 0), 0)"]
-        case "RDD", "address":
-            return [f"{name}()"]
-        case "DD", "modify":
-            if name == "CLR":  # reads too, on the bus, but a device does not notice
-                return [ea, f"store(ea, CLR({b}), {b})"]
-            return [ea, f"store(ea, {name}({read}, {b}), {b})"]
-        case "DD", "read":
-            return [ea, f"{name}({read}, {b})"]
-        case "DD", "write" if name == "SXT":
-            return [ea, "store(ea, SXT(0), 0)"]
-        case "DD", "write" if name == "MFPS":
-            return ["ea = operand(ir & 63, 1)", "put(ea, MFPS(1), 1)"]
-        case "SS", "read" if name == "MTPS":
-            return ["MTPS(load(operand(ir & 63, 1), 1))"]
+        case "SSDD", "write":
+            return f"{name}(x, {row.byte:d})"
+        case "SSDD" | "RDD", "read" | "modify":
+            return f"{name}(x, y, {row.byte:d})"
+        case "DD", _ if name in ("CLR", "SXT"):
+            return f"{name}({row.byte:d})"
+        case "DD", "read" | "modify":
+            return f"{name}(y, {row.byte:d})"
         case "RSS", _:
-            return [f"{name}(ir >> 6 & 7, load(operand(ir & 63, 0), 0))"]
-    return [f"{name}()"]
+            return f"{name}(ir >> 6 & 7, y)"
+    return f"{FLAGS.get(name, name)}()"
 
 
-PARTS = """
-def source_register():
-    if ir & 0o700 == 0o700:
-        mem[PC] = pc
-    return mem[R + (ir >> 6 & 7)]
+def _around(row: Instruction) -> tuple[str, str]:
+    """The lines that find the operands, and those that put the result y away."""
+    b = int(row.byte)
+    ea, y = f"ea = operand(ir & 63, {b})\n", f"y = load(ea, {b})\n"
+    found = f"x = source({b})\n{ea}x = destination_changes(x, {b})\n"
+    match row.form, row.access:
+        case "SSDD", "write":
+            return found, "put_byte(ea, y)" if b else "store(ea, y, 0)"
+        case "SSDD", "read":
+            return found + y, ""
+        case "SSDD", _:
+            return found + y, f"store(ea, y, {b})"
+        case "RDD", "modify":
+            return f"{ea}x = source_register()\n{y}", "store(ea, y, 0)"
+        case "DD", "read":
+            return ea + y, ""
+        case "DD", "modify" | "write" if row.mnemonic not in ("MFPS", "MTPI", "MTPD"):
+            return ea + y, f"store(ea, y, {b})"
+        case "RSS", _:
+            return ea + y, ""
+    return "", ""
 
 
-def put(ea, w, byte):
-    # A byte that is moved to a register fills it with its sign.
-    if ea < 0:
-        store(ea, (w ^ 0x80) - 0x80 & 0xFFFF, 0)
-    else:
-        store(ea, w, 1)
-"""
+def _to_register(row: Instruction, in_registers: bool) -> str:
+    """The same for a destination in R0 to SP; the source, too, if so."""
+    low = " & 0xFF" if row.byte else ""
+    x = ""
+    if row.form == "SSDD":
+        x = f"mem[R + (ir >> 6 & 7)]{low}" if in_registers else f"source({row.byte:d})"
+        x = f"x = {x}\n"
+    y = "" if row.access == "write" else f"y = mem[R + (ir & 7)]{low}\n"
+    if row.access == "read":
+        return f"{x}{y}{_call(row)}"
+    result = _call(row)
+    if row.mnemonic == "MOVB":
+        result = f"({result} ^ 0x80) - 0x80 & 0xFFFF"
+    elif row.byte:
+        result = f"mem[R + (ir & 7)] & 0xFF00 | {result}"
+    return f"{x}{y}mem[R + (ir & 7)] = {result}"
+
+
+def _shared(rows: list[Instruction]) -> str:
+    """The text of instructions that find their operands alike."""
+    before, after = _around(rows[0])
+    result = "y = " if after else ""
+    if len(rows) == 1:
+        return f"{before}{result}{_call(rows[0])}\n{after}"
+    choice = "".join(f"    case {KINDS[row]}:\n        {result}{_call(row)}\n" for row in rows)
+    return f"{before}match k & 255:\n{choice}{after}"
 
 
 def loop() -> str:
-    """The run loop: a case a kind of instruction."""
-    cases = []
-    unused = set(range(256))
-    for row, number in KINDS.items():
-        if row.opcode & 0o177740 == 0o240 and row not in FLAG_OPERATORS and row.mnemonic != "NOP":
-            continue  # the named condition-code operators are rows of FLAG_OPERATORS
-        cases.append(_case((number,), statements(row)))
-        unused.remove(number)
-    for short, in_registers in ((TO_REGISTER, False), (IN_REGISTERS, True)):
-        for row, number in short.items():
-            cases.append(_case((number,), short_statements(row, in_registers)))
-            unused.remove(number)
-    cases.append(_case(sorted(unused), ["RESERVED_()"]))  # all 256: the jump needs no check
-    return PARTS + LOOP.format(cases="".join(cases))
+    """The run loop: every kind is in a case, so the jump needs no check of its range."""
+    cases: list[tuple[list[int], str]] = []
+    families: dict[tuple[object, ...], list[Instruction]] = {}
+    for row in KINDS:
+        if 0o240 < row.opcode < 0o300 and row not in FLAG_OPERATORS and row.form == "":
+            continue  # CLC and its like run as the flag operators that they are
+        alone = row.mnemonic in ("MOV", "MOVB", "MUL") or _around(row) == ("", "")
+        families.setdefault(row.mnemonic if alone else _around(row), []).append(row)
+    cases += [([KINDS[row] for row in rows], _shared(rows)) for rows in families.values()]
+    cases += [([number], _to_register(row, False)) for row, number in TO_REGISTER.items()]
+    cases += [([number], _to_register(row, True)) for row, number in IN_REGISTERS.items()]
+    used = {number for numbers, _ in cases for number in numbers}
+    cases.append((sorted(set(range(256)) - used), "RESERVED_()"))
+    return PARTS + LOOP.format(cases="".join(_case(numbers, text) for numbers, text in cases))
 
 
-def _case(numbers: Iterable[int], statements: list[str]) -> str:
-    lines = "\n".join(statements).splitlines()
-    return (f"            case {' | '.join(map(str, numbers))}:\n"
-            + "".join(f"                {line}\n" for line in lines))
+def _case(numbers: Iterable[int], text: str) -> str:
+    return (f"                case {' | '.join(map(str, numbers))}:\n"
+            + "".join(f"                    {line}\n" for line in text.splitlines()))
 
 
 @cache

@@ -5,6 +5,7 @@
 Source: KW11-L Line Time Clock Manual, DEC-11-HKWB (1972).
 """
 
+from anachron.emulators.pdp11.cpu import NEVER
 from anachron.emulators.pdp11.unibus import Device, Register
 
 STATUS, VECTOR, LEVEL = 0o777546, 0o100, 6
@@ -22,16 +23,16 @@ class Kw11(Device):
         if hertz not in (50, 60):
             raise ValueError(f"line frequency {hertz}: 50 or 60 Hz allowed")
         self.hertz = hertz
-        self.n_ticks = 0
 
     def reset(self) -> None:
         self.bus.poke(STATUS, MONITOR)
-        if self.due > self.bus.time_ns + 1_000_000_000:
-            self._plan()
+        self._plan()
 
     def _plan(self) -> None:
-        self.n_ticks = self.bus.time_ns * self.hertz // 1_000_000_000 + 1
-        self.due = -(-self.n_ticks * 1_000_000_000 // self.hertz)
+        """The next tick, unless it would change nothing."""
+        silent = self.bus.peek(STATUS) & MONITOR and not self.bus.peek(STATUS) & ENABLE
+        n_ticks = self.bus.time_ns * self.hertz // 1_000_000_000 + 1
+        self.due = NEVER if silent else -(-n_ticks * 1_000_000_000 // self.hertz)
 
     def tick(self) -> None:
         self.bus.poke(STATUS, self.bus.peek(STATUS) | MONITOR)
@@ -45,3 +46,4 @@ class Kw11(Device):
         self.bus.poke(STATUS, old & value & MONITOR | value & ENABLE)
         if not value & ENABLE:
             self.bus.withdraw(VECTOR)
+        self._plan()

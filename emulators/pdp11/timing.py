@@ -100,8 +100,8 @@ LL34 = Timing(
         **_group("MTPS MFPI MFPD MTPI MTPD", 2300, *_LL34_SOURCE),
     },
     plain={"RTS": 2300, "RTI": 3090, "RTT": 3090, "MARK": 2300, "HALT": 1150, "WAIT": 1150,
-           "RESET": 1150, "NOP": 1510, "EMT": 5010, "TRAP": 5010, "BPT": 5010, "IOT": 5010, "CLx": 1510,
-           "SEx": 1510, "SPL": 1510},
+           "RESET": 1150, "EMT": 5010, "TRAP": 5010, "BPT": 5010, "IOT": 5010, "NOP": 1510,
+           "CLx": 1510, "SEx": 1510, "SPL": 1510},
     branch=(1150, 1690), sob=(1570, 1930),
     extended=Extended(
         mul_step=180, mul_negative=60, mul_zero=240, mul_short=60, mul_least=240,
