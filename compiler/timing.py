@@ -13,7 +13,7 @@ probability.
                       read crosses a page with it
     ;@ aligned        an indexed read crosses no page; `index A..B`: its index is bounded
     ;@ patched        the program changes this operand (found where a store names its address)
-    ;@ goes A, B      where an indirect jump or call may go
+    ;@ goes A, B      where an indirect jump or call may go: labels, or variables that hold one
     ;@ plus N         more time than the instruction's own: DMA, a wait, code outside the program
     ;@ takes N        this much time and not the instruction's own
 
@@ -174,7 +174,7 @@ class Predictor:
             while address not in seen and (address != stop or address == entry):
                 seen.add(address)
                 step = self._step_at(address)
-                targets = self._targets(step)
+                targets = self._targets(step, environment)
                 leaders.update(targets)
                 work += targets
                 if step.flow not in (Flow.NEXT, Flow.CALL):
@@ -193,9 +193,10 @@ class Predictor:
                               "instruction is; claim `;@ goes` or `;@ plus` where it leaves")
         return self.step(line)
 
-    def _targets(self, step: Step) -> list[int]:
+    def _targets(self, step: Step, environment: Environment) -> list[int]:
         if step.flow is Flow.JUMP:
-            return [_address(self.program, name) for name in step.claims.goes] or [step.target]
+            names = [environment.get(name, name) for name in step.claims.goes]
+            return [_address(self.program, name) for name in names] or [step.target]
         return [step.target] if step.flow is Flow.BRANCH else []
 
     def _block(self, leader: int, leaders: set[int], stop: int | None, environment: Environment,
@@ -229,7 +230,7 @@ class Predictor:
             case Flow.RETURN:
                 edges = [edge(None, own, 1.0)]
             case Flow.JUMP:
-                targets = self._targets(step)
+                targets = self._targets(step, environment)
                 edges = [edge(target, own, 1.0 / len(targets)) for target in targets]
             case _:
                 edges = self._ways(step, edge, own, environment)

@@ -7,16 +7,19 @@ of products needs one addition each, if nobody has to carry.  Three moduli need 
     255  ADC alone: the carry that comes out of one addition goes into the next, and 256 = 1
     99   the same in decimal mode, where 100 = 1
 
-255 and 99 share a factor 3, so together they tell 256 * 255 * 33 = 2,154,240 sums apart.  A sum T
-is put together in mixed radix: a = T mod 256; k = (T - a)/256 mod 255, by starting the second chain
-at -a; and the third chain, started at -(a + 256 k), ends at 65280 j mod 99, from which a table
-gives 255 j: T >> 8 = k + 255 j, for 33 neighbouring j.
+256 and 255 tell 65,280 sums apart (the narrow basis); 255 and 99 share a factor 3, so with 99 they
+tell 256 * 255 * 33 = 2,154,240 apart (the wide one).  A sum T is put together in mixed radix:
+a = T mod 256; k = (T - a)/256 mod 255, by starting the second chain at -a; and the third chain,
+started at -(a + 256 k), ends at 65280 j mod 99, from which a table gives 255 j: T >> 8 = k + 255 j,
+for 33 neighbouring j.
 
 Decimal tables hold binary-coded decimals.  Sources: the triangular product is folklore of the
 6502 (codebase64.org, "seriously fast multiplication"); residue arithmetic: Knuth, TAOCP 2, 4.3.2.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,10 +28,27 @@ from anachron.kernels.arithmetic import Array
 MODULI = (256, 255, 99)
 STEP = 256 * 255  # of j
 LOWEST_J, HIGHEST_J = -16, 16
-LOWEST_SUM, HIGHEST_SUM = LOWEST_J * STEP, (HIGHEST_J + 1) * STEP - 1  # what a sum may be
 
-# Offsets that make an int16 a row of unsigned bytes: the low byte is its own residue mod 256.
-OFFSET = {256: 0, 255: 32768, 99: 32768}
+
+@dataclass(frozen=True)
+class Basis:
+    """Moduli in the order of their chains, and the sums that they tell apart."""
+
+    name: str
+    moduli: tuple[int, ...]
+    lowest: int
+    highest: int
+
+    def holds(self, lowest: int, highest: int) -> bool:
+        return self.lowest <= lowest and highest <= self.highest
+
+
+NARROW = Basis("narrow", MODULI[:2], -127 * 256, 128 * 256 - 1)
+# A chain may end at 255 for 0: k = 0 then reads 255, and j one less, which must be there, too.
+WIDE = Basis("wide", MODULI, LOWEST_J * STEP + 256, (HIGHEST_J + 1) * STEP - 1)
+
+# bits -> offsets that make a number unsigned: an int16's low byte is its own residue mod 256.
+OFFSETS = {8: dict.fromkeys(MODULI, 128), 16: {256: 0, 255: 32768, 99: 32768}}
 
 # name -> bytes; the first three start on a page and take two: T + x is an address.
 TABLES = {
@@ -95,14 +115,15 @@ def choose_origin(weight: Array) -> Array:
     return np.minimum(0, weight.astype(np.int64).min(0, initial=0))
 
 
-def row_constants(weight: Array, bias: Array, origin: Array) -> dict[int, Array]:
-    """modulus -> (rows,): what a row's chain starts from.
+def row_constants(
+    weight: Array, bias: Array, origin: Array, basis: Basis, bits: int
+) -> dict[int, Array]:
+    """modulus -> (rows,): what a row's chain starts from, for a vector of so many bits.
 
     With w' = w - origin and r the vector's residues (x + offset), the sum of t(w' + r) less the
     vector's own sum of t(r - origin) is the sum of products, less what is counted in here.
     """
     weight, origin = weight.astype(np.int64), origin.astype(np.int64)
     own = triangle(weight - origin).sum(1) - triangle(-origin).sum()
-    return {
-        m: reduce(bias.astype(np.int64) - own - OFFSET[m] * weight.sum(1), m) for m in MODULI
-    }
+    start = bias.astype(np.int64) - own
+    return {m: reduce(start - OFFSETS[bits][m] * weight.sum(1), m) for m in basis.moduli}
