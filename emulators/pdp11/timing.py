@@ -83,7 +83,9 @@ _LL34_STEP = (0, 940, 1120, 1730, 1120, 1730, 1910, 2520)
 
 LL34 = Timing(
     name="ll-34",
-    source="measured on ll-34, a microcycle-accurate 11/34A: memory answers in 300 ns",
+    source="measured on ll-34, a microcycle-accurate 11/34A: memory answers in 300 ns. Unverified, "
+           "because it runs them wrongly: XOR, MTPS, MARK, BPT, odd addresses. A timeout is that of "
+           "an operand (R); an interrupt is as short as ll-34 makes it",
     source_modes=_LL34_SOURCE,
     operand={
         **_group("MOV", 1510, 0, 510, 510, 1300, 690, 1300, 1480, 2090),
@@ -97,10 +99,12 @@ LL34 = Timing(
         **_group("JSR", 0, 5010, 2560, 2740, 3170, 2560, 3170, 3350, 3960),
         **_group("MUL", 6730, *_LL34_SOURCE),
         **_group("DIV ASH ASHC", 0, *_LL34_SOURCE),
-        **_group("MTPS MFPI MFPD MTPI MTPD", 2300, *_LL34_SOURCE),
+        **_group("MFPI MFPD", 2200, 0, 610, 790, 1220, 790, 1220, 1400, 2010),
+        **_group("MTPI MTPD", 2300, 0, 690, 870, 1300, 870, 1300, 1480, 2090),
+        **_group("MTPS", 2300, *_LL34_SOURCE),
     },
-    plain={"RTS": 2300, "RTI": 3090, "RTT": 3090, "MARK": 2300, "HALT": 1150, "WAIT": 1150,
-           "RESET": 1150, "EMT": 5010, "TRAP": 5010, "BPT": 5010, "IOT": 5010, "NOP": 1510,
+    plain={"RTS": 2300, "RTI": 3090, "RTT": 3090, "MARK": 2960, "HALT": 1150, "WAIT": 1150,
+           "RESET": 1330, "EMT": 5010, "TRAP": 5010, "BPT": 5010, "IOT": 5010, "NOP": 1510,
            "CLx": 1510, "SEx": 1510, "SPL": 1510},
     branch=(1150, 1690), sob=(1570, 1930),
     extended=Extended(
@@ -110,7 +114,7 @@ LL34 = Timing(
         ash_left=3670, ash_right=2890, ash_step=180, ashc_none=3190, ashc_left=3250,
         ashc_left_carry=180, ashc_right=3190, ashc_right_carry=-180, ashc_step=180,
         ashc_no_high=60),
-    trap_ns=3860, reserved_ns=5010, abort_ns=5010, timeout_ns=26860, interrupt_ns=480,
+    trap_ns=4040, reserved_ns=5010, abort_ns=5190, timeout_ns=27500, interrupt_ns=480,
     reset_ns=0, odd_byte=0,
     latencies={"DL11": -150, "PC11": -150, "KW11": -200, "PSW": -200, "SWITCHES": -200,
                "KT11": -200})
