@@ -1,6 +1,8 @@
 """Whole programs on the emulated C64 against the reference: tokens, logits and cycles."""
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,9 @@ from anachron.compiler.loader import fill, load
 from anachron.compiler.quantization import quantize
 from anachron.compiler.run import Conversation, Sampling, run_image, run_reference
 from anachron.compiler.targets import DoesNotFit
-from anachron.compiler.tokenizer import DIGITS
+from anachron.compiler.tokenizer import DIGITS, load_tokenizer
 
+TASS = shutil.which("64tass")
 MODELS = Path(__file__).parents[2] / "shared" / "models"
 
 
@@ -77,6 +80,7 @@ def test_soul_gives_its_own_tokens_and_logits(soul):
         assert list(run.prompt_ids) == case["ids"]
         assert list(run.generated) == case["generated"]
         assert run.logits.tolist() == case["logits"]
+        assert 0.99 < run.predicted.expected / run.total < 1.01
 
 
 def test_two_questions_get_independent_answers(soul):
@@ -107,6 +111,40 @@ def test_a_prompt_too_long_is_cut():
     if fixed.generation.mode == "sequence":
         fixed = random_model(3)
     agree(fixed, "abcde" * 5)
+
+
+WIDE = """\
+model wide
+size dim = 8, seq_len = 20, vocab_size = 512
+tokenizer digits
+x = embed(token, dim) + embed(position, dim)
+a = rms_norm(x)
+x = x + attention(linear(a, dim), linear(a, dim), linear(a, dim), heads = 2, causal)
+logits = linear(rms_norm(x), vocab_size)
+"""
+
+
+def test_byte_pairs_and_ids_of_two_bytes():
+    if not MODELS.is_dir():
+        pytest.skip(f"{MODELS} is absent")
+    program = parse(WIDE, "wide.model", tokenizer=load_tokenizer(MODELS / "tok512.bin"))
+    fixed = quantize(fill(program, Path("wide.model"), 3, True))
+    image = build(fixed, "c64", logits=True)
+    for prompt in ("Once upon a time", 'The cat! "Hello" {x} _ | ~ ^ \\ `'):
+        run, meant = run_image(image, prompt, 2), run_reference(fixed, prompt, 2)
+        assert run.agrees(meant)
+    agree(fixed, "a dog", Sampling(temperature=2.0, top_p=0.9, seed=3), n=4)
+
+
+@pytest.mark.tass
+@pytest.mark.skipif(TASS is None, reason="64tass is not installed")
+def test_64tass_assembles_the_source_to_the_same_bytes(reverse, tmp_path):
+    image = build(reverse, "c64")
+    (tmp_path / "model.asm").write_text(image.source)
+    command = [TASS, "-q", "--nostart", "-o", tmp_path / "out", tmp_path / "model.asm"]
+    subprocess.run(command, check=True, capture_output=True)
+    ((_, data),) = image.program.segments
+    assert (tmp_path / "out").read_bytes() == data
 
 
 @pytest.mark.parametrize("dim", (110, 128))

@@ -23,10 +23,11 @@ LOWER = (_FIRST.format(_LETTERS.lower()) + _SYMBOLS
          + _GRAPHICS_40.format(_LETTERS, "\U0001FB95\U0001FB98")
          + _GRAPHICS_60.format("\U0001FB99", "✓"))
 
-# Characters of other keyboards that the C64 has under another code or picture.
+# Characters of other keyboards that the C64 has under another code or picture; those of ASCII each
+# have a code of their own, so that nothing typed is taken for something else.
 _SUBSTITUTES = {"\n": 0x0D, "\r": 0x0D, "^": 0x5E, "_": 0xA4, "\x7f": 0x14, "\b": 0x14, "|": 0xDD,
-                "‘": 0x27, "’": 0x27, "“": 0x22, "”": 0x22, "\\": 0x5C, "{": 0x5B, "}": 0x5D,
- "`": 0x27, "\u00a0": 0xA0}
+                "‘": 0x27, "’": 0x27, "“": 0x22, "”": 0x22, "\\": 0x5C, "{": 0xB3, "}": 0xAB,
+                "~": 0xB1, "`": 0xAD, "\u00a0": 0xA0}
 
 
 def screen_code(petscii: int) -> int:

@@ -86,16 +86,20 @@ _same:
     rts"""
 
 
-def accumulate(total: str) -> str:
-    """total (3 bytes) += T(low byte of product_low + Y); carry clear before and after."""
+def accumulate(total: str, carries: float, crosses: float = 0.5) -> str:
+    """total (3 bytes) += T(low byte of product_low + Y); carry clear before and after.
+
+    carries  how often, from 0 to 1, the third byte grows: T's mean over 65536
+    crosses  how often the two factors sum to more than 255
+    """
     return f"""\
-    lda (product_low),y
+    lda (product_low),y     ;@ p={crosses}
     adc {total}
     sta {total}
-    lda (product_high),y
+    lda (product_high),y    ;@ p={crosses}
     adc {total}+1
     sta {total}+1
-    bcc *+5             ;@ p=0.75
+    bcc *+5             ;@ p={1 - carries}
     inc {total}+2
     clc"""
 

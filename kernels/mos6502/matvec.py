@@ -29,6 +29,7 @@ from anachron.kernels.mos6502.instructions import (
 )
 
 HEAD_BYTES = 5  # of a row: the constant and the shift
+CARRIES = (0.05, 0.01)  # low bytes are any, high bytes and weights near 128
 SUM_COLUMNS = 512  # so many terms of T fit the 24 bits of a sum
 
 
@@ -126,8 +127,10 @@ def rows(columns: int, bits: int, result_bits: int) -> str:
             f"    lda $ffff,x         ;@ p={(511 - n) / 512:.3f}\n"
             "    sta product_low\n    sta product_high"
         )
-        for page, total in zip(_pages(chunk, bits), ("sum_a", "sum_b"), strict=False):
-            text.append(f"    ldy {page},x\n" + accumulate(total))
+        for page, total, carries in zip(
+            _pages(chunk, bits), ("sum_a", "sum_b"), CARRIES, strict=False
+        ):
+            text.append(f"    ldy {page},x\n" + accumulate(total, carries))
         text.append(f"    inx\n    bne _weight_{chunk}      ;@ times {n}")
         if (start + n) % SUM_COLUMNS == 0 or start + n == columns:
             text.append(add("total", "sum_a", 4, 3))

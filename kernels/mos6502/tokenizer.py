@@ -177,10 +177,14 @@ _absent:
 {add_to_word("pointer", str(size))}
     lda scratch
     cmp #{LAST}
-    bne join_merge      ;@ p=0.01
+    beq _rank_done      ;@ p=0.99
+    jmp join_merge
+_rank_done:
     ldx index
     cpx #$ff
-    beq join_rank       ;@ p=0.9
+    bne _merge          ;@ p=0.1
+    jmp join_rank
+_merge:
     lda total
     sta text_low,x
     lda total+1
