@@ -12,7 +12,7 @@ import pytest
 import anachron.compiler as ac
 
 sys.path.insert(0, str(Path(__file__).parent))
-from random_models import random_prompt, random_text  # noqa: E402
+from random_models import random_prompt, random_text
 
 FIRST, END = (int(n) for n in os.environ.get("ANACHRON_FUZZ", "0:10").split(":"))
 MACHINES = ("pdp11/34a", "pdp11/20", "c64")

@@ -1,0 +1,100 @@
+"""Float -> integers: scales, folding, named numerics, and how faithful the integers are."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import anachron.compiler as ac
+from anachron.compiler.calibration import find_samples
+from anachron.compiler.model import Model
+from anachron.compiler.ops import forward
+from anachron.compiler.targets.reference.target import Session
+
+SHARED = Path(__file__).parents[2] / "shared" / "models"
+needs_shared = pytest.mark.skipif(not SHARED.exists(), reason="no ../shared/models here")
+
+
+def agreement(model: Model, fixed: ac.FixedModel) -> float:
+    """The share of positions where integers and floats choose the same token, on fresh texts."""
+    name, first = model.nodes[-1].name, model.generation.first_id
+    same = [
+        forward(model, tokens)[name][:, first:].argmax(1)
+        == Session(fixed).step(tokens)[name][:, first:].argmax(1)
+        for tokens in find_samples(model, seed=99)
+    ]
+    return float(np.mean(np.concatenate(same)))
+
+
+def soul() -> Model:
+    return ac.load(SHARED / "soul.bin", tokenizer=SHARED / "soul_tokenizer.json")
+
+
+def test_reverse_is_as_right_in_integers_as_in_floats() -> None:
+    fixed = ac.quantize(ac.load("reverse"))
+    rng = np.random.default_rng(5)
+    for _ in range(200):
+        text = "".join(str(d) for d in rng.integers(0, 10, 8))
+        assert ac.run_reference(fixed, text).text == text[::-1]
+
+
+def test_eight_bit_activations_still_reverse() -> None:
+    fixed = ac.quantize(ac.load("reverse"), activations=8)
+    assert {op.value.format.bits for op in fixed.ops if op.contract == "attention"} == {16}
+    assert fixed["q"].value.format.bits == 8
+    assert ac.run_reference(fixed, "27182818").text == "81828172"
+
+
+def test_values_that_meet_share_a_scale() -> None:
+    fixed = ac.quantize(ac.load("chat"))
+    for op in fixed.ops:
+        if op.contract in ("add", "relu"):
+            fracs = {fixed[name].value.format.frac for name in op.inputs} | {op.value.format.frac}
+            assert len(fracs) == 1, op.name
+
+
+def test_an_attention_scale_is_folded_into_its_query() -> None:
+    """1/sqrt(8) is no power of two: the query's matrix takes the rest, and scores stay exact."""
+    model = ac.load("chat")
+    fixed = ac.quantize(model, rounding="floor")
+    for op in fixed.ops:
+        if op.contract == "attention":
+            query, key = (fixed[name] for name in op.inputs[:2])
+            scale = model[op.name].attributes["scale"] * 32
+            missing = scale * 2.0 ** (
+                op.attributes["score_shift"] - query.value.format.frac - key.value.format.frac
+            )
+            assert 0.7 < missing < 1.42
+
+
+@needs_shared
+def test_our_own_numerics_follow_the_floats_closer_than_soul_players() -> None:
+    model = soul()
+    own = replace(model, numerics={})
+    assert agreement(model, ac.quantize(own)) >= 0.98
+    assert agreement(model, ac.quantize(own, activations=8)) >= 0.85
+    assert agreement(model, ac.quantize(model)) < 0.95
+
+
+@needs_shared
+def test_integers_tell_the_story_that_floats_tell() -> None:
+    expected = json.loads((SHARED / "stories_expected.json").read_text())[0]
+    model = ac.load(SHARED / "stories260K.bin", tokenizer=SHARED / "tok512.bin")
+    fixed = ac.quantize(model)
+    tokens = ac.run_reference(fixed, expected["prompt"], 40).tokens
+    assert list(tokens) == expected["tokens"][: len(tokens)]
+
+
+def test_an_unknown_choice_names_the_known_ones() -> None:
+    with pytest.raises(ac.ModelError, match="no fixed-point option speed: choose from activations"):
+        ac.quantize(ac.load("reverse"), speed=3)
+
+
+@pytest.mark.parametrize(
+    ("choice", "value"), [("activations", 12), ("weight_scales", "matrix"), ("rounding", "up")]
+)
+def test_a_wrong_value_of_a_choice_is_told(choice: str, value: object) -> None:
+    with pytest.raises(ac.ModelError, match=str(value)):
+        ac.quantize(ac.load("reverse"), **{choice: value})
