@@ -11,7 +11,7 @@ from anachron.emulators.mos6502.isa import ALIASES, INSTRUCTIONS, OPCODES
 
 VECTORS = Path(__file__).parents[2] / "shared" / "vectors" / "mos6502_steps.npz"
 FAILURES_SHOWN = 5
-PUSH_P = (0x00, 0x08)  # BRK, PHP: the vectors lack the B flag that a 6502 pushes (Klaus' test has it)
+PUSH_P = (0x00, 0x08)  # BRK, PHP: the vectors lack the B flag that the chip pushes
 
 
 @pytest.fixture(scope="module")

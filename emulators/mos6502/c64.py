@@ -108,8 +108,8 @@ class C64(Mos6502):
     def _attended(self) -> str | None:
         if self.get("sid_logged") > devices.SID_LOG // 2:
             self._keep_sid_log()
-        if self.keyboard.busy and self.kernal is not None:
-            kernal.tick(self.kernal)
+        if self.keyboard.busy:
+            self.keyboard.tick(self.ram, self.cycles, self.get("key_reads"))
         return None
 
     def reset(self) -> None:
@@ -170,6 +170,10 @@ class C64(Mos6502):
         value = self._errand(devices.ERRAND_READ, address, 0)
         self.state[:], self.arrays["cia"][:] = before
         return value
+
+    def read(self, address: int) -> int:
+        """A byte as the CPU reads it, with the effects that has on a device."""
+        return self._errand(devices.ERRAND_READ, address & 0xFFFF, 0)
 
     def poke(self, address: int, value: int) -> None:
         self._errand(devices.ERRAND_WRITE, address & 0xFFFF, value & 0xFF)
@@ -252,8 +256,9 @@ class C64(Mos6502):
         basic.run(self.kernal, where)
 
     def type(self, text: str) -> None:
-        """Type a text; \\n and \\r are RETURN."""
-        self.keyboard.type(petscii.encode(text.replace("\n", "\r")), self.cycles)
+        """Type a text, in the character set that is on; \\n and \\r are RETURN."""
+        small = bool(self.vic[screen.POINTERS] & 2)
+        self.keyboard.type(petscii.encode(text.replace("\n", "\r"), lower=small))
 
     def joystick(self, port: int, pressed: int) -> None:
         """Hold a joystick in port 1 or 2: bits up, down, left, right, fire."""

@@ -213,7 +213,8 @@ class Mos6502:
     def step(self) -> int:
         """One instruction, or the sequence of an interrupt; returns its cycles, stalls included."""
         before = self.cycles
-        self._go(before + 1)
+        if self._go(before + 1) == cpu.JAMMED:
+            self._jammed()
         return self.cycles - before
 
     def run(self, max_cycles: int = 1 << 40, until: Any = None) -> str:
