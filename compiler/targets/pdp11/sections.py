@@ -12,7 +12,7 @@ from anachron.compiler.memory import Placed
 from anachron.kernels.pdp11.instructions import lay_out
 
 BYTES_A_LINE = 16
-DELIMITERS = "/'|!%&"
+DELIMITERS = "\"'|#$"  # no slash: after <15> macro11 takes it for a division
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,12 @@ def _quote(text: str) -> str:
             run += character
             continue
         if run:
-            mark = next((d for d in DELIMITERS if d not in run), "/")
+            mark = next((d for d in DELIMITERS if d not in run), '"')
             out.append(f"{mark}{run.replace(mark, ' ')}{mark}")
             run = ""
         if character != "\0":
             out.append(f"<{ord(character):o}>")
-    return "".join(out) or "//"
+    return "".join(out) or '""'
 
 
 def reserve(name: str, label: str, n_words: int, kind: str) -> Section:
