@@ -56,6 +56,14 @@ def test_reverse_answers_like_the_reference(reverse, prompt):
     assert run.text == prompt[::-1]
 
 
+def test_with_the_screen_on_the_vic_takes_its_share(reverse):
+    image = build(reverse, "c64", screen=True)
+    run, dark = run_image(image, "12345678"), run_image(build(reverse, "c64"), "12345678")
+    assert run.generated == dark.generated
+    assert run.predicted.lo <= run.total <= run.predicted.hi
+    assert 0.05 < run.total / dark.total - 1 < 0.06
+
+
 def test_measured_parts_are_those_predicted(reverse):
     run = agree(reverse, "12345678")
     for name, (least, _, most) in run.predicted_kernels.items():

@@ -4,7 +4,8 @@ While it computes, all of the 64 KB is RAM, interrupts are off, and the screen i
 VIC-II steals no cycles; to read and to print, the KERNAL and the I/O chips are there.  After every
 token the screen is shown for `show_frames` frames.
 Source: Commodore 64 Programmer's Reference Guide (1982), ch. 5, the KERNAL's jump table, and app.
-G, the VIC-II's registers; the processor port's bits, ch. 5.
+G, the VIC-II's registers; the processor port's bits, ch. 5.  Mapping the Commodore 64 (S. Leemon,
+1984), $0318.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ CONTROL, RASTER, BORDER = 0xD011, 0xD012, 0xD020
 QUOTE_MODE = 0xD4  # the KERNAL's: 0, or control codes show as signs
 LAST_LINE = 251  # the first raster line below the text: from here a blank takes hold with the frame
 NMI_VECTOR = 0xFFFA
+KERNAL_NMI = 0x0318  # where the KERNAL goes on with an NMI, nothing saved yet
 RETURN, DELETE, LEFT, REVERSE, REVERSE_OFF = 0x0D, 0x14, 0x9D, 0x12, 0x92
 SMALL_LETTERS, NO_SWITCH = 0x0E, 0x08
 
@@ -48,10 +50,14 @@ start:
     txs
     lda #${KERNAL_IN:02x}
     sta ${PORT:02x}
-    lda #<ignore        ; the RESTORE key, while the KERNAL is out
+    lda #<ignore        ; the RESTORE key: there is no BASIC to go back to
     sta ${NMI_VECTOR:04x}
+    sta ${KERNAL_NMI:04x}
     lda #>ignore
     sta ${NMI_VECTOR:04x}+1
+    sta ${KERNAL_NMI:04x}+1
+    lda ${BORDER:04x}
+    sta border
     jsr fill_products
     cli
 {set_word("pointer", "title")}
@@ -240,7 +246,8 @@ def console(talk: Talk) -> str:
     on = (
         ""
         if talk.screen
-        else f"    lda ${CONTROL:04x}\n    and #$7f\n    ora #$10\n    sta ${CONTROL:04x}"
+        else f"    lda ${CONTROL:04x}\n    and #$7f\n    ora #$10\n    sta ${CONTROL:04x}\n"
+        f"    lda border\n    sta ${BORDER:04x}"
     )
     return lines(
         "; read_line: line, line_length = what is typed up to RETURN, echoed; uses A, X, Y",

@@ -6,6 +6,7 @@ of the square root it calls are two rows.  timing.py walks each routine for each
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +18,9 @@ from anachron.compiler.targets.mos6502.values import Values
 from anachron.compiler.timing import Predictor
 
 NOTHING = Cycles(0, 0, 0)
+
+# Of a PAL frame, the cycles in all and those that 25 bad lines take at most: measured, both.
+FRAME_CYCLES, STOLEN_CYCLES = 19_656, 1_076
 
 
 class Within(Predictor):
@@ -40,6 +44,7 @@ class Prediction:
     sequence      op -> labels that are called for it
     environments  op -> what the claims in its routines ask for
     extra         labels called once a position besides, an encoder's
+    screen        it is on, and the VIC-II takes its share
     """
 
     program: Program
@@ -48,9 +53,14 @@ class Prediction:
     sequence: Mapping[str, Sequence[str]]
     environments: Mapping[str, Mapping[str, object]]
     extra: tuple[str, ...] = ()
+    screen: bool = False
     _known: dict = field(default_factory=dict, repr=False, compare=False)
 
     def __call__(self, position: int, wants_logits: bool) -> dict[str, Cycles]:
+        times = self._position(position, wants_logits)
+        return {name: _with_screen(time) for name, time in times.items()} if self.screen else times
+
+    def _position(self, position: int, wants_logits: bool) -> dict[str, Cycles]:
         if self.values.encoder:
             return self._encoder()
         (stage,) = self.values.stages
@@ -137,6 +147,12 @@ class Prediction:
         if part not in self._known:
             self._known[part] = Within(self.program, part)
         return self._known[part]
+
+
+def _with_screen(time: Cycles) -> Cycles:
+    """A time with the cycles that the VIC-II takes: a frame's worth more or less, as it falls."""
+    share = FRAME_CYCLES / (FRAME_CYCLES - STOLEN_CYCLES)
+    return Cycles(time.lo, time.expected * share, math.ceil(time.hi * share) + STOLEN_CYCLES)
 
 
 def _add(sums: dict[str, Cycles], more: Mapping[str, Cycles], times: int = 1) -> None:

@@ -106,6 +106,7 @@ def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
             lowering.sequence,
             lowering.environments,
             tuple(label for labels in loads for label in labels),
+            options.screen,
         ),
     )
 
@@ -223,6 +224,7 @@ def _variables(fixed: FixedModel) -> str:
         "text_count": (1, 0),
         "line_length": (1, 0),
         "show_frames": (1, SHOW_FRAMES),
+        "border": (1, 0),
     }
     return "\n".join(
         f"{label}:\n{byte_lines(value.to_bytes(size, 'little'))}"
