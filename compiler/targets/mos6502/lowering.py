@@ -42,6 +42,8 @@ class Lowering:
     routines  part -> {label: shared routine}
     tables    data of ops        areas  memory of ops
     sequence  op -> labels that the pass calls for it, in order
+    variants  op -> the kernel's variant, and why it was chosen
+    environments  op -> what the claims in its routines ask for
     """
 
     def __init__(self, values: Values, ranges: Ranges) -> None:
@@ -51,6 +53,7 @@ class Lowering:
         self.tables: dict[str, Section] = {}
         self.areas: dict[str, Area] = {}
         self.sequence: dict[str, list[str]] = {}
+        self.variants: dict[str, tuple[str, str]] = {}
         self.environments: dict[str, dict[str, object]] = {}
         self.token_bytes = 1 if max(values.fixed.vocab_size, values.fixed.seq_len) <= 256 else 2
         self.operand_pages: list[int] = []
@@ -64,6 +67,7 @@ class Lowering:
     def lower(self, op: Op) -> None:
         """Take in the next op."""
         self.sequence[op.name] = [self.values.op(op)]
+        self.variants[op.name] = ("general", "exact for any weights and values")
         getattr(self, f"_{op.contract}")(op, self.values.op(op))
         self._keep(op)
 
@@ -132,12 +136,18 @@ class Lowering:
         merged = zip(pages, [*self.operand_pages, *pages], strict=False)
         self.operand_pages = [max(pair) for pair in merged] + self.operand_pages[len(pages) :]
         self._emit(op, matvec.call(name, x, out, label, prepared))
+        self.variants[op.name] = ("general", "rows of 32-bit sums, exact for any weights")
         whole, rest = shift // 8, shift % 8
         self.environments[op.name] = {
             "rows": out.size,
             "shift_bytes": (int(whole.min()), float(whole.mean()), int(whole.max())),
             "shift_bits": (int(rest.min()), float(rest.mean()), int(rest.max())),
         }
+
+    def data_bytes(self, op: Op) -> int:
+        """What an op's own tables take, as loaded."""
+        stem = self.values.op(op) + "_"
+        return sum(table.size for label, table in self.tables.items() if label.startswith(stem))
 
     def _norm_shifts(self, op: Op) -> dict[str, int]:
         squares = self.ranges.accumulators[op.name].get("squares", 0.0)

@@ -21,6 +21,7 @@ class Section:
     name: str
     kind: str  # as in memory.Placed
     text: str
+    size: int = 0  # in bytes, where that is known before it is assembled
 
     @property
     def label(self) -> str:
@@ -65,7 +66,7 @@ def byte_lines(data: bytes) -> str:
 
 
 def data(name: str, kind: str, label: str, content: bytes) -> Section:
-    return Section(name, kind, f"{label}:\n{byte_lines(content)}")
+    return Section(name, kind, f"{label}:\n{byte_lines(content)}", len(content))
 
 
 def compose(title: str, origin: int, constants: str, sections: Iterable[Section]) -> str:

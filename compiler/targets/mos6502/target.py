@@ -82,7 +82,7 @@ def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
     memory = next(d for a, d in program.segments if a == prg.BASIC_START)
     file = prg.pack(prg.BASIC_START, memory)
     calls = tuple(
-        Call(op.name, KERNELS[op.contract], "general", "exact in 32 bits for any weights")
+        Call(op.name, op.contract, *lowering.variants[op.name], lowering.data_bytes(op))
         for stage in values.stages
         for op in stage.ops
     )
