@@ -72,10 +72,11 @@ class LineGrammar:
                 parser.feed_token(Token(kind, word, start_pos=index))
             tree = parser.feed_eof()
         except UnexpectedToken as error:
-            index = getattr(error.token, "start_pos", None)
-            at_end = error.token.type == "$END" or index is None
+            at_end = error.token.type == "$END"
+            index = len(found) if at_end else int(error.token.start_pos or 0)
             word, column = ("the end of the line", length) if at_end else found[index]
-            if shape[0] == "NAME" and (at_end or index <= 2) and "COLON" not in "".join(shape[:2]):
+            labelled = len(found) > 1 and found[1][0][0] in ":="
+            if shape[:1] == ("NAME",) and (at_end or index <= 2) and not labelled:
                 name, column = found[len(shape) > 2 and shape[1] == "NAME"]
                 raise AssemblyError(f"{name} is not an instruction, a directive or a macro",
                                     column) from None
@@ -90,7 +91,7 @@ class LineGrammar:
         if part is None:
             return lambda tokens: None
         if isinstance(part, Token):
-            index = part.start_pos
+            index = int(part.start_pos or 0)
             return lambda tokens: tokens[index]
         if depth > MAX_NESTING:
             raise AssemblyError(f"an expression of more than {MAX_NESTING} levels")

@@ -227,7 +227,7 @@ def _truth(assembly: Assembly, test: str, text: str, column: int) -> bool:
     if test in ("b", "nb"):
         return (not any(part.strip() for part in parts)) == (test == "b")
     if test in ("idn", "dif"):
-        first, second, *_ = [*parts, "", ""]
+        first, second = [*parts, "", ""][:2]
         return (first == second) == (test == "idn")
     raise AssemblyError(f"{test!r} is not a test; .IF takes {', '.join(sorted(IF_SHORT.values()))}",
                         column)

@@ -57,8 +57,10 @@ def _lost(what: str) -> TimingError:
 def _operands(line: Line, words: list[int]) -> list[tuple[int, int | None, bool]]:
     """Mode, address where it is written out, and whether it is the last, of each operand."""
     row: Instruction = line.row
-    specs = {"SSDD": (words[0] >> 6 & 0o77, words[0] & 0o77)}.get(row.form, ())
-    if row.form in ("DD", "SS", "RDD", "RSS"):
+    specs: tuple[int, ...] = ()
+    if row.form == "SSDD":
+        specs = (words[0] >> 6 & 0o77, words[0] & 0o77)
+    elif row.form in ("DD", "SS", "RDD", "RSS"):
         specs = (words[0] & 0o77,)
     found, place = [], 1
     for number, spec in enumerate(specs):
