@@ -11,6 +11,7 @@ from anachron.emulators.containers import lda
 from anachron.emulators.containers.files import read_file
 from anachron.emulators.mos6502 import disassembler as disassembler6502
 from anachron.emulators.mos6502 import screen, sid
+from anachron.emulators.mos6502.kernal import rom
 from anachron.emulators.mos6502.typed import petscii_of_keys
 from anachron.emulators.pdp11 import disassembler as disassembler11
 from anachron.emulators.pdp11 import panel
@@ -20,7 +21,7 @@ SLICE = 1_000_000  # cycles or instructions between two looks at the machine
 DEFAULT_CYCLES = 10_000_000_000
 TRACE_LIMIT = 1_000_000  # lines
 PAPER_LENGTH, PAPER_LINES = 8192, 16  # of the console's text, as shown live
-SHORT_LOOP = 4  # instructions
+SHORT_LOOP, GETIN_LOOP = 4, 16  # instructions
 RECEIVER_STATUS = "177560"
 
 
@@ -188,7 +189,14 @@ class C64Session(Session):
         return self.machine.screen()
 
     def waits(self) -> bool:
-        return self.machine.waits
+        """Whether it waits in CHRIN, or goes round a short loop of GETIN, and nothing is typed."""
+        if self.machine.waits or self.machine.keyboard.busy:
+            return self.machine.waits
+        addresses = set()
+        for _ in range(4 * GETIN_LOOP):
+            addresses.add(self.machine.registers["pc"])
+            self.machine.step()
+        return rom.GETIN in addresses and len(addresses) <= GETIN_LOOP
 
     def address_text(self, address: int) -> str:
         return f"${address:04X}"
@@ -201,13 +209,13 @@ class C64Session(Session):
 
     def view(self) -> View:
         machine = self.machine
-        machine.keyboard.patience = 0
 
         def advance(ns: int) -> str | None:
             return self.advance(max(1, ns * machine.clock_hz // 1_000_000_000), None)
 
         def press(typed: bytes) -> None:
-            machine.keyboard.type(petscii_of_keys(typed), machine.cycles)
+            small = bool(machine.vic[screen.POINTERS] & 2)
+            machine.keyboard.type(petscii_of_keys(typed, small))
 
         return View(advance, lambda: machine.time_ns,
                     lambda: screen.terminal_lines(screen.read_frame(machine)), press)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from anachron.emulators import create
 from anachron.emulators.command import main, unescape
 from anachron.emulators.containers import d64, labels, lda, prg
 
@@ -63,14 +62,14 @@ def test_program_that_scans_the_switches_is_typed_at(
     assert json.loads(capsys.readouterr().out)["stopped"] == "JAM ($02) at $081F"
 
 
-def test_matrix_typing_reaches_a_program_that_polls_the_queue(folder: Path) -> None:
-    machine = create("c64")
-    # lda $c6 / beq / lda $0277 / sta $c000 / jam
-    code = bytes.fromhex("a5c6 f0fc ad7702 8d00c0 02")
-    machine.insert(prg.Prg(prg.BASIC_START, prg.basic_stub(START) + code), "poll")
-    machine.type("x")
-    assert machine.run(max_cycles=2_000_000) == "JAM ($02) at $0817"
-    assert machine.memory[0xC000] == ord("X")
+def test_program_that_polls_getin_is_left_when_nothing_is_typed(
+        folder: Path, capsys: pytest.CaptureFixture) -> None:
+    code = bytes.fromhex("20e4ff f0fb 60")  # jsr getin / beq / rts
+    program = prg.pack(prg.BASIC_START, prg.basic_stub(START) + code)
+    (folder / "poll.prg").write_bytes(program)
+    for typed, reason in (("", "waits for input"), ("X", "the program has ended")):
+        assert main(["poll.prg", "--type", typed, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["stopped"] == reason
 
 
 def test_jam_is_a_failure(folder: Path, capsys: pytest.CaptureFixture) -> None:

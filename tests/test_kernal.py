@@ -8,11 +8,11 @@ import pytest
 from anachron.emulators.containers import d64, prg
 from anachron.emulators.mos6502 import keyboard, petscii
 from anachron.emulators.mos6502.disassembler import disassemble
-from anachron.emulators.mos6502.kernal import SERVICES, basic, editor, rom, serve, start, tick
+from anachron.emulators.mos6502.kernal import SERVICES, basic, editor, rom, serve, start
 from anachron.emulators.mos6502.kernal.state import Kernal
 from anachron.emulators.mos6502.keyboard import Keyboard
 
-CHROUT, CHRIN, GETIN, PLOT, STOP = 0xF1CA, 0xF157, 0xF13E, 0xFFF0, 0xF6ED
+CHROUT, CHRIN, GETIN, PLOT, STOP = 0xF1CA, 0xF157, rom.GETIN_KEY, 0xFFF0, 0xF6ED
 SETNAM, SETLFS, LOAD, OPEN, CHKIN, READST = 0xFFBD, 0xFFBA, 0xF4A5, 0xF34A, 0xF20E, 0xFFB7
 CARRY, ZERO = 1, 2
 
@@ -203,6 +203,7 @@ def test_any_code_in_any_state_of_memory_is_printed_without_harm(k: Kernal) -> N
 
 def test_getin_gives_the_queue_in_order_then_zero(k: Kernal) -> None:
     k.keys.type(b"AB")
+    k.keys.feed(k.ram)
     got = []
     for _ in range(3):
         call(k, GETIN)
@@ -228,7 +229,7 @@ def test_chrin_reads_a_line_of_two_rows(k: Kernal) -> None:
 def test_long_text_is_typed_ten_keys_at_a_time(k: Kernal) -> None:
     k.keys.type(b"ABCDEFGHIJKLMNOP\r")
     assert answer_line(k) == b"ABCDEFGHIJKLMNOP\r"
-    assert not k.keys.busy
+    assert not k.keys.waiting
 
 
 def test_stop_sets_zero_only_while_the_key_is_down(k: Kernal) -> None:
@@ -269,17 +270,33 @@ def test_cursor_keys_repeat_and_letters_do_not(k: Kernal) -> None:
         call(k, rom.IRQ_SERVICE)
 
 
-def test_keys_are_pressed_when_nobody_asks_for_input(k: Kernal) -> None:
-    k.keys.type(petscii.encode("a"), now=0)
-    states = []
-    for frame in range(40):
-        k.machine.cycles = 20_000 * frame
-        k.set(pc=0x1000)
-        tick(k)
-        states.append(bytes(k.keys.matrix))
-    column = keyboard.NUMBER["a"] >> 3
-    pressed = [frame for frame, state in enumerate(states) if state[column] == 0xFB]
-    assert pressed == [25, 26]
+def tick(k: Kernal, frame: int, looks: int) -> None:
+    """A frame in which the program looks at the switches so often, all in all."""
+    k.keys.tick(k.ram, 20_000 * frame, looks)
+
+
+def test_text_waits_in_the_queue_for_a_program_that_reads_it(k: Kernal) -> None:
+    k.keys.type(b"ABCDEFGHIJKLM")
+    for frame in range(100):
+        k.ram[0xA2] = frame
+        tick(k, frame, 3 * frame)  # the KERNAL's own looks
+    assert bytes(k.ram[0x0277:0x0281]) == b"ABCDEFGHIJ" and k.ram[0xC6] == 10
+    assert not k.keys.pressed()
+    k.ram[0xC6] = 0
+    tick(k, 101, 303)
+    assert bytes(k.ram[0x0277:0x027A]) == b"KLM" and k.ram[0xC6] == 3
+
+
+def test_keys_are_pressed_for_a_program_that_scans_the_switches(k: Kernal) -> None:
+    k.keys.type(b"AB")
+    tick(k, 0, 0)
+    assert k.ram[0xC6] == 2
+    pressed = []
+    for frame in range(1, 20):
+        tick(k, frame, 1000 * frame)
+        pressed.append([keyboard.KEYS[key] for key in k.keys.pressed()])
+    assert k.ram[0xC6] == 0
+    assert [keys for keys in pressed if keys] == [["a"]] * 2 + [["b"]] * 2
     assert not k.keys.busy
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from anachron.emulators.jit import subroutine
 from anachron.emulators.mos6502.isa import INSTRUCTIONS
 
-FIELDS = "sid_logging sid_logged noise errand errand_address errand_value".split()
+FIELDS = "key_reads sid_logging sid_logged noise errand errand_address errand_value".split()
 
 WRITES = np.array([row.writes for row in INSTRUCTIONS], np.uint8)
 LENGTHS = np.array([max(2, row.length) for row in INSTRUCTIONS], np.uint8)  # fetched, at least
@@ -108,6 +108,7 @@ def transfer_all():
 @subroutine
 def device_read(address, start, moment, code):
     """The byte that a device gives; start, moment, code: of the instruction that reads."""
+    global key_reads
     now = bus_time(start, moment, code)
     match address >> 8:
         case 0xD0 | 0xD1 | 0xD2 | 0xD3:
@@ -119,6 +120,8 @@ def device_read(address, start, moment, code):
         case 0xD8 | 0xD9 | 0xDA | 0xDB:
             return mem[DEVICES + address] | 0xF0
         case 0xDC:
+            if address & 15 == 1:
+                key_reads += 1
             cia_until(0, now)
             set_irq(now)
             m = cia_read(0, address, now)

@@ -98,35 +98,36 @@ _KEYS_FOR[0xFF] = _KEYS_FOR[0xDE]
 
 HELD_CYCLES = 40_000  # a key stays down two frames, so that a scan every 1/60 s sees it
 PAUSE_CYCLES = 40_000
-QUEUE, QUEUE_LENGTH, QUEUE_LIMIT = 0x0277, 0xC6, 10
-PATIENCE_CYCLES = 500_000  # half a second without a KERNAL input call: press the keys instead
+QUEUE, QUEUE_LENGTH, QUEUE_LIMIT, JIFFY = 0x0277, 0xC6, 10, 0xA2
+KERNAL_LOOKS = 6  # at the switches in a jiffy, at most, while no key is down
+PROGRAM_LOOKS = 10  # beyond those: the program scans the switches itself
 
 
 class Keyboard:
     """The switches, and text that waits to be typed.
 
-    Text goes straight to the KERNAL's queue whenever the machine asks for input and the queue is
-    empty (`feed`). When nobody asks for half a second, it is typed on the switches (`tick`), for
-    programs that scan the matrix themselves and for those that look into the queue.
+    Text goes into the KERNAL's queue, ten codes at a time, whenever the queue is empty. If the
+    program is seen to scan the switches itself, what is left in the queue is taken back, and the
+    keys are pressed one by one.
     """
 
     def __init__(self) -> None:
         self.matrix = np.full(8, 0xFF, np.uint8)  # a column: its rows, low where pressed
         self.waiting: deque[int] = deque()
+        self.queued: list[int] = []  # what was last put into the queue, until it is read
         self.held_until: int | None = None
         self.next_at = 0
-        self.patience = PATIENCE_CYCLES
+        self.looks = self.jiffy = 0  # as last seen
+        self.surplus = 0  # looks that were not the KERNAL's
 
-    def type(self, petscii: Iterable[int], now: int = 0) -> None:
+    def type(self, petscii: Iterable[int]) -> None:
         """Append PETSCII codes to what is typed."""
-        if not self.waiting:
-            self.next_at = max(self.next_at, now + self.patience)
         self.waiting.extend(petscii)
 
     @property
     def busy(self) -> bool:
         """Whether there is something left to type or a key to let go."""
-        return bool(self.waiting) or self.held_until is not None
+        return bool(self.waiting or self.queued) or self.held_until is not None
 
     def press(self, keys: Iterable[int]) -> None:
         """Hold keys down, by number."""
@@ -142,27 +143,51 @@ class Keyboard:
         return [8 * column + row for column in np.flatnonzero(self.matrix != 0xFF)
                 for row in range(8) if not self.matrix[column] >> row & 1]
 
-    def feed(self, ram: MutableSequence[int], now: int) -> None:
-        """The machine asks for a key: give it the next ten if its queue is empty."""
-        self.next_at = now + self.patience
-        if self.waiting and ram[QUEUE_LENGTH] == 0:
-            n_keys = min(QUEUE_LIMIT, len(self.waiting))
-            for at in range(n_keys):
-                ram[QUEUE + at] = self.waiting.popleft()
-            ram[QUEUE_LENGTH] = n_keys
+    def feed(self, ram: MutableSequence[int]) -> None:
+        """Give the queue its next codes if it is empty."""
+        if ram[QUEUE_LENGTH]:
+            return
+        self.queued = [self.waiting.popleft() for _ in range(min(QUEUE_LIMIT, len(self.waiting)))]
+        for at, code in enumerate(self.queued):
+            ram[QUEUE + at] = code
+        ram[QUEUE_LENGTH] = len(self.queued)
 
-    def tick(self, now: int) -> None:
-        """Press the next key, or let the last go, if its time has come; call once a frame."""
+    def take_back(self, ram: MutableSequence[int]) -> None:
+        """Take what the program has not read out of the queue again."""
+        n_left = min(ram[QUEUE_LENGTH], len(self.queued))
+        if n_left:
+            self.waiting.extendleft(reversed(self.queued[-n_left:]))
+            ram[QUEUE_LENGTH] -= n_left
+        self.queued = []
+
+    def watch(self, looks: int, jiffy: int) -> bool:
+        """Whether the program scans the switches itself.
+
+        looks  how often port B has been read since power-on, by whomever
+        jiffy  the low byte of the KERNAL's clock, for how many of those are its own
+        """
+        passed = (jiffy - self.jiffy) % 256 + 1
+        self.surplus = max(0, self.surplus + looks - self.looks - KERNAL_LOOKS * passed)
+        self.looks, self.jiffy = looks, jiffy
+        return self.surplus >= PROGRAM_LOOKS
+
+    def tick(self, ram: MutableSequence[int], now: int, looks: int) -> None:
+        """Type on; call once a frame while busy. looks as in `watch`."""
         if self.held_until is not None:
+            self.looks = looks  # the KERNAL's own, of a key that is down, do not count
             if now >= self.held_until:
                 self.release()
                 self.held_until = None
                 self.next_at = now + PAUSE_CYCLES
-        elif self.waiting and now >= self.next_at:
-            keys = keys_for(self.waiting.popleft())
-            if keys is not None:
-                self.press(keys)
-                self.held_until = now + HELD_CYCLES
+        elif self.watch(looks, ram[JIFFY]):
+            self.take_back(ram)
+            if self.waiting and now >= self.next_at:
+                keys = keys_for(self.waiting.popleft())
+                if keys is not None:
+                    self.press(keys)
+                    self.held_until = now + HELD_CYCLES
+        else:
+            self.feed(ram)
 
 
 def modifiers_of(keys: Iterable[int]) -> int:

@@ -44,7 +44,7 @@ SERVICES: dict[int, Service] = {
     rom.KEY: Service(console.key, 150),
     rom.IRQ_SERVICE: Service(interrupt.interrupt, 300),
     0xEA87: Service(interrupt.scnkey, 53),
-    0xF13E: Service(console.getin, 13),
+    rom.GETIN_KEY: Service(console.getin, 0),
     0xF157: Service(console.chrin, 120),
     0xF1CA: Service(console.chrout, 0),
     0xF20E: Service(files.chkin, 83),
@@ -96,10 +96,3 @@ def serve(k: Kernal) -> str | None:
     except ChannelError as error:
         k.fail(error.number)
         return None
-
-
-def tick(k: Kernal) -> None:
-    """Type on; the machine calls this about once a frame while the keyboard is busy."""
-    if rom.WAIT <= k.get("pc") < rom.KEY:
-        k.keys.feed(k.ram, k.machine.cycles)
-    k.keys.tick(k.machine.cycles)

@@ -77,7 +77,7 @@ def read_line(k: Kernal) -> None:
 
 def wait(k: Kernal) -> None:
     """Wait for a key in the processor's own loop, the cursor blinking."""
-    k.keys.feed(k.ram, k.machine.cycles)
+    k.keys.feed(k.ram)
     k.set(pc=rom.WAIT)
 
 
@@ -108,14 +108,15 @@ def take_key(k: Kernal) -> int:
 
 
 def getin(k: Kernal) -> None:
-    """A key from the queue into A, 0 if there is none."""
+    """A key from the queue into A; the empty queue of the keyboard is the stand-in ROM's own."""
     if k.ram[INPUT_DEVICE] != channels.KEYBOARD:
         chrin(k)
         return
-    k.keys.feed(k.ram, k.machine.cycles)
-    if k.ram[keyboard.QUEUE_LENGTH]:
-        k.machine.charge(26 + 14 * k.ram[keyboard.QUEUE_LENGTH])
-    k.answer(take_key(k))
+    n_keys = k.ram[keyboard.QUEUE_LENGTH]
+    k.machine.charge(21 + 17 * n_keys)  # SEI, JMP, LDY, LDX, a loop of 17, DEC, TYA, CLI, CLC
+    code = take_key(k)
+    k.set(x=n_keys, y=code)
+    k.answer(code)
 
 
 def stop(k: Kernal) -> None:

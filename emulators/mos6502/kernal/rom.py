@@ -32,6 +32,7 @@ INDIRECT = {
     0xFFD2: 0x0326, 0xFFE1: 0x0328, 0xFFE4: 0x032A, 0xFFE7: 0x032C,
 }
 WAIT, KEY = 0xE5CD, 0xE5D6  # CHRIN's loop until a key is there, and the service behind it
+GETIN, GETIN_KEY = 0xF13E, 0xF146  # a key from the queue; the service if there is one
 DIRECT, DIRECT_CODE = 0xA480, 0xA483  # BASIC's loop that reads a line, code by code
 IRQ_SERVICE, IRQ_EXIT = 0xEA65, 0xEA7E
 
@@ -111,6 +112,15 @@ CODE: tuple[tuple[int, str, str], ...] = (
     (0xFEBF, "aa", "TAX"),
     (0xFEC0, "68", "PLA"),
     (0xFEC1, "40", "RTI"),
+
+    (GETIN, "a5 99", "LDA $99"),
+    (0xF140, "d0 04", "BNE $F146"),
+    (0xF142, "a5 c6", "LDA $C6"),
+    (0xF144, "f0 02", "BEQ $F148"),
+    (GETIN_KEY, "02", "JAM"),
+    (0xF147, "60", "RTS"),
+    (0xF148, "18", "CLC"),
+    (0xF149, "60", "RTS"),
 
     (WAIT, "a5 c6", "LDA $C6"),
     (0xE5CF, "85 cc", "STA $CC"),  # 0: the cursor blinks
