@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 
-from anachron.compiler.data import IGNORED, Random, frame_answer, make_batches
+from anachron.compiler.data import IGNORED, Random, frame_answer, make_batches, read_corpus
 from anachron.compiler.language import parse
 from anachron.compiler.loader import load
 from anachron.compiler.model import ModelError
 from anachron.compiler.ops import forward
+from anachron.compiler.quantization import quantize
 from anachron.compiler.training import train
 from anachron.kernels.reference.sampling import seed_state, xorshift
 
@@ -190,3 +191,34 @@ def test_a_line_that_is_no_question_and_answer_is_named(tmp_path, corpus, messag
 def test_steps_have_limits():
     with pytest.raises(ModelError, match="0 steps, allowed is 1"):
         train(load("reverse"), steps=0)
+
+
+def answer(model, say, question):
+    """The greedy answer; say(ids) gives the logits of every position."""
+    generation = model.generation
+    prompt = [*generation.prefix, *model.tokenizer.encode(question), *generation.suffix]
+    ids = list(prompt)
+    while len(ids) < model.seq_len:
+        chosen = int(say(ids)[-1].argmax())
+        if chosen in generation.stop:
+            break
+        ids.append(chosen)
+    return model.tokenizer.decode(ids[len(prompt) :])
+
+
+def test_chat_answers_its_corpus_in_floating_point_and_in_integers():
+    model = load("chat")
+    fixed = quantize(model)
+    for line in read_corpus(model).splitlines()[::18]:
+        question, wanted = line.split(" | ")
+        assert answer(model, lambda ids: forward(model, ids)["logits"], question) == wanted
+        assert answer(model, lambda ids: fixed.trace(ids)["logits"], question) == wanted
+
+
+def test_sort_sorts_in_floating_point_and_in_integers():
+    model = load("sort")
+    fixed = quantize(model)
+    tokens = np.random.default_rng(8).integers(0, 10, (50, 6))
+    assert np.array_equal(forward(model, tokens)["logits"].argmax(-1), np.sort(tokens, -1))
+    for row in tokens.tolist():
+        assert fixed.trace(row)["logits"].argmax(-1).tolist() == sorted(row)
