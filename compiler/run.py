@@ -230,7 +230,7 @@ class Conversation:
             raise ValueError(f"the prompt {prompt!r} has more than one line")
         if self.machine.registers["pc"] != image.symbols["ready"]:
             self._run_until("ready")
-        self.machine.type(prompt + "\r")
+        self.machine.type(typeable(fixed, prompt) + "\r")
         before = self._profile()
         counts: list[int] = []
         answer: list[int] = []
@@ -324,11 +324,32 @@ class Conversation:
         }
 
 
+def typeable(fixed: FixedModel, prompt: str) -> str:
+    """The prompt as the keys of an old machine can give it: ASCII that encodes to the same ids.
+
+    A character beyond ASCII is left out where the tokenizer drops it, and stands as another
+    unknown one where it is unknown; ValueError where it has an id of its own.
+    """
+    tokenizer = fixed.tokenizer
+    keys = [chr(code) for code in range(33, 127)]
+    typed = ""
+    for character in prompt:
+        ids = tokenizer.character_ids(character)
+        if " " <= character <= "~":
+            typed += character
+        elif ids:
+            key = next((key for key in keys if tokenizer.character_ids(key) == ids), None)
+            if key is None:
+                raise ValueError(f"{character!r} cannot be typed at a machine of this age")
+            typed += key
+    return typed
+
+
 def start(image: Image) -> Any:
     """A fresh emulated machine with the image loaded and started."""
     options = dict(image.machine.options)
     if image.options.memory_bytes and image.machine.target == "pdp11":
-        options["memory_bytes"] = image.options.memory_bytes
+        options["memory"] = image.options.memory_bytes
     if image.options.timing:
         options["timing"] = image.options.timing
     machine = create(image.machine.name, **options)
