@@ -90,9 +90,9 @@ def attend():
     event = due if due < limit else limit
     if overflow or fault:
         event = 0
-    if psw & TRACE:
+    elif psw & TRACE:
         traced = 1
-        event = 0
+        event = time + 1  # one instruction
 
 
 def idle():
@@ -178,6 +178,9 @@ def JSR():
         r = ir >> 6 & 7
         if r == 7:
             push(pc)
+        elif r == 6:  # it is pushed as it is then
+            push(mem[SP] - 2 & 0xFFFF)
+            mem[SP] = pc
         else:
             push(mem[R + r])
             mem[R + r] = pc
@@ -303,8 +306,9 @@ def MTPS():
 
 
 def MFPS():
+    w = MOV(status() & 0xFF, 1)
     ea = operand(ir & 63, 1)
-    put_byte(ea, MOV(status() & 0xFF, 1))
+    put_byte(ea, w)
 
 
 def SPL():

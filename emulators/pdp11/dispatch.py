@@ -119,11 +119,13 @@ def _around(row: Instruction) -> tuple[str, str]:
         case "SSDD", _:
             return found + y, f"store(ea, y, {b})"
         case "RDD", "modify":
-            return f"{ea}x = source_register()\n{y}", "store(ea, y, 0)"
+            return f"x = source_register()\n{ea}{y}", "store(ea, y, 0)"
         case "DD", "read":
             return ea + y, ""
-        case "DD", "modify" | "write" if row.mnemonic not in ("MFPS", "MTPI", "MTPD"):
+        case "DD", "modify":
             return ea + y, f"store(ea, y, {b})"
+        case "DD", "write" if row.mnemonic not in ("MFPS", "MTPI", "MTPD"):
+            return "", f"{ea}store(ea, y, {b})"
         case "RSS", _:
             return ea + y, ""
     return "", ""

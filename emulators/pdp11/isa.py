@@ -23,7 +23,7 @@ from dataclasses import dataclass
 TABLE = """
 MOV   .1SSDD write basic   |CMP   .2SSDD read basic    |BIT   .3SSDD read basic
 BIC   .4SSDD modify basic  |BIS   .5SSDD modify basic  |ADD   06SSDD modify basic
-SUB   16SSDD modify basic  |CLR   .050DD modify basic  |COM   .051DD modify basic
+SUB   16SSDD modify basic  |CLR   .050DD write basic   |COM   .051DD modify basic
 INC   .052DD modify basic  |DEC   .053DD modify basic  |NEG   .054DD modify basic
 ADC   .055DD modify basic  |SBC   .056DD modify basic  |TST   .057DD read basic
 ROR   .060DD modify basic  |ROL   .061DD modify basic  |ASR   .062DD modify basic

@@ -84,8 +84,8 @@ _LL34_STEP = (0, 940, 1120, 1730, 1120, 1730, 1910, 2520)
 LL34 = Timing(
     name="ll-34",
     source="measured on ll-34, a microcycle-accurate 11/34A: memory answers in 300 ns. Unverified, "
-           "because it runs them wrongly: XOR, MTPS, MARK, BPT, odd addresses. A timeout is that of "
-           "an operand (R); an interrupt is as short as ll-34 makes it",
+           "because it runs them wrongly: XOR, MTPS, MARK, BPT, odd addresses. A timeout is that of"
+           " an operand (R); an interrupt is as short as ll-34 makes it",
     source_modes=_LL34_SOURCE,
     operand={
         **_group("MOV", 1510, 0, 510, 510, 1300, 690, 1300, 1480, 2090),
