@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import anachron.compiler as ac
 from anachron.compiler.assembly.program import Program
 from anachron.compiler.targets.mos6502 import assembler as mos6502
 from anachron.compiler.targets.pdp11 import assembler as pdp11
@@ -15,6 +16,7 @@ from anachron.emulators.mos6502.isa import MODES, OPCODES
 from anachron.emulators.pdp11.isa import INSTRUCTIONS
 
 PROTOTYPES = Path(__file__).parents[1] / "../shared/prototypes/mos6502/asm"
+PROGRAMS = ["reverse", "chat"]
 TASS = shutil.which("64tass")
 MACRO11 = os.environ.get("ANACHRON_MACRO11") or shutil.which("macro11")
 
@@ -139,6 +141,14 @@ def test_64tass_agrees_on_kernels_not_written_here(path: Path, tmp_path: Path) -
     assert flat(mos6502.assemble(text)) == tass('        .cpu "6502i"\n' + text, tmp_path)
 
 
+@pytest.mark.tass
+@pytest.mark.skipif(TASS is None, reason="64tass is not installed")
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_64tass_assembles_the_programs_that_we_print(name: str, tmp_path: Path) -> None:
+    image = ac.build(ac.quantize(ac.load(name)), "c64")
+    assert flat(image.program) == tass(image.source, tmp_path)
+
+
 MACRO_LANGUAGE = """
         .TITLE  SECOND OPINION
         .ASECT
@@ -253,6 +263,18 @@ def test_macro11_reads_our_language_alike(tmp_path: Path) -> None:
     ours = {address + k: byte for address, data in pdp11.assemble(MACRO_LANGUAGE).segments
             for k, byte in enumerate(data)}
     assert ours == macro11(MACRO_LANGUAGE, tmp_path)
+
+
+@pytest.mark.macro11
+@pytest.mark.skipif(MACRO11 is None, reason="no macro11 in PATH or ANACHRON_MACRO11")
+@pytest.mark.parametrize("machine", ["pdp11/34a", "pdp11/20"])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_macro11_assembles_the_programs_that_we_print(name: str, machine: str,
+                                                      tmp_path: Path) -> None:
+    image = ac.build(ac.quantize(ac.load(name)), machine)
+    ours = {address + k: byte for address, data in image.program.segments
+            for k, byte in enumerate(data)}
+    assert ours == macro11(image.source, tmp_path)
 
 
 @pytest.mark.macro11
