@@ -20,7 +20,7 @@ from anachron.emulators.terminal import View
 SLICE = 1_000_000  # cycles or instructions between two looks at the machine
 DEFAULT_CYCLES = 10_000_000_000
 TRACE_LIMIT = 1_000_000  # lines
-PAPER_LENGTH, PAPER_LINES = 8192, 16  # of the console's text, as shown live
+PAPER_LENGTH = 8192  # of the console's text, as looked at live
 SHORT_LOOP, GETIN_LOOP = 4, 16  # instructions
 RECEIVER_STATUS = "177560"
 
@@ -218,7 +218,8 @@ class C64Session(Session):
             machine.keyboard.type(petscii_of_keys(typed, small))
 
         return View(advance, lambda: machine.time_ns,
-                    lambda: screen.terminal_lines(screen.read_frame(machine)), press)
+                    lambda height: screen.terminal_lines(screen.read_frame(machine), height),
+                    press)
 
     def failed(self, reason: str) -> bool:
         return reason.startswith("JAM") or "ROM is needed" in reason
@@ -295,9 +296,9 @@ class Pdp11Session(Session):
             reason = machine.run(max_time_ns=ns)
             return None if reason.startswith("limit") else reason
 
-        def picture() -> list[str]:
+        def picture(height: int) -> list[str]:
             return panel.draw(machine.name, machine.registers, True,
-                              machine.console[-PAPER_LENGTH:], PAPER_LINES)
+                              machine.console[-PAPER_LENGTH:], height)
 
         def press(typed: bytes) -> None:
             machine.type(typed.decode("ascii", "ignore"))

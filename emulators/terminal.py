@@ -35,7 +35,7 @@ class View(NamedTuple):
 
     advance: Callable[[int], str | None]  # run some ns of its time; why it stopped, if for good
     time_ns: Callable[[], int]
-    picture: Callable[[], list[str]]  # lines, control sequences for colour included
+    picture: Callable[[int], list[str]]  # at most so many lines, control sequences included
     press: Callable[[bytes], None]  # what the person typed, as the terminal sends it
 
 
@@ -61,9 +61,14 @@ class Terminal:
         if self.keyboard is not None:
             termios.tcsetattr(self.keyboard, termios.TCSADRAIN, self.before)
 
+    @property
+    def height(self) -> int:
+        """How many lines the terminal has."""
+        return shutil.get_terminal_size().lines
+
     def draw(self, lines: list[str]) -> None:
         """Show lines from the top of the terminal, as many as it has."""
-        lines = lines[:shutil.get_terminal_size().lines]
+        lines = lines[:self.height]
         old = self.shown + [""] * len(lines)
         changed = [f"\x1b[{row};1H{line}\x1b[K" for row, line in enumerate(lines, 1)
                    if line != old[row - 1]]
@@ -98,7 +103,8 @@ def play(view: View, terminal: Terminal, speed: float | None,
             view.press(typed)
         frame = clock()
         reason = view.advance(slice_ns)
-        terminal.draw([*view.picture(), status_line(view.time_ns() - started_ns, clock() - began)])
+        status = status_line(view.time_ns() - started_ns, clock() - began)
+        terminal.draw([*view.picture(terminal.height - 1), status])
         if reason:
             return reason
         if speed is None:  # as much as fits between two pictures

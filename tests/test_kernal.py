@@ -199,6 +199,21 @@ def test_any_code_in_any_state_of_memory_is_printed_without_harm(k: Kernal) -> N
         assert 0 <= k.get("a") <= 255
 
 
+def test_any_call_with_anything_in_registers_and_memory_is_answered() -> None:
+    for seed in range(60):
+        rng = random.Random(seed)
+        kernal = Kernal(Memory(), Keyboard())
+        start.start(kernal)
+        kernal.channels.disk = rng.choice((None, disk()))
+        for _ in range(50):
+            for address in rng.sample(range(0x0400), rng.choice((0, 3, 30))):
+                kernal.ram[address] = rng.choice((0, 1, 8, 13, 255, rng.randrange(256)))
+            reason = call(kernal, rng.choice(list(SERVICES)),
+                          **{name: rng.randrange(256) for name in "axysp"})
+            assert reason is None or isinstance(reason, str)
+            assert all(0 <= kernal.get(name) <= 0xFF for name in "axysp")
+
+
 # Input.
 
 def test_getin_gives_the_queue_in_order_then_zero(k: Kernal) -> None:

@@ -57,6 +57,11 @@ def test_terminal_line_has_the_colours_of_its_cells(chip: Chip) -> None:
     assert f"\x1b[38;2;{blue};48;2;{light}mB" in line
 
 
+def test_small_terminal_gets_no_border(chip: Chip) -> None:
+    frame = screen.read_frame(chip)
+    assert [len(screen.terminal_lines(frame, height)) for height in (26, 27)] == [25, 27]
+
+
 def test_pixels_show_a_letter_in_its_place_and_colours(chip: Chip) -> None:
     chip.ram[0x0400 + 41] = 1
     chip.colour[41] = 2
@@ -180,7 +185,7 @@ def test_real_speed_is_kept_by_sleeping(speed: float, slept: float) -> None:
         machine_ns[0] += ns
         return "ended" if machine_ns[0] >= 1_600_000_000 + ns else None
 
-    view = View(advance, lambda: machine_ns[0], lambda: [], lambda typed: None)
+    view = View(advance, lambda: machine_ns[0], lambda height: [], lambda typed: None)
     terminal = Terminal(Paper())  # type: ignore[arg-type]
     assert play(view, terminal, speed, lambda: now[0], sleep) == "ended"
     assert round(total[0], 6) == slept

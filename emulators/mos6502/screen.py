@@ -89,14 +89,13 @@ def text(frame: Frame) -> str:
         for row in frame.codes.tolist())
 
 
-def terminal_lines(frame: Frame, colours: bool = True) -> list[str]:
-    """The screen and a border around it as lines for a terminal of 24-bit colour."""
+def terminal_lines(frame: Frame, height: int = ROWS + 2) -> list[str]:
+    """The screen as lines for a terminal of 24-bit colour; a border if there is room for one."""
     pictures = petscii.LOWER if frame.small else petscii.UPPER
-    if not colours:
-        return text(frame).split("\n")
     edge = _paint(frame.border, frame.border)
     side = edge + "    "
-    lines = [edge + " " * (COLUMNS + 8)]
+    border = [edge + " " * (COLUMNS + 8)] if height >= ROWS + 2 else []
+    lines = list(border)
     for codes, row_colours in zip(frame.codes.tolist(), frame.colours.tolist(), strict=True):
         parts, last = [side], None
         for code, colour in zip(codes, row_colours, strict=True):
@@ -108,7 +107,7 @@ def terminal_lines(frame: Frame, colours: bool = True) -> list[str]:
                 last = ink, paper
             parts.append(pictures[code & 0x7F])
         lines.append("".join(parts).replace("\u00a0", " ") + side)
-    lines.append(edge + " " * (COLUMNS + 8))
+    lines += border
     return [line + "\x1b[0m" for line in lines]
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 LIT, DARK = "●", "○"
 RED, GREY, PLAIN = "\x1b[38;2;255;80;40m", "\x1b[38;2;90;50;40m", "\x1b[0m"
 ADDRESS_LAMPS, DATA_LAMPS = 18, 16
-LINE_WIDTH = 60
+LINE_WIDTH, PAPER_LINES = 72, 24
 
 
 def lamps(value: int, count: int, colours: bool = True) -> str:
@@ -62,16 +62,17 @@ def draw_digits(registers: Mapping[str, int], running: bool, colours: bool = Tru
 PANELS = {"pdp11/20": draw_lamps, "pdp11/34a": draw_digits}
 
 
-def draw(name: str, registers: Mapping[str, int], running: bool, paper: str, n_lines: int,
+def draw(name: str, registers: Mapping[str, int], running: bool, paper: str, height: int,
          colours: bool = True) -> list[str]:
     """A machine's panel, and under it the last lines of its teletype's paper.
 
     name      of the machine, as in PANELS; another has the 11/20's lamps
     paper     all that the console has printed
-    n_lines   of paper to show
+    height    how many lines it all may be
     """
     panel = PANELS.get(name, draw_lamps)(registers, running, colours)
-    printed = type_out(paper)[-n_lines:] if n_lines > 0 else []
+    room = min(height - len(panel) - 1, PAPER_LINES)
+    printed = type_out(paper)[-room:] if room > 0 else []
     return [*panel, "   " + "_" * LINE_WIDTH, *(f"   {line}" for line in printed)]
 
 
