@@ -1,4 +1,4 @@
-"""The screen editor against Commodore's own, in VICE: the same stream, the same screen."""
+"""The screen editor against Commodore's own, in VICE: the same codes, the same screen and lines."""
 import importlib.util
 import os
 import random
@@ -8,6 +8,7 @@ from types import ModuleType
 import pytest
 from test_kernal import CHROUT, Memory, call
 
+from anachron.emulators import create
 from anachron.emulators.containers import prg
 from anachron.emulators.mos6502.kernal import start
 from anachron.emulators.mos6502.kernal.state import Kernal
@@ -77,3 +78,49 @@ def test_stream_of_codes_leaves_the_screen_that_vice_shows(seed: int, tmp_path: 
     assert bytes(kernal.ram[0x0400:0x07E8]) == ram[0x0400:0x07E8]
     assert bytes(kernal.machine.colour[:1000]) == bytes(colour & 15 for colour in colours[:1000])
     assert [kernal.ram[at] for at in VARIABLES] == [ram[at] for at in VARIABLES]
+
+
+LINES, INPUT = 3, 0x2000
+START = prg.BASIC_START + 12
+# clr / $fb = input / $fd = lines / line: "?" / code: jsr chrin / sta ($fb),y / inc / cmp #13 / bne
+# code / print RETURN / dec $fd / bne line / jmp *
+READER = bytes.fromhex("a993 20d2ff a900 85fb a920 85fc a903 85fd a93f 20d2ff 20cfff a000 91fb"
+                       "e6fb d002 e6fc c90d d0ef a90d 20d2ff c6fd d0e1 4c3d08")
+KEY_LOOP, NOTHING_TYPED = 0xE5CD, "@cpu:$c6 == $00"
+
+
+def keys(rng: random.Random) -> bytes:
+    """Three lines as a person might type them, with the cursor keys, insert and delete."""
+    typed = bytearray()
+    for _ in range(LINES):
+        for _ in range(rng.choice((0, 3, 20, 50))):
+            typed.append(rng.choice((*range(0x20, 0x60), *CODES[:8], *CODES[:8])))
+        typed += b"\r"
+    return bytes(typed)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.vice
+@pytest.mark.parametrize("seed", range(6))
+def test_typed_lines_are_read_as_vice_reads_them(seed: int, tmp_path: Path) -> None:
+    vicectl = driver()
+    typed, done = keys(random.Random(seed)), START + len(READER) - 3
+    program = prg.Prg(prg.BASIC_START, prg.basic_stub(START) + READER)
+    (tmp_path / "x.prg").write_bytes(prg.pack(program.load, program.data))
+    with vicectl.Vice(str(tmp_path / "x.prg")) as vice:
+        vice.brk(done)
+        vice.brk(KEY_LOOP, cond=NOTHING_TYPED)
+        left = typed
+        while vice.go() is not None and vice.regs()["pc"] != done:
+            vice.poke(0x0277, left[:10])
+            vice.poke(0xC6, bytes([len(left[:10])]))
+            left = left[10:]
+        ram = vice.mem(0, INPUT + 0x07FF)
+        vice.s.close()
+    machine = create("c64")
+    machine.insert(program, "reader")
+    machine.keyboard.type(typed)
+    assert machine.run(max_cycles=50_000_000, until=done).startswith("until")
+    length = (ram[0xFB] | ram[0xFC] << 8) - INPUT
+    assert bytes(machine.ram[INPUT:INPUT + length]) == ram[INPUT:INPUT + length]
+    assert bytes(machine.ram[0x0400:0x07E8]) == ram[0x0400:0x07E8]
