@@ -79,7 +79,7 @@ def emulate(options: argparse.Namespace) -> int:
     family.check(options)
     machine = create(name, **family.settings(options))
     session: Session = family(machine, options)
-    machine.load(options.image)
+    session.load(options.image)
     if options.typed:
         machine.type(unescape(options.typed))
     if options.trace:

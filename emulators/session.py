@@ -5,9 +5,11 @@ To add a family of machines: a class with the same methods, and a row in FAMILIE
 
 import argparse
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TextIO
 
-from anachron.emulators.containers import lda
+from anachron.emulators import containers
+from anachron.emulators.containers import lda, prg
 from anachron.emulators.containers.files import read_file
 from anachron.emulators.mos6502 import disassembler as disassembler6502
 from anachron.emulators.mos6502 import screen, sid
@@ -40,6 +42,10 @@ class Session:
 
     def prepare(self) -> None:
         """Get the machine ready for what the options ask."""
+
+    def load(self, image: Path) -> None:
+        """Load an image and start it."""
+        self.machine.load(image)
 
     @classmethod
     def check(cls, options: argparse.Namespace) -> None:
@@ -177,6 +183,14 @@ class C64Session(Session):
     def prepare(self) -> None:
         if self.options.wav:
             self.machine.log_sid()
+
+    def load(self, image: Path) -> None:
+        """Load and start; a program without a BASIC line is started at its first byte."""
+        self.machine.load(image)
+        if image.suffix.lower() == ".prg":
+            start = containers.read(image).load
+            if start != prg.BASIC_START:
+                self.machine.type(f"SYS{start}\r")
 
     def advance(self, amount: int, until: int | None) -> str | None:
         reason = self.machine.run(max_cycles=amount, until=until)

@@ -72,6 +72,13 @@ def test_program_that_polls_getin_is_left_when_nothing_is_typed(
         assert json.loads(capsys.readouterr().out)["stopped"] == reason
 
 
+def test_program_without_a_basic_line_is_started_at_its_first_byte(
+        folder: Path, capsys: pytest.CaptureFixture) -> None:
+    (folder / "high.prg").write_bytes(prg.pack(0xC000, bytes.fromhex("a92a 4cd2ff")))
+    assert main(["high.prg", "--screen"]) == 0
+    assert "SYS49152\n*\nREADY." in capsys.readouterr().out
+
+
 def test_jam_is_a_failure(folder: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["jam.prg"]) == 1
     assert "JAM ($02) at $080D" in capsys.readouterr().err

@@ -13,12 +13,12 @@ if __name__ != "anachron.emulators.containers":
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from anachron.emulators.containers import crt, d64, lda, prg, reu
 from anachron.emulators.containers.files import read_file
 
-Container = prg.Prg | d64.D64 | reu.Reu | crt.Crt | lda.Lda
+Container: TypeAlias = prg.Prg | d64.D64 | reu.Reu | crt.Crt | lda.Lda
 
 
 class Format(NamedTuple):

@@ -140,7 +140,7 @@ class Keyboard:
 
     def pressed(self) -> list[int]:
         """The numbers of the keys held down, in the order of a scan."""
-        return [8 * column + row for column in np.flatnonzero(self.matrix != 0xFF)
+        return [8 * column + row for column in np.flatnonzero(self.matrix != 0xFF).tolist()
                 for row in range(8) if not self.matrix[column] >> row & 1]
 
     def feed(self, ram: MutableSequence[int]) -> None:

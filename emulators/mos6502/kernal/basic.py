@@ -58,6 +58,7 @@ def direct_code(k: Kernal) -> None:
         del k.direct[LINE_LIMIT:]
         k.direct.append(code)
         return
+    k.print(b"\r")
     line, k.direct = petscii.decode(bytes(k.direct)).replace(" ", ""), bytearray()
     if not line:
         return
