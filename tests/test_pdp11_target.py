@@ -1,4 +1,4 @@
-"""Whole programs on the PDP-11: the reference's integers, the reference's text, the time foretold."""
+"""Whole programs on the PDP-11: the reference's integers, its text, and the time foretold."""
 import functools
 import json
 import shutil

@@ -107,7 +107,7 @@ isqrt:
     CLR R0
     CLR R1
     TST R2
-    BEQ 50$         ;@ p=0.5
+    BEQ 50$         ;@ p=0.9
     MOV #16.,-(SP)
     MOV #40000,R4   ; R4:R5 the bit on trial, R0:R1 the root, both to be moved right
     CLR R5

@@ -137,30 +137,30 @@ def console(talk: Talk) -> str:
 read_line:
     MOV #line,R2
 10$: TSTB @#{RECEIVER_STATUS:o}
-    BPL 10$         ;@ times 1..1000000 ~1
+    BPL 10$
     MOVB @#{RECEIVER:o},R0
     CMPB R0,#15
-    BEQ 40$         ;@ p=0.1
+    BEQ 40$
     CMPB R0,#12     ; a line feed behind a return
-    BEQ 10$         ;@ p=0
+    BEQ 10$
     CMPB R0,#177
-    BEQ 30$         ;@ p=0
+    BEQ 30$
     CMPB R0,#10
-    BEQ 30$         ;@ p=0
+    BEQ 30$
     CMP R2,#line+{talk.line_size}.
-    BHIS 20$        ;@ p=0
+    BHIS 20$
     MOVB R0,(R2)+
     JSR PC,put
-    BR 10$          ;@ times 1..{talk.line_size} ~8
+    BR 10$
 20$: MOV #7,R0      ; full: the bell
     JSR PC,put
-    BR 10$          ;@ times 1
+    BR 10$
 30$: CMP R2,#line
-    BEQ 10$         ;@ times 1
+    BEQ 10$
     DEC R2
     MOV #rubout,R1
     JSR PC,print
-    BR 10$          ;@ times 1
+    BR 10$
 40$: SUB #line,R2
     MOV R2,line_length
 
