@@ -11,7 +11,7 @@ To add an op: a case in `_bound`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -22,20 +22,66 @@ from anachron.kernels.reference.norm import LARGEST_RECIPROCAL, RECIPROCAL_SHIFT
 
 
 @dataclass(frozen=True)
+class Image:
+    """A value as matrix @ u + offset, within error, for some vector u with |u| <= core.
+
+    matrix (size, dim), offset and error (size,)
+    groups     so many equal stretches of the value have each a u of their own
+    rectified  the value is this, or 0 where it is negative
+    """
+
+    matrix: Array
+    core: float
+    offset: Array
+    error: Array
+    groups: int = 1
+    rectified: bool = False
+
+    def reach(self, weight: Array) -> tuple[Array, Array]:
+        """Bounds (least, most) of weight @ value, row by row; weight (rows, size) of floats."""
+        slack = np.abs(weight) @ self.error
+        if not self.rectified:
+            width = weight.shape[1] // self.groups
+            spread = sum(
+                np.linalg.norm(weight[:, at : at + width] @ self.matrix[at : at + width], axis=1)
+                for at in range(0, weight.shape[1], width)
+            )
+            spread, middle = spread * self.core + slack, weight @ self.offset
+            return middle - spread, middle + spread
+        up, down = np.maximum(weight, 0), np.maximum(-weight, 0)
+        return -self._rectified(down) - slack, self._rectified(up) + slack
+
+    def _rectified(self, weight: Array) -> Array:
+        """The most that weights >= 0 can make of max(0, value).
+
+        max(0, u) = (u + |u|)/2; the sum of w|u| is at most the root of sum(w) sum(w u u).
+        """
+        linear = np.linalg.norm(weight @ self.matrix, axis=1)
+        stretch = np.array(
+            [np.linalg.norm(np.sqrt(row)[:, None] * self.matrix, 2) for row in weight]
+        )
+        both = (linear + np.sqrt(weight.sum(1)) * stretch) * self.core / 2
+        return both + weight @ np.maximum(0, self.offset)
+
+    def norm(self, rows: slice) -> float:
+        """The longest that a stretch of the value, in one group, can be."""
+        longest = float(np.linalg.norm(self.matrix[rows], 2)) * self.core
+        return longest + float(np.linalg.norm(np.abs(self.offset[rows]) + self.error[rows]))
+
+
+@dataclass(frozen=True)
 class Bound:
     """What is proven of a value.
 
     lo, hi  (size,)  inclusive, element by element
     norm             at most this, of the vector of any one position
-    scale, core      where not None: the value is scale * u within 1 an element, with |u| <= core
-                     in norm: a normed vector times its gains
+    image   where not None, how the value comes from a normed vector
     """
 
     lo: Array
     hi: Array
     norm: float
-    scale: Array | None = None
-    core: float = 0.0
+    image: Image | None = None
 
     @property
     def peak(self) -> Array:
@@ -79,7 +125,8 @@ def analyse(fixed: FixedModel, accumulator_bits: int = 32) -> Ranges:
 def _clip(bound: Bound, form: Fixed) -> Bound:
     lo, hi = np.clip(bound.lo, form.lo, form.hi), np.clip(bound.hi, form.lo, form.hi)
     widest = float(np.sqrt((np.maximum(np.abs(lo), np.abs(hi)).astype(float) ** 2).sum()))
-    return Bound(lo, hi, min(bound.norm, widest), bound.scale, bound.core)
+    saturates = (lo > bound.lo).any() or (hi < bound.hi).any()
+    return Bound(lo, hi, min(bound.norm, widest), None if saturates else bound.image)
 
 
 def _bound(op: Op, inputs: list[Bound], accumulators: dict, fixed: FixedModel) -> Bound:
@@ -106,17 +153,19 @@ def _bound(op: Op, inputs: list[Bound], accumulators: dict, fixed: FixedModel) -
             scaled = _normed(op, inputs[0].norm + math.sqrt(size), accumulators)
             bias = op.constants["bias"].astype(np.int64)
             norm = scaled.norm + float(np.sqrt((bias.astype(float) ** 2).sum()))
-            return Bound(scaled.lo + bias, scaled.hi + bias, norm)
+            image = scaled.image and replace(scaled.image, offset=bias.astype(float))
+            return Bound(scaled.lo + bias, scaled.hi + bias, norm, image)
         case "attention":
             return _attention(op, inputs, accumulators)
         case "rope":
             # A rotation keeps the norm of each pair; the table and the rounding add a little.
             norm = inputs[0].norm * (1 + 2.0**-13) + math.sqrt(size)
-            reach = np.full(size, math.ceil(min(norm, float(form.hi))))
+            reach = np.full(size, math.ceil(min(norm, float(1 << form.bits))))
             return Bound(-reach, reach, norm)
         case "relu":
             (a,) = inputs
-            return Bound(np.maximum(0, a.lo), np.maximum(0, a.hi), a.norm)
+            image = a.image and replace(a.image, rectified=True)
+            return Bound(np.maximum(0, a.lo), np.maximum(0, a.hi), a.norm, image)
         case "multiply":
             a, b = inputs
             corners = np.stack([x * y for x in (a.lo, a.hi) for y in (b.lo, b.hi)])
@@ -138,11 +187,14 @@ def _matvec(op: Op, x: Bound, accumulators: dict) -> Bound:
     up, down = np.maximum(weight, 0), np.minimum(weight, 0)
     highest, lowest = up @ x.hi + down @ x.lo, up @ x.lo + down @ x.hi
     reach = np.sqrt((weight.astype(float) ** 2).sum(1)) * x.norm
-    if x.scale is not None:
-        by_gain = np.sqrt(((weight * x.scale) ** 2).sum(1)) * x.core + np.abs(weight).sum(1)
-        reach = np.minimum(reach, by_gain)
     reach = np.minimum(np.ceil(reach), 2.0**52).astype(np.int64)
     highest, lowest = np.minimum(highest, reach), np.maximum(lowest, -reach)
+    image = None
+    if x.image is not None:
+        least, most = x.image.reach(weight.astype(float))
+        highest = np.minimum(highest, np.ceil(most).astype(np.int64))
+        lowest = np.maximum(lowest, np.floor(least).astype(np.int64))
+        image = _through(x.image, weight, bias, amount)
     # While the sum grows, an order of summation may visit more than its end: the sum of absolutes.
     partial = np.minimum(np.abs(weight) @ x.peak, np.abs(weight).sum(1) * x.peak.max(initial=0))
     accumulators["rows_lo"], accumulators["rows_hi"] = lowest + bias, highest + bias
@@ -153,7 +205,16 @@ def _matvec(op: Op, x: Bound, accumulators: dict) -> Bound:
     step = 2.0 ** -amount.astype(float)
     widest = float(np.sqrt((np.maximum(np.abs(lo), np.abs(hi)).astype(float) ** 2).sum()))
     rest = float(np.sqrt(((np.abs(bias) * step + 1) ** 2).sum()))
-    return Bound(lo, hi, min(widest, spectral * float(step.max(initial=1)) + rest))
+    return Bound(lo, hi, min(widest, spectral * float(step.max(initial=1)) + rest), image)
+
+
+def _through(image: Image, weight: Array, bias: Array, amount: Array) -> Image | None:
+    """The image of (weight @ value + bias) >> amount."""
+    if image.rectified or image.groups > 1:
+        return None
+    scaled = weight * 2.0 ** -amount.astype(float)[:, None]
+    offset = scaled @ image.offset + bias * 2.0 ** -amount.astype(float)
+    return Image(scaled @ image.matrix, image.core, offset, np.abs(scaled) @ image.error + 1)
 
 
 def _normed(op: Op, norm_in: float, accumulators: dict) -> Bound:
@@ -172,7 +233,9 @@ def _normed(op: Op, norm_in: float, accumulators: dict) -> Bound:
     scale = gain * 2.0 ** -op.attributes["gain_shift"]
     reach = np.ceil(np.abs(scale) * core + 1).astype(np.int64)
     norm = float(np.abs(scale).max(initial=0)) * core + math.sqrt(size)
-    return Bound(-reach, reach, norm, scale, core)
+    # The product with the gain floors; core holds the floor before it.
+    image = Image(np.diag(scale), core, np.zeros(size), np.ones(size))
+    return Bound(-reach, reach, norm, image)
 
 
 def _attention(op: Op, inputs: list[Bound], accumulators: dict) -> Bound:
@@ -184,7 +247,7 @@ def _attention(op: Op, inputs: list[Bound], accumulators: dict) -> Bound:
     for h in range(heads):
         mine = slice(h * size, (h + 1) * size)
         theirs = slice(h // group * size, (h // group + 1) * size)
-        by_norm = q.norm * k.norm
+        by_norm = _longest(q, mine) * _longest(k, theirs)
         by_element = float((q.peak[mine].astype(float) * k.peak[theirs]).sum())
         scores = max(scores, min(by_norm, by_element))
     accumulators["score"] = math.ceil(scores)
@@ -195,4 +258,18 @@ def _attention(op: Op, inputs: list[Bound], accumulators: dict) -> Bound:
     )
     # A floored mean of integers stays between the least and the largest of them, and 0.
     lo, hi = np.minimum(v.lo[spread], 0), np.maximum(v.hi[spread], 0)
-    return Bound(lo, hi, v.norm * math.sqrt(heads) + math.sqrt(op.value.size))
+    image = None
+    if v.image is not None and v.image.groups == 1 and not v.image.rectified:
+        image = Image(
+            v.image.matrix[spread],
+            v.image.core,
+            v.image.offset[spread],
+            v.image.error[spread] + 1,
+            heads,  # each head mixes positions in its own way, and a mean of us is no longer
+        )
+    return Bound(lo, hi, v.norm * math.sqrt(heads) + math.sqrt(op.value.size), image)
+
+
+def _longest(x: Bound, rows: slice) -> float:
+    """The norm of a stretch of a value, at most."""
+    return x.norm if x.image is None else min(x.norm, x.image.norm(rows))
