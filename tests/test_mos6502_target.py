@@ -114,11 +114,58 @@ def test_random_models_agree(seed):
         agree(fixed, random_prompt(seed, fixed.vocab_size, max(1, fixed.seq_len - 2)))
 
 
+@pytest.mark.parametrize("seed", (0, 1, 3, 4, 5))
+def test_values_still_alive_are_those_of_the_reference(seed):
+    fixed = random_model(seed)
+    encoder = fixed.generation.mode == "sequence"
+    prompt = "0" * fixed.seq_len if encoder else "ab"
+    run = run_image(build(fixed, "c64"), prompt, 2)
+    trace = fixed.trace(list(run.prompt_ids if encoder else run.tokens[: len(run.counts)]))
+    found = run.image.locations
+    assert len(found) > 1
+    for name, location in found.items():
+        meant = trace[fixed.logits.name if name == "logits" else name][-1]
+        assert location.decode(run.machine.memory).tolist() == meant.tolist(), name
+
+
 def test_a_prompt_too_long_is_cut():
     fixed = random_model(2)
     if fixed.generation.mode == "sequence":
         fixed = random_model(3)
     agree(fixed, "abcde" * 5)
+
+
+NARROW = """\
+model narrow
+size dim = 8, seq_len = 12, vocab_size = 10
+tokenizer digits
+x = embed(token, dim) + embed(position, dim)
+a = rms_norm(x)
+x = x + attention(linear(a, dim), linear(a, dim), linear(a, dim), heads = 2, causal)
+logits = linear(rms_norm(x), vocab_size)
+"""
+
+
+def test_a_context_too_long_is_one_clear_line():
+    program = parse(NARROW, "narrow.model", {"seq_len": 257})
+    fixed = quantize(fill(program, Path("narrow.model"), 0, True))
+    with pytest.raises(ValueError, match="257 positions[^\n]*$"):
+        build(fixed, "c64")
+
+
+def test_keys_too_wide_are_one_clear_line():
+    wide = "linear(attention(linear(a, 264), linear(a, 264), linear(a, 264), causal), dim)"
+    narrow = "attention(linear(a, dim), linear(a, dim), linear(a, dim), heads = 2, causal)"
+    program = parse(NARROW.replace(narrow, wide), "narrow.model")
+    fixed = quantize(fill(program, Path("narrow.model"), 0, True))
+    with pytest.raises(ValueError, match="264 features[^\n]*$"):
+        build(fixed, "c64")
+
+
+def test_the_longest_context():
+    program = parse(NARROW, "narrow.model", {"seq_len": 256, "dim": 4})
+    fixed = quantize(fill(program, Path("narrow.model"), 0, True))
+    agree(fixed, "0123456789" * 20, n=2)
 
 
 WIDE = """\

@@ -33,6 +33,7 @@ KERNELS = {
     "multiply": "activation",
 }
 MOST_POSITIONS = cache.MOST_ROWS
+MOST_FEATURES = 256
 
 
 class Lowering:
@@ -149,7 +150,18 @@ class Lowering:
         stem = self.values.op(op) + "_"
         return sum(table.size for label, table in self.tables.items() if label.startswith(stem))
 
+    def _check_width(self, op: Op, *names: str) -> None:
+        """Some kernels reach no further than an index register."""
+        for name in names:
+            size = self.values.fixed.values[name].size
+            if size > MOST_FEATURES:
+                raise ValueError(
+                    f"{op.name}: {name} has {size} features; the 6502's {op.contract} takes at "
+                    f"most {MOST_FEATURES}: use a smaller dim"
+                )
+
     def _norm_shifts(self, op: Op) -> dict[str, int]:
+        self._check_width(op, op.name)
         squares = self.ranges.accumulators[op.name].get("squares", 0.0)
         if float(np.max(squares)) >= 2.0**norm.MOST_SQUARES:
             raise ValueError(
@@ -197,6 +209,7 @@ class Lowering:
 
     def _rope(self, op: Op, name: str) -> None:
         self._check_positions(op)
+        self._check_width(op, op.name)
         x = self.values.vector(op.inputs[0])
         n = self.values.fixed.seq_len
         tables = [self._words(op, r, op.constants[r][:n], "table") for r in ("cosine", "sine")]
@@ -231,6 +244,7 @@ class Lowering:
 
     def _attention(self, op: Op, name: str) -> None:
         self._check_positions(op)
+        self._check_width(op, *op.inputs[1:])
         q, out = self.values.vector(op.inputs[0]), self.values.vector(op.name)
         keys, columns, attributes = self._keys(op), self._columns(op), op.attributes
         bound = self.ranges.accumulators[op.name]["score"]

@@ -243,7 +243,7 @@ def _sections(lowering: Lowering, pass_text: str, options: Options) -> list[Sect
     talk = Talk(
         fixed.seq_len,
         generation.stop,
-        room,
+        min(room, LINE_SIZE + 1),
         encoder,
         not encoder,
         width,
