@@ -6,6 +6,7 @@ To add a machine: a row in MACHINES, and one in emulators/__init__.py.
 from dataclasses import dataclass
 
 from anachron.emulators.pdp11.dl11 import Dl11
+from anachron.emulators.pdp11.ke11 import Ke11
 from anachron.emulators.pdp11.kw11 import Kw11
 from anachron.emulators.pdp11.machine import Pdp11
 from anachron.emulators.pdp11.pc11 import Pc11
@@ -34,7 +35,7 @@ CONSOLE_BAUD = 9600  # ll-34's; a Teletype Model 33 is 110
 
 def create_pdp11(name: str, memory: int | None = None, timing: str | None = None,
                  baud: int = CONSOLE_BAUD, hertz: int = 60, switches: int = 0,
-                 compiled: bool = True) -> Pdp11:
+                 ke11: bool = False, compiled: bool = True) -> Pdp11:
     """A PDP-11, reset.
 
     memory    bytes, a multiple of 1024
@@ -42,6 +43,7 @@ def create_pdp11(name: str, memory: int | None = None, timing: str | None = None
     baud      the console's speed; 0 for no waiting
     hertz     the line clock's frequency, 50 or 60
     switches  the switch register
+    ke11      the KE11-A arithmetic element, for machines that lack MUL and DIV
     compiled  machine code; else the same text in CPython, slowly
     """
     row = MACHINES[name]
@@ -52,4 +54,5 @@ def create_pdp11(name: str, memory: int | None = None, timing: str | None = None
     devices: list[Device] = []
     if not row.flat:
         devices = [Dl11(baud), Kw11(hertz), Pc11(), Switches(switches)]
+        devices += [Ke11()] if ke11 else []
     return Pdp11(name, row.model, memory, timing or DEFAULT[name], devices, row.flat, compiled)
