@@ -19,6 +19,7 @@ from anachron.kernels.mos6502 import (
     embedding,
     matvec,
     norm,
+    sampling,
     zeropage,
 )
 from anachron.kernels.mos6502.instructions import Vector
@@ -27,6 +28,7 @@ from anachron.kernels.reference import attention as meant_attention
 from anachron.kernels.reference import embedding as meant_embedding
 from anachron.kernels.reference import matvec as meant_matvec
 from anachron.kernels.reference import norm as meant_norm
+from anachron.kernels.reference import sampling as meant_sampling
 
 CODE, DATA = 0x0801, 0x4000
 PAGES = {
@@ -458,3 +460,49 @@ def test_rope(heads, size, interleaved, bits):
             bits=bits[1],
         )
         assert bench.read("result", heads * size, bits[1]).tolist() == meant[0].tolist(), kind
+
+
+@pytest.mark.parametrize("size, first_id, frac", ((2, 0, 8), (31, 4, 11), (256, 0, 0), (600, 3, 8)))
+def test_argmax_and_sample(size, first_id, frac):
+    rng = np.random.default_rng(size)
+    bench = Bench()
+    width = 1 if size <= 256 else 2
+    logits = bench.vector("logits", np.zeros(size, int), 16)
+    for name, n in (
+        ("next_token", 2),
+        ("random_state", 4),
+        ("top_p", 2),
+        ("ranks", size),
+        ("inverse_temperature", 2),
+        ("rank_counts", sampling.COUNT_BYTES),
+    ):
+        bench.data(name, bytes(n))
+    bench.data("rank_weights", sampling.rank_weights())
+    bench.add(
+        sampling.argmax(logits, first_id, width),
+        sampling.next_random(),
+        sampling.sample(logits, frac, first_id, width),
+    )
+    bench.start()
+
+    def deposit(name, value, n):
+        at = bench.symbols[name]
+        bench.machine.memory[at : at + n] = list(value.to_bytes(n, "little"))
+
+    for kind in KINDS:
+        for inverse, top_p in ((256, 256), (40, 230), (65535, 1), (1, 100), (300, 255)):
+            values = numbers(rng, size, 16, kind) >> rng.integers(0, 8)
+            bench.set("logits", values)
+            bench.call("argmax", {})
+            largest = meant_sampling.argmax(values, first_id=first_id)
+            assert bench.word("next_token", width) == largest
+            state = int(rng.integers(1, 1 << 32))
+            deposit("random_state", state, 4)
+            deposit("top_p", top_p, 2)
+            deposit("inverse_temperature", inverse, 2)
+            bench.call("sample")
+            token, state = meant_sampling.sample(
+                values, state, frac=frac, inverse=inverse, top_p=top_p, first_id=first_id
+            )
+            assert bench.word("next_token", width) == token, (kind, inverse, top_p)
+            assert bench.word("random_state", 4) == state

@@ -91,16 +91,16 @@ def test_soul_gives_its_own_tokens_and_logits(soul):
         assert 0.99 < run.predicted.expected / run.total < 1.01
 
 
-def test_two_questions_get_independent_answers(soul):
-    talk = Conversation(build(soul, "c64"), n=3)
-    first = talk.ask("hey")
-    assert talk.ask("how are you? i am fine and well").generated != first.generated
-    assert talk.ask("hey").generated == first.generated
+def test_two_questions_get_independent_answers():
+    fixed = random_model(1)
+    talk = Conversation(build(fixed, "c64"), n=3)
+    for prompt in ("ab", "bbba", "ab"):
+        assert talk.ask(prompt).generated == run_reference(fixed, prompt, 3).generated
 
 
 @pytest.mark.parametrize("top_p", (1.0, 0.8, 0.05))
-def test_sampling_is_the_same_everywhere(soul, top_p):
-    agree(soul, "hi", Sampling(temperature=1.3, top_p=top_p, seed=7), n=5)
+def test_sampling_is_the_same_everywhere(top_p):
+    agree(random_model(1), "ab", Sampling(temperature=1.3, top_p=top_p, seed=7))
 
 
 @pytest.mark.parametrize("seed", range(12))
