@@ -9,6 +9,9 @@ To add a contract: lowering.py.  To add a variable that the host may touch: `_va
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from anachron.compiler.assembly.program import Program
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.image import Call, Image, Location
 from anachron.compiler.memory import Placed
@@ -118,10 +121,10 @@ def _disk(name: str, file: bytes) -> bytes:
 
 def _link(
     title: str, sections: list[Section], areas: list[Area], constants: str
-) -> tuple[object, str, tuple[Placed, ...]]:
+) -> tuple[Program, str, tuple[Placed, ...]]:
     """Assemble twice: what is loaded is as long wherever the rest lies."""
 
-    def attempt(addresses: dict[str, int]) -> tuple[object, str]:
+    def attempt(addresses: dict[str, int]) -> tuple[Program, str]:
         words = [f"{label} = ${address:04x}" for label, address in sorted(addresses.items())]
         head = "\n".join([zeropage.definitions(), *words, constants])
         source = compose(title, prg.BASIC_START, head, sections)
@@ -160,7 +163,7 @@ def _answer(lowering: Lowering, options: Options) -> None:
     lowering.sequence[final.name] += ["argmax", "keep_answer"]
 
 
-def _locations(values: Values, symbols: dict[str, int], options: Options) -> dict[str, Location]:
+def _locations(values: Values, symbols: Mapping[str, int], options: Options) -> dict[str, Location]:
     """Values that can still be read when a pass is done."""
     found = {}
     for name in values.alive_at_end():
