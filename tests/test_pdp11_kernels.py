@@ -68,6 +68,7 @@ def run(machine, routine, name, tables, n_out, variables=None, shared=(), entry=
     ]
     if not cpu.multiplies:
         sections.insert(2, code("multiply", arithmetic.multiply()))
+        sections.insert(3, code("multiply.byte", arithmetic.multiply_byte()))
     program = assemble(compose(name, 0o1000, "start", sections), machine=machine)
     memory = execute(program, machine)
     at = program.symbols["Y"]

@@ -23,7 +23,10 @@ def terms(cpu: Cpu, count: int, load: str) -> str:
 
 def term(cpu: Cpu, load: str) -> str:
     """R2:R3 += (R4)+ * (R5)+."""
-    return f"{load} (R4)+,R0\n{cpu.multiply('(R5)+')}\nADD R1,R3\nADC R2\nADD R0,R2"
+    product = cpu.multiply("(R5)+")
+    if load == "MOVB" and not cpu.multiplies:
+        product = "MOV (R5)+,-(SP)\nJSR PC,multiply.byte"
+    return f"{load} (R4)+,R0\n{product}\nADD R1,R3\nADC R2\nADD R0,R2"
 
 
 def dot(cpu: Cpu, counts: Iterable[int]) -> str:
@@ -71,6 +74,49 @@ multiply:
     SUB R4,R0
 40$: MOV (SP)+,R4
     MOV (SP)+,R3
+    MOV (SP)+,R2
+    MOV (SP)+,(SP)  ; the return address over the argument
+    RTS PC"""
+
+
+def multiply_byte() -> str:
+    """multiply, where R0 is an int8: eight steps, from its highest bit down."""
+    steps = "\n".join(
+        f"""\
+    ASL R1
+    ROL R0
+    ASL R3
+    BCC {label}$    ;@ p=0.75
+    ADD R2,R1
+    ADC R0
+{label}$:"""
+        for label in range(11, 19)
+    )
+    return f"""\
+; multiply.byte: R0:R1 = R0 * 2(SP), where R0 is -128 .. 127; takes the argument off the stack
+multiply.byte:
+    MOV R2,-(SP)
+    MOV R3,-(SP)
+    MOV R0,-(SP)
+    MOV 10(SP),R2
+    MOV R0,R3
+    BPL 10$         ;@ p=0.5
+    NEG R3
+10$: MOV R3,-(SP)
+    SWAB R3
+    CLR R0
+    CLR R1
+{steps}
+    TST R2          ; a negative word has counted 2**16 times the byte too much
+    BPL 20$         ;@ p=0.5
+    SUB (SP),R0
+20$: TST (SP)+
+    TST (SP)+
+    BPL 30$         ;@ p=0.5
+    NEG R0
+    NEG R1
+    SBC R0
+30$: MOV (SP)+,R3
     MOV (SP)+,R2
     MOV (SP)+,(SP)  ; the return address over the argument
     RTS PC"""

@@ -137,6 +137,7 @@ def _sections(lowering: Lowering, machine: Machine) -> list[Section]:
         sections.append(code("att.wide", attention.wide(cpu, fixed.seq_len)))
     if not cpu.multiplies:
         sections.append(code("multiply", arithmetic.multiply()))
+        sections.append(code("multiply.byte", arithmetic.multiply_byte()))
     sections.append(words("variables", _variables(fixed, values)))
     sections.append(strings(_messages(fixed, machine, text)))
     sections += _text_tables(fixed)
