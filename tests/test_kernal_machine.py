@@ -86,3 +86,17 @@ def test_text_typed_ahead_survives_a_long_computation() -> None:
     machine.type("THE QUICK BROWN FOX\r")
     assert machine.run(max_cycles=20_000_000).startswith("JAM")
     assert bytes(machine.memory[0xC000:0xC014]) == b"THE QUICK BROWN FOX\r"
+
+
+def test_snapshot_remembers_what_is_being_typed() -> None:
+    # a: jsr chrin / sta $c000,y / iny / jmp a
+    machine = machine_with(bytes.fromhex("a000 20cfff 9900c0 c8 4c0f08"))
+    machine.type("ONE AND TWO AND THREE\r")
+    machine.run(max_cycles=2_500)
+    before = machine.snapshot()
+    after = []
+    for _ in range(2):
+        machine.run(max_cycles=400_000)
+        after.append((machine.cycles, machine.screen(), bytes(machine.memory[0xC000:0xC020])))
+        machine.restore(before)
+    assert after[0] == after[1] and after[0][2].startswith(b"ONE AND TWO AND THREE\r")

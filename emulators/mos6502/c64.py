@@ -292,6 +292,19 @@ class C64(Mos6502):
         return [(int(entry) >> 16, int(entry) >> 8 & 0xFF, int(entry) & 0xFF)
                 for part in self.sid_writes for entry in part]
 
+    def snapshot(self) -> dict[str, Any]:
+        """Everything that changes, what is being typed and the open files included."""
+        assert self.kernal is not None
+        return {**super().snapshot(), "keyboard": self.keyboard.state(),
+                "kernal": self.kernal.state()}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Come back to a snapshot of this kind of machine."""
+        assert self.kernal is not None
+        super().restore(snapshot)
+        self.keyboard.restore(snapshot["keyboard"])
+        self.kernal.restore(snapshot["kernal"])
+
     def _changing(self) -> dict[str, np.ndarray]:
         changing = super()._changing()
         used = {"mem": 0x40000, "reu": self.reu_size, "sid_log": self.get("sid_logged")}

@@ -10,6 +10,8 @@ Mapping the Commodore 64 (S. Leemon, 1984), $EB81 ff. for what SHIFT, C= and CTR
 
 from collections import deque
 from collections.abc import Iterable, MutableSequence
+from copy import copy
+from typing import Any
 
 import numpy as np
 
@@ -151,6 +153,15 @@ class Keyboard:
         for at, code in enumerate(self.queued):
             ram[QUEUE + at] = code
         ram[QUEUE_LENGTH] = len(self.queued)
+
+    def state(self) -> dict[str, Any]:
+        """What is being typed, for a snapshot; the switches are the machine's."""
+        return {name: copy(value) for name, value in vars(self).items() if name != "matrix"}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Come back to a state."""
+        for name, value in state.items():
+            setattr(self, name, copy(value))
 
     def take_back(self, ram: MutableSequence[int]) -> None:
         """Take what the program has not read out of the queue again."""

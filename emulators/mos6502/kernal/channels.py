@@ -43,7 +43,7 @@ class Channels:
     def __init__(self) -> None:
         self.disk: D64 | Prg | None = None
         self.files: dict[int, OpenFile] = {}
-        self.input = self.output = 0
+        self.input = 0  # the number that CHKIN chose
 
     def find(self, name: bytes) -> bytes:
         """The bytes of a program in the drive, load address first; `$` is the directory."""
@@ -94,7 +94,7 @@ class Channels:
     def reset(self) -> None:
         """Close everything; the diskette stays."""
         self.files.clear()
-        self.input = self.output = 0
+        self.input = 0
 
 
 def directory(disk: D64) -> bytes:

@@ -1,7 +1,8 @@
 """The machine as the KERNAL's services see it: memory, registers, time, and what they keep."""
 
 from collections.abc import MutableMapping
-from typing import Protocol
+from copy import deepcopy
+from typing import Any, Protocol
 
 from anachron.emulators.mos6502.kernal.channels import Channels
 from anachron.emulators.mos6502.kernal.editor import Editor
@@ -40,6 +41,17 @@ class Kernal:
         self.channels = Channels()
         self.editor = Editor(machine)
         self.direct = bytearray()  # the line being typed at READY
+
+    def state(self) -> dict[str, Any]:
+        """What is not in the machine's memory, for a snapshot."""
+        return deepcopy({"direct": self.direct, "files": self.channels.files,
+                         "input": self.channels.input})
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Come back to a state."""
+        state = deepcopy(state)
+        self.direct, self.channels.files = state["direct"], state["files"]
+        self.channels.input = state["input"]
 
     def get(self, name: str) -> int:
         return int(self.machine.registers[name])
