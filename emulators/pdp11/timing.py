@@ -291,15 +291,7 @@ def _extended_time(mnemonic: str, operand: int | None, x: Extended) -> Range:
     """What data may add to an instruction of the extended set; 0 for all others."""
     match mnemonic:
         case "MUL":
-            negative = (0, 1) if operand is None else (operand >> 15,) * 2
-            low, high = (x.mul_negative * n for n in negative)
-            steps = (0, MEAN_TRANSITIONS * x.mul_step, 16 * x.mul_step)
-            most = max(x.mul_zero, x.mul_short)
-            if operand in (None, 0o100000):
-                least = (x.mul_least, x.mul_least_negative, x.mul_both_least)
-                return (low + min(steps[0], *least), (low + high) // 2 + steps[1],
-                        high + max(steps[2], *least) + most)
-            return low + steps[0], (low + high) // 2 + steps[1], high + steps[2] + most
+            return _multiply_time(operand, x)
         case "DIV":
             if operand == 0:
                 return x.div_by_zero, x.div_by_zero, x.div_by_zero
@@ -313,6 +305,19 @@ def _extended_time(mnemonic: str, operand: int | None, x: Extended) -> Range:
                 operand, x.ashc_none, (x.ashc_left, x.ashc_left + x.ashc_left_carry),
                 (x.ashc_right, x.ashc_right + x.ashc_right_carry), x.ashc_step, x.ashc_no_high)
     return 0, 0, 0
+
+
+def _multiply_time(operand: int | None, x: Extended) -> Range:
+    """For a source that is not negative, one that is, and the least of all, as far as known."""
+    steps = (0, 16 * x.mul_step)
+    least = (x.mul_least, x.mul_least_negative, x.mul_both_least)
+    kinds = {0: steps, 1: (x.mul_negative + steps[0], x.mul_negative + steps[1]),
+             2: (x.mul_negative + min(least), x.mul_negative + max(least))}
+    if operand is not None:
+        kinds = {0: kinds[2 if operand == 0o100000 else operand >> 15]}
+    mean = MEAN_TRANSITIONS * x.mul_step + x.mul_negative // 2
+    low, high = min(a for a, _ in kinds.values()), max(b for _, b in kinds.values())
+    return low, min(max(low, mean), high), high + max(x.mul_zero, x.mul_short)
 
 
 def _shift_time(operand: int | None, none: int, left: Sequence[int], right: Sequence[int],
