@@ -334,7 +334,9 @@ def WAIT():
 
 def RESET():
     """INIT on the Unibus, but not for a user."""
+    global event
     if psw & MODE == 0:
+        event = 0
         report(RESET_REPORT, 0, REPORTED_WRITE)
 
 

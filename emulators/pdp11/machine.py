@@ -312,7 +312,7 @@ class Pdp11:
                before the first
         """
         stops = {self.address(u) for u in _several(until)}
-        deadline = cpu.NEVER - 1 if max_time_ns is None else self.time_ns + max(0, max_time_ns)
+        deadline = cpu.NEVER if max_time_ns is None else self.time_ns + max(0, max_time_ns)
         last = None if max_instructions is None else self.n_instructions + max_instructions
         for address in stops:
             self._mark(address, True)
