@@ -100,3 +100,22 @@ def test_snapshot_remembers_what_is_being_typed() -> None:
         after.append((machine.cycles, machine.screen(), bytes(machine.memory[0xC000:0xC020])))
         machine.restore(before)
     assert after[0] == after[1] and after[0][2].startswith(b"ONE AND TWO AND THREE\r")
+
+
+@pytest.mark.parametrize("interrupts", ["58", "78"])
+def test_program_that_looks_at_a_key_once_a_frame_sees_it(interrupts: str) -> None:
+    # frame: wait for line 100 / lda #$7f / sta $dc00 / lda $dc01 / and #$10 (space) / beq seen /
+    # wait for line 101 / jmp frame / seen: jam
+    code = bytes.fromhex(interrupts + "a964 cd12d0 d0fb a97f 8d00dc ad01dc 2910 f00a"
+                         "a965 cd12d0 d0fb 4c0e08 02")
+    machine = machine_with(code)
+    machine.type(" ")
+    assert machine.run(max_cycles=2_000_000) == f"JAM ($02) at ${START + len(code) - 1:04X}"
+
+
+def test_ntsc_machine_has_60_jiffies_a_second_too() -> None:
+    machine = create("c64", ntsc=True)
+    machine.run(max_cycles=40_000)
+    jiffies = int(machine.memory[0xA2])
+    machine.run(max_cycles=machine.clock_hz)
+    assert int(machine.memory[0xA2]) - jiffies == 60

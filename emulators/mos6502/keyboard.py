@@ -101,7 +101,7 @@ _KEYS_FOR[0xFF] = _KEYS_FOR[0xDE]
 HELD_CYCLES = 40_000  # a key stays down two frames, so that a scan every 1/60 s sees it
 PAUSE_CYCLES = 40_000
 QUEUE, QUEUE_LENGTH, QUEUE_LIMIT, JIFFY = 0x0277, 0xC6, 10, 0xA2
-KERNAL_LOOKS = 6  # at the switches in a jiffy, at most, while no key is down
+KERNAL_LOOKS = 3  # at the switches in a jiffy, at most, while no key is down
 PROGRAM_LOOKS = 10  # beyond those: the program scans the switches itself
 
 
@@ -119,11 +119,13 @@ class Keyboard:
         self.queued: list[int] = []  # what was last put into the queue, until it is read
         self.held_until: int | None = None
         self.next_at = 0
-        self.looks = self.jiffy = 0  # as last seen
+        self.seen: tuple[int, int] | None = None  # looks and jiffy, when last watched
         self.surplus = 0  # looks that were not the KERNAL's
 
     def type(self, petscii: Iterable[int]) -> None:
         """Append PETSCII codes to what is typed."""
+        if not self.busy:
+            self.seen = None
         self.waiting.extend(petscii)
 
     @property
@@ -177,15 +179,18 @@ class Keyboard:
         looks  how often port B has been read since power-on, by whomever
         jiffy  the low byte of the KERNAL's clock, for how many of those are its own
         """
-        passed = (jiffy - self.jiffy) % 256 + 1
-        self.surplus = max(0, self.surplus + looks - self.looks - KERNAL_LOOKS * passed)
-        self.looks, self.jiffy = looks, jiffy
+        if self.seen is None:
+            self.surplus = 0
+        else:
+            others = looks - self.seen[0] - KERNAL_LOOKS * ((jiffy - self.seen[1]) % 256)
+            self.surplus = max(-KERNAL_LOOKS, self.surplus + others)  # within an interrupt: less
+        self.seen = looks, jiffy
         return self.surplus >= PROGRAM_LOOKS
 
     def tick(self, ram: MutableSequence[int], now: int, looks: int) -> None:
         """Type on; call once a frame while busy. looks as in `watch`."""
         if self.held_until is not None:
-            self.looks = looks  # the KERNAL's own, of a key that is down, do not count
+            self.seen = looks, ram[JIFFY]  # more of the KERNAL's own while a key is down
             if now >= self.held_until:
                 self.release()
                 self.held_until = None
