@@ -292,6 +292,8 @@ HEADS = [  # heads, kv_heads, size, rows, causal, score_shift, peak
     (2, 1, 64, 3, True, 4, 32768),
     (1, 1, 8, 6, True, 0, 4),
     (1, 1, 2, 140, True, 9, 300),
+    (2, 1, 16, 6, True, 21, 11000),
+    (1, 1, 256, 3, False, 21, 2000),
     (1, 1, 2, 257, False, 12, 32768),
 ]
 

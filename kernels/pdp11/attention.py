@@ -1,9 +1,10 @@
 """attention, rope: the two ops that know their position.
 
 A head is done in three passes: scores, weights, and the weighted sums of the values.  A score is
-kept in a word.  Where that is not proven for every input, two checks stand guard: the sum of the
-magnitudes of q, below 2**16, keeps every sum of products inside 32 bits; and each shifted score
-must fit a word.  A head that fails is done again by `att.wide`, in 48 bits.
+kept in a word.  Where that is not proven for every input, two checks stand guard.  A sum of
+products stays inside 32 bits where the magnitudes of q add up to less than 2**16, or else where
+that sum times the largest magnitude of the keys is below 2**31 (`att.reach`).  And each shifted
+score must fit a word.  A head that fails is done again by `att.wide`, in 48 bits.
 """
 
 from __future__ import annotations
@@ -121,7 +122,9 @@ def _scores(cpu: Cpu, form: Heads) -> str:
     BCS 16$         ;@ p=0
     {cpu.count("R5", "12$", form.size)}
     BR 20$          ;@ always
-16$: JSR PC,att.wide
+16$: JSR PC,att.reach
+    BCS 20$         ;@ p=0.9
+    JSR PC,att.wide
     JMP 40$         ;@ always
 20$:"""
     fits = """\
@@ -233,8 +236,56 @@ def _quotient(cpu: Cpu, form: Heads) -> str:
 
 
 def wide(cpu: Cpu, seq_len: int) -> str:
-    """The slow exact way to a head's scores, shared by all attention ops."""
+    """The second guard and the slow exact way to a head's scores, shared by all attention ops.
+
+    att.reach counts the magnitudes of q, at most 2**23, in units of 512, rounded up.
+    """
+    rows = f"1..{seq_len} ~{max(1, seq_len // 2)}"
     return f"""\
+; att.reach: carry set where no score can leave 32 bits;  in as att.wide, uses R0 to R5
+att.reach:
+    CLR R2
+    CLR R3
+    MOV att.q,R4
+    MOV att.size,R5
+10$: MOV (R4)+,R0
+    BPL 15$         ;@ p=0.5
+    NEG R0
+15$: ADD R0,R3
+    ADC R2
+    {cpu.count("R5", "10$", "1..256 ~8")}
+    CLRB R3
+    BISB R2,R3
+    SWAB R3
+    CLC
+    ROR R3
+    INC R3
+    CLR R2          ; the largest magnitude of the keys
+    MOV att.k,R4
+    MOV att.rows,-(SP)
+20$: MOV att.size,R5
+25$: MOV (R4)+,R0
+    BPL 30$         ;@ p=0.5
+    NEG R0
+30$: CMP R0,R2
+    BLOS 35$        ;@ p=0.9
+    MOV R0,R2
+35$: {cpu.count("R5", "25$", "1..256 ~8")}
+    ADD att.stride,R4
+    SUB att.size,R4
+    SUB att.size,R4
+    DEC (SP)
+    BNE 20$         ;@ times {rows}
+    TST (SP)+
+    TST R2
+    BMI 40$         ;@ p=0
+    MOV R3,R0
+    {cpu.multiply("R2")}
+    CMP R0,#100     ; 2**22 in units of 512
+    RTS PC
+40$: CLC
+    RTS PC
+
 ; att.wide: scores in 48 bits, for a head whose sums or scores leave their words
 ; in   att.q, att.k, att.rows, att.stride, att.size, att.shift
 ; out  att.most = 0 and scores[j] = -(largest - score), no less than -32767;  uses R0 to R5

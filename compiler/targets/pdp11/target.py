@@ -134,7 +134,7 @@ def _sections(lowering: Lowering, machine: Machine) -> list[Section]:
         longest = max(lowering.shared)
         sections.append(code("dot", arithmetic.dot(cpu, lowering.shared), f"dot.{longest}"))
     if lowering.wide:
-        sections.append(code("att.wide", attention.wide(cpu, fixed.seq_len)))
+        sections.append(code("att.wide", attention.wide(cpu, fixed.seq_len), "att.reach"))
     if not cpu.multiplies:
         sections.append(code("multiply", arithmetic.multiply()))
         sections.append(code("multiply.byte", arithmetic.multiply_byte()))
