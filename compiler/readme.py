@@ -20,6 +20,7 @@ from io import StringIO
 from pathlib import Path
 
 from anachron.compiler import cli
+from anachron.emulators import conformance
 from anachron.emulators.containers.files import write_file
 
 PART = re.compile(r"(<!-- (\w+): ([^\n]*?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -37,7 +38,8 @@ def transcript(argument: str, _: Path) -> str:
     if status:
         raise RuntimeError(f"anachron {argument} ended with status {status}")
     lines = [line.rstrip() for line in text.getvalue().strip().splitlines()]
-    return "\n".join(["```", f"$ anachron {argument}", *lines, "```", ""])
+    said = re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
+    return f"```\n$ anachron {argument}\n{said}\n```\n"
 
 
 def file(argument: str, root: Path) -> str:
@@ -50,7 +52,14 @@ def table(argument: str, _: Path) -> str:
     return TABLES[argument]() + "\n"
 
 
-TABLES: dict[str, Callable[[], str]] = {}
+def tabulate(rows: list[dict[str, str]]) -> str:
+    """Rows of the same keys as a Markdown table."""
+    head = list(rows[0])
+    lines = [head, ["---"] * len(head), *([row[name] for name in head] for row in rows)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+TABLES: dict[str, Callable[[], str]] = {"conformance": lambda: tabulate(conformance.report())}
 KINDS = {"transcript": transcript, "file": file, "table": table}
 
 

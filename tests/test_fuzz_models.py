@@ -1,6 +1,6 @@
 """Random tiny models, compiled for every machine: the same integers, within the predicted time.
 
-ANACHRON_FUZZ=first:end runs other seeds than the default ones; a failure names its seed.
+ANACHRON_FUZZ_MODELS=first:end runs other seeds than the default ones; a failure names its seed.
 """
 
 import os
@@ -14,7 +14,7 @@ import anachron.compiler as ac
 sys.path.insert(0, str(Path(__file__).parent))
 from random_models import random_prompt, random_text
 
-FIRST, END = (int(n) for n in os.environ.get("ANACHRON_FUZZ", "0:10").split(":"))
+FIRST, END = (int(n) for n in os.environ.get("ANACHRON_FUZZ_MODELS", "0:10").split(":"))
 MACHINES = ("pdp11/34a", "pdp11/20", "c64")
 
 

@@ -1,6 +1,5 @@
 """The 6502 against single steps of a cycle-exact one, public programs, and itself in CPython."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -78,30 +77,6 @@ def test_the_table_has_every_opcode_once_and_every_alias_means_one() -> None:
     assert sum(row.status == "documented" for row in INSTRUCTIONS) == 151
     for (mnemonic, mode), opcode in OPCODES.items():
         assert (INSTRUCTIONS[opcode].mnemonic, INSTRUCTIONS[opcode].mode) == (mnemonic, mode)
-
-
-# Programs that others wrote, where the user has them: file, load address, start, the address at
-# which it has succeeded, and the exact cycles until there (None where nobody has counted).
-PROGRAMS = {
-    "6502_functional_test.bin": (0x0000, 0x0400, 0x3469, 96_241_364),
-}
-
-
-@pytest.mark.parametrize("name", PROGRAMS)
-def test_public_program_succeeds_in_exactly_its_cycles(name: str) -> None:
-    folder = os.environ.get("ANACHRON_6502_TESTS")
-    path = Path(folder or ".") / name
-    if folder is None or not path.is_file():
-        pytest.skip(f"needs {name} in the folder that ANACHRON_6502_TESTS names")
-    load, start, success, cycles = PROGRAMS[name]
-    m = create("6502")
-    data = path.read_bytes()
-    m.memory[load:load + len(data)] = np.frombuffer(data, np.uint8)
-    m.registers["pc"] = start
-    before = m.cycles
-    assert m.run(max_cycles=2 * cycles, until=success) == f"until ${success:04X}"
-    assert m.cycles - before == cycles
-    assert m.profile().sum() == cycles
 
 
 def program(*code: int, at: int = 0xC000, compiled: bool = True):
