@@ -109,7 +109,7 @@ class Mos6502:
     >>> m.run()
     'JAM ($02) at $C002'
     >>> m.registers["a"], m.cycles
-    (7, 2)
+    (7, 9)
     """
 
     name = "6502"
