@@ -24,7 +24,8 @@ def test_every_machine_gives_the_reference_s_integers(seed: int, tmp_path: Path)
     path.write_text(random_text(seed))
     fixed = ac.quantize(ac.load(path))
     if fixed.generation.mode == "sequence":
-        prompt = fixed.tokenizer.decode([(seed + i) % fixed.vocab_size for i in range(fixed.seq_len)])
+        ids = [(seed + i) % fixed.vocab_size for i in range(fixed.seq_len)]
+        prompt = fixed.tokenizer.decode(ids)
     else:
         prompt = random_prompt(seed, fixed.vocab_size, 2)
     sampling = ac.Sampling(0.9 * (seed % 2), 0.8, seed)

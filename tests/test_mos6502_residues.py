@@ -98,10 +98,24 @@ def test_sums_up_to_the_ends_of_the_window_are_exact(basis, bits, columns, shape
                 continue
             bench.set("m_x", x, bits)
             end = residue_matvec.end_label(packed, shift, 16)
-            bench.call(f"m_{i}", {"rows": len(weight), "end": end})
+            bench.call(f"m_{i}", {"rows": len(weight), residue_matvec.which("m"): end})
             meant = meant_matvec.matvec(
                 x[None], weight=weight, bias=bias, shift=np.full(len(weight), shift), bits=16
             )
             assert bench.read(f"m_out{i}", len(weight), 16).tolist() == meant[0].tolist()
             reached = max(reached, np.abs(sums).max() / basis.highest)
     assert reached > (0.9 if (columns, bits) in ((32, 16), (64, 16)) else 0)
+
+
+def test_the_machine_builds_the_tables_itself():
+    bench = Bench()
+    tables = residues.make_tables()
+    for name, content in tables.items():
+        bench.at = (bench.at + 255) & ~255
+        bench.data(name, bytes(len(content)))
+    bench.add(residues.fill_tables())
+    bench.start()
+    bench.call("fill_residues", {})
+    for name, content in tables.items():
+        at = bench.symbols[name]
+        assert bytes(bench.machine.memory[at : at + len(content)]) == content, name

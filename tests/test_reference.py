@@ -85,8 +85,8 @@ def test_layer_norm_centres_first(size: int, pre: int, up: int, bits: int) -> No
     for row, out in zip(x.tolist(), got.tolist(), strict=True):
         centred = [clip(v - sum(row) // len(row)) for v in row]
         units = unit(centred, pre, up, bits)
-        expected = [clip(((u * int(g)) >> 5) + int(b)) for u, g, b in zip(units, gain, bias, strict=True)]
-        assert out == expected
+        rows = zip(units, gain, bias, strict=True)
+        assert out == [clip(((u * int(g)) >> 5) + int(b)) for u, g, b in rows]
 
 
 @pytest.mark.parametrize("causal", [True, False])
