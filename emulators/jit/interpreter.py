@@ -15,7 +15,7 @@ def interpret_machine(
     registers: Sequence[str],
     arrays: Mapping[str, str],
     entry: str = "run",
-    level: int = 2,
+    level: int = 1,
     fields: Sequence[str] = (),
     where: str = "machine",
 ) -> Callable[..., None]:

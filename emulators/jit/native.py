@@ -28,7 +28,7 @@ def compile_machine(
     registers: Sequence[str],
     arrays: Mapping[str, str],
     entry: str = "run",
-    level: int = 2,
+    level: int = 1,
     fields: Sequence[str] = (),
     where: str = "machine",
 ) -> Run:
@@ -39,7 +39,7 @@ def compile_machine(
     registers  state[0:len(registers)], kept in host registers while running
     fields     the state behind them, kept in memory
     arrays     name -> "u1[65536]"; run takes numpy arrays of just that type and size, in order
-    level      LLVM's optimisation, 0 to 3; 0 compiles fastest
+    level      LLVM's optimisation, 0 to 3; 0 compiles fastest, 2 runs no faster than 1
 
     Raises MachineError, with where:line:column, for a text outside the subset.
     """
@@ -73,7 +73,7 @@ def _target(level: int) -> llvm.TargetMachine:
         cpu=llvm.get_host_cpu_name(), features=features, opt=level, jit=True)
 
 
-def build(text: str, level: int = 2) -> llvm.ExecutionEngine:
+def build(text: str, level: int = 1) -> llvm.ExecutionEngine:
     """Machine code of an LLVM text, from the cache where it has been compiled before."""
     target = _target(level)
     host = (llvmlite.__version__, target.triple, llvm.get_host_cpu_name(),

@@ -62,6 +62,7 @@ class C64(Mos6502):
         self.keyboard = Keyboard()
         self.roms = rom.read_roms(roms) if roms else rom.stand_ins(frozenset(kernal.SERVICES))
         self.reu_size = 0
+        self._look_at = 0  # when the keyboard is next attended to, if something is typed
         self.crt: Crt | None = None
         self.kernal: Kernal | None = None
         self.sid_writes: list[np.ndarray] = []
@@ -102,14 +103,15 @@ class C64(Mos6502):
 
     def _go(self, deadline: int) -> int:
         if self.keyboard.busy:
-            deadline = min(deadline, self.cycles + FRAME_CYCLES)
+            if not self.cycles < self._look_at <= self.cycles + FRAME_CYCLES:
+                self.keyboard.tick(self.ram, self.cycles, self.get("key_reads"))
+                self._look_at = self.cycles + FRAME_CYCLES
+            deadline = min(deadline, self._look_at)
         return super()._go(deadline)
 
     def _attended(self) -> str | None:
         if self.get("sid_logged") > devices.SID_LOG // 2:
             self._keep_sid_log()
-        if self.keyboard.busy:
-            self.keyboard.tick(self.ram, self.cycles, self.get("key_reads"))
         return None
 
     def reset(self) -> None:
