@@ -53,10 +53,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     def add(name: str, text: str, *groups: Any, model: str | None = "reverse") -> Any:
         command = commands.add_parser(name, help=text, description=text)
         if model:
-            optional = {"nargs": "?", "default": model} if name == "compare" else {}
-            command.add_argument(
-                "model", metavar="MODEL", help="name, .model or checkpoint", **optional
-            )
+            count = "?" if name == "compare" else None
+            text = "name, .model or checkpoint"
+            command.add_argument("model", metavar="MODEL", help=text, nargs=count, default=model)
             add_model(command)
         for group in groups:
             group(command)

@@ -133,7 +133,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(result.as_json(args.logits))
         return 0
-    if args.profile and result.cycles:
+    if args.profile and result.image:
         out.print(
             report.cycles_table(result.image, dict(result.predicted_kernels), dict(result.cycles))
         )

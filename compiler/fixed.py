@@ -166,6 +166,6 @@ def _check_shape(op: Op, sizes: dict[str, int]) -> None:
 
 def as_array(values: list[int] | Array, dtype: type = np.int64) -> Array:
     """A constant: a read-only array."""
-    array = np.array(values, dtype)
+    array: Array = np.array(values, dtype)
     array.setflags(write=False)
     return array

@@ -63,17 +63,10 @@ def _table(*columns: str) -> Table:
 def compare_table(runs: Sequence[Run], agree: bool) -> Table:
     """One row a machine, oldest first, the reference on top."""
     table = _table()
-    for name, side in (
-        ("machine", "left"),
-        ("year", "right"),
-        ("image", "right"),
-        ("a token", "right"),
-        ("predicted", "right"),
-        ("time a token", "right"),
-        ("MACs/s", "right"),
-        ("answer", "left"),
-    ):
-        table.add_column(name, justify=side, no_wrap=name != "answer")
+    table.add_column("machine", no_wrap=True)
+    for name in ("year", "image", "a token", "predicted", "time a token", "MACs/s"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("answer")
     for run in runs:
         table.add_row(*compare_cells(run))
     if not agree:

@@ -182,7 +182,7 @@ def run_reference(
                 break
             answer.append(token)
             new = [token]
-        logits = np.array(rows).reshape(len(rows), -1)
+        logits = np.array(rows).reshape(len(rows), fixed.vocab_size)
     text = fixed.tokenizer.decode(answer)
     return Run(on, fixed.name, prompt, tuple(ids), tuple(answer), text, logits=logits)
 
