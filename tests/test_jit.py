@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from functools import cache
 
 import numpy as np
 import pytest
@@ -12,6 +13,15 @@ from hypothesis import strategies as st
 
 from anachron.emulators.jit import MachineError, compile_machine, interpret_machine
 from anachron.emulators.jit.native import cache_directory
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory):
+    """The small machines below do not belong in the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
 
 REGISTERS = ("a", "b", "out")
 FIELDS = ("shared",)
@@ -141,14 +151,15 @@ def test_optimised_code_means_the_same() -> None:
             assert outcome(compiled, a, b) == outcome(interpreted, a, b), (a, b)
 
 
-OPERATORS = machine(
-    "wide[0] = a // b\nwide[1] = a % b\nwide[2] = a >> b\nwide[3] = a << b")
+@cache
+def operators():
+    return machine("wide[0] = a // b\nwide[1] = a % b\nwide[2] = a >> b\nwide[3] = a << b")
 
 
 @given(st.integers(-2**40, 2**40), st.integers(-2**20, 2**20))
 @settings(deadline=None)
 def test_division_and_shift_are_those_of_python_where_it_has_them(a: int, b: int) -> None:
-    wide = outcome(OPERATORS, a, b)[3]
+    wide = outcome(operators(), a, b)[3]
     assert wide[0] == (a // b if b else 0)
     assert wide[1] == (a % b if b else 0)
     assert wide[2] == (a >> b if b >= 0 else (-1 if a < 0 else 0))
@@ -156,7 +167,7 @@ def test_division_and_shift_are_those_of_python_where_it_has_them(a: int, b: int
 
 
 def test_division_of_the_least_integer_by_minus_one_does_not_trap() -> None:
-    wide = outcome(OPERATORS, -2**63, -1)[3]
+    wide = outcome(operators(), -2**63, -1)[3]
     assert wide[:2] == [-2**63, 0]
 
 

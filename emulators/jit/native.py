@@ -20,6 +20,7 @@ from anachron.emulators.jit.emitter import emit_machine
 from anachron.emulators.jit.subset import MachineError, parse_machine
 
 Run = Callable[..., None]
+CACHE_LIMIT = 32  # machines kept, the newest
 
 
 def compile_machine(
@@ -117,5 +118,8 @@ def _write(path: Path, code: bytes) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(hashlib.sha256(code).digest() + code)
         os.replace(name, path)
+        kept = sorted(path.parent.glob("*.o"), key=lambda file: file.stat().st_mtime)
+        for old in kept[:-CACHE_LIMIT]:
+            old.unlink(missing_ok=True)
     except OSError:
         return
