@@ -67,15 +67,19 @@ def put_byte(ea, w):
 """
 
 # A word's kind is what `decode` has beside its time. 0 is reserved, then come the rows of the
-# table, then the ways for operands in R0 to SP: the destination, or both.
+# table, then the shorter ways to a destination in R0 to SP: from anywhere, from another such
+# register, and from an immediate operand.
 RESERVED_KIND = 0
 KINDS = {row: kind for kind, row in enumerate((*INSTRUCTIONS, *FLAG_OPERATORS), start=1)}
 _SHORT = [row for row in INSTRUCTIONS
           if row.form in ("SSDD", "DD") and row.access != "address" and row.set == "basic"]
 TO_REGISTER = {row: kind for kind, row in enumerate(_SHORT, start=len(KINDS) + 1)}
 _DOUBLE = [row for row in _SHORT if row.form == "SSDD"]
-IN_REGISTERS = {row: kind for kind, row in
-                enumerate(_DOUBLE, start=len(KINDS) + len(TO_REGISTER) + 1)}
+_NEXT = len(KINDS) + len(TO_REGISTER) + 1
+IN_REGISTERS = {row: kind for kind, row in enumerate(_DOUBLE, start=_NEXT)}
+IMMEDIATE = {row: kind for kind, row in enumerate(_DOUBLE, start=_NEXT + len(_DOUBLE))}
+SOURCES = {"anywhere": "source({b})", "register": "mem[R + (ir >> 6 & 7)]{low}",
+           "immediate": "fetch_operand(){low}"}
 FLAGS = {"CLx": "clear_flags", "SEx": "set_some_flags"}
 
 
@@ -86,6 +90,8 @@ def kind(row: Instruction, word: int) -> int:
         return KINDS[row]
     if row in IN_REGISTERS and not word & 0o7000 and word & 0o700 != 0o700:
         return IN_REGISTERS[row]
+    if row in IMMEDIATE and word & 0o7700 == 0o2700:
+        return IMMEDIATE[row]
     return TO_REGISTER[row]
 
 
@@ -131,13 +137,12 @@ def _around(row: Instruction) -> tuple[str, str]:
     return "", ""
 
 
-def _to_register(row: Instruction, in_registers: bool) -> str:
-    """The same for a destination in R0 to SP; the source, too, if so."""
+def _to_register(row: Instruction, source: str) -> str:
+    """The same for a destination in R0 to SP."""
     low = " & 0xFF" if row.byte else ""
     x = ""
     if row.form == "SSDD":
-        x = f"mem[R + (ir >> 6 & 7)]{low}" if in_registers else f"source({row.byte:d})"
-        x = f"x = {x}\n"
+        x = f"x = {SOURCES[source].format(b=int(row.byte), low=low)}\n"
     y = "" if row.access == "write" else f"y = mem[R + (ir & 7)]{low}\n"
     if row.access == "read":
         return f"{x}{y}{_call(row)}"
@@ -166,11 +171,11 @@ def loop() -> str:
     for row in KINDS:
         if 0o240 < row.opcode < 0o300 and row not in FLAG_OPERATORS and row.form == "":
             continue  # CLC and its like run as the flag operators that they are
-        alone = row.mnemonic in ("MOV", "MOVB", "MUL") or _around(row) == ("", "")
+        alone = row.mnemonic in ("MOV", "MOVB", "ADD", "MUL") or _around(row) == ("", "")
         families.setdefault(row.mnemonic if alone else _around(row), []).append(row)
     cases += [([KINDS[row] for row in rows], _shared(rows)) for rows in families.values()]
-    cases += [([number], _to_register(row, False)) for row, number in TO_REGISTER.items()]
-    cases += [([number], _to_register(row, True)) for row, number in IN_REGISTERS.items()]
+    for source, short in zip(SOURCES, (TO_REGISTER, IN_REGISTERS, IMMEDIATE), strict=True):
+        cases += [([number], _to_register(row, source)) for row, number in short.items()]
     used = {number for numbers, _ in cases for number in numbers}
     cases.append((sorted(set(range(256)) - used), "RESERVED_()"))
     return PARTS + LOOP.format(cases="".join(_case(numbers, text) for numbers, text in cases))
