@@ -16,10 +16,13 @@ import shlex
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
-from anachron.compiler import cli
+import anachron.compiler as ac
+from anachron.compiler import cli, report
 from anachron.emulators import conformance
 from anachron.emulators.containers.files import write_file
 
@@ -59,7 +62,57 @@ def tabulate(rows: list[dict[str, str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
-TABLES: dict[str, Callable[[], str]] = {"conformance": lambda: tabulate(conformance.report())}
+# Soul Player C64, hand-written, the 16 forward passes of its answer to "hey": CPU cycles with the
+# screen blanked, counted in VICE 3.10 (x64sc). It keeps no keys and values: every pass does all
+# positions.
+SOUL_PLAYER = 1_907_761_609
+MODELS = Path("..", "shared", "models")  # checkpoints of others, where a developer has them
+
+
+def inference() -> str:
+    """Answers of the C64, each against the emulator's count and Soul Player's own program."""
+    soul, words = MODELS / "soul.bin", MODELS / "soul_tokenizer.json"
+    cases: list[tuple[str, ac.Model, str, dict[str, Any], bool]] = [
+        ("chat, int16 activations", ac.load("chat"), "hello", {}, False),
+        ("chat, int8 activations", ac.load("chat"), "hello", {"activations": 8}, False),
+    ]
+    if soul.exists():
+        model = ac.load(soul, tokenizer=words)
+        narrow = replace(model, numerics={})
+        cases += [
+            ("Soul Player's model, its integers", model, "hey", {}, False),
+            ("the same, every logit kept", model, "hey", {}, True),
+            ("the same weights, int8 activations", narrow, "hey", {"activations": 8}, False),
+        ]
+    return tabulate([_inference_row(*case) for case in cases])
+
+
+def _inference_row(
+    name: str, model: ac.Model, prompt: str, numerics: dict[str, Any], logits: bool
+) -> dict[str, str]:
+    fixed = ac.quantize(model, **numerics)
+    run = ac.build(fixed, "c64", logits=logits).run(prompt)
+    if not run.agrees(ac.run_reference(fixed, prompt)):
+        raise RuntimeError(f"{name}: the C64 does not agree with the reference")
+    ratio = f"{SOUL_PLAYER / run.total:.0f} x" if model.name == "soul" else ""
+    return {
+        "model": name,
+        "image": f"{run.image_bytes:,} B",
+        "passes": str(len(run.counts)),
+        "cycles a pass": report.count(run.total / len(run.counts)),
+        "seconds a pass": f"{run.time_ns / 1e9 / len(run.counts):.2f}",
+        "MACs a pass": report.count(run.macs / len(run.counts)),
+        "cycles a MAC": f"{run.total / run.macs:.1f}",
+        "whole answer": f"{run.total:,}",
+        "predicted": report.deviation(run.total, run.predicted),
+        "Soul Player's program": ratio,
+    }
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "conformance": lambda: tabulate(conformance.report()),
+    "inference": inference,
+}
 KINDS = {"transcript": transcript, "file": file, "table": table}
 
 
