@@ -11,6 +11,7 @@ To add a table: a function that returns Markdown, and a line in TABLES.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
@@ -66,12 +67,13 @@ def tabulate(rows: list[dict[str, str]]) -> str:
 # screen blanked, counted in VICE 3.10 (x64sc). It keeps no keys and values: every pass does all
 # positions.
 SOUL_PLAYER = 1_907_761_609
-MODELS = Path("..", "shared", "models")  # checkpoints of others, where a developer has them
+MODELS = "ANACHRON_MODELS"  # names a folder with soul.bin and soul_tokenizer.json, if you have them
 
 
 def inference() -> str:
     """Answers of the C64, each against the emulator's count and Soul Player's own program."""
-    soul, words = MODELS / "soul.bin", MODELS / "soul_tokenizer.json"
+    folder = Path(os.environ.get(MODELS, "."))
+    soul, words = folder / "soul.bin", folder / "soul_tokenizer.json"
     cases: list[tuple[str, ac.Model, str, dict[str, Any], bool]] = [
         ("chat, int16 activations", ac.load("chat"), "hello", {}, False),
         ("chat, int8 activations", ac.load("chat"), "hello", {"activations": 8}, False),
