@@ -26,9 +26,9 @@ Sources: MCS6500 Hardware Manual (January 1976), appendix A, for what is on the 
 # ruff: noqa: F821
 # mypy: ignore-errors
 
-REGISTERS = "a x y s p pc cycles c v nz opcode began at stop".split()
+REGISTERS = "a x y s p pc cycles c v nz stop".split()
 FIELDS = ("limit stop_at resume irq_since irq_was_since irq_released nmi_since i_before "
-          "due").split()
+          "due opcode began at").split()
 a = x = y = s = p = pc = cycles = c = v = nz = opcode = began = at = stop = 0
 limit = stop_at = resume = irq_since = irq_was_since = irq_released = 0
 nmi_since = i_before = due = 0
@@ -70,7 +70,7 @@ def read(ea, back):
     if BANKED:
         k = place(ea)
         if attr[k] & READ:
-            return device_read(ea, began, cycles - back, opcode)
+            return device_read(ea, cycles - back)
         return mem[k]
     return mem[ea]
 
@@ -79,7 +79,7 @@ def write(ea, m, back):
     if BANKED:
         k = ea + bank[PAGE_WRITES + (ea >> 12)]
         if attr[k] & WRITE:
-            device_write(ea, m, began, cycles - back, opcode)
+            device_write(ea, m, cycles - back)
         else:
             mem[k] = m
     else:
@@ -89,7 +89,7 @@ def write(ea, m, back):
 def store(ea, m):
     """Write to the zero page, where the 6510 has its port."""
     if BANKED and ea < 2:
-        device_write(ea, m, began, cycles - 1, opcode)
+        device_write(ea, m, cycles - 1)
     else:
         mem[ea] = m
 
@@ -97,7 +97,7 @@ def store(ea, m):
 def touch(ea, back):
     """A read whose value nobody wants; devices notice."""
     if BANKED and attr[place(ea)] & READ:
-        device_read(ea, began, cycles - back, opcode)
+        device_read(ea, cycles - back)
 
 
 def push(m):

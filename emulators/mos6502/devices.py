@@ -21,34 +21,35 @@ LENGTHS = np.array([max(2, row.length) for row in INSTRUCTIONS], np.uint8)  # fe
 DEVICES = 0x10000  # from an address in $D000-$DFFF to its place in mem
 SID_LOG = 0x10000  # entries: cycle << 16 | register << 8 | value
 ERRAND_READ, ERRAND_WRITE = 1, 2
+NOP_CODE = 0xEA
 
 
 # ---- time
-def first_read(start, code):
-    """How many cycles into an instruction its first read at or after BA's fall is."""
-    k = ba_from - start if ba_from > start else 0
-    while k < 8 and WRITES[code] >> k & 1:
+def first_read():
+    """How many cycles into the instruction its first read at or after BA's fall is."""
+    k = ba_from - began if ba_from > began else 0
+    while k < 8 and WRITES[opcode] >> k & 1:
         k += 1
     return k
 
 
 @subroutine
-def bus_time(start, moment, code):
-    """When an access really happens, of an instruction that would make it at a moment."""
-    if moment < ba_from or ba_until <= start or start + first_read(start, code) > moment:
+def bus_time(moment):
+    """When an access really happens that the instruction would make at a moment."""
+    if moment < ba_from or ba_until <= began or began + first_read() > moment:
         return moment
-    return moment + ba_until - (start + first_read(start, code))
+    return moment + ba_until - (began + first_read())
 
 
 @subroutine
-def stolen(start, lasting, code):
-    """Cycles that a bad line adds to an instruction that began at start."""
-    if ba_until <= start:
-        plan_bad_line(start)
-    k = first_read(start, code)
-    if k >= lasting:
+def stolen(end):
+    """Cycles that a bad line adds to the instruction that would end now."""
+    if ba_until <= began:
+        plan_bad_line(began)
+    resumed = began + first_read()
+    if resumed >= end:
         return 0
-    extra = ba_until - (start + k)
+    extra = ba_until - resumed
     plan_bad_line(ba_until)
     return extra
 
@@ -57,7 +58,7 @@ def stall():
     """Settle a bad line that began before this instruction ended."""
     global cycles
     if cycles > ba_from:
-        extra = stolen(began, cycles - began, opcode)
+        extra = stolen(cycles)
         cycles += extra
         if PROFILE:
             profile[at] += extra
@@ -106,10 +107,10 @@ def transfer_all():
 
 # ---- accesses
 @subroutine
-def device_read(address, start, moment, code):
-    """The byte that a device gives; start, moment, code: of the instruction that reads."""
+def device_read(address, moment):
+    """The byte that a device gives, to a read that would be at a moment but for a bad line."""
     global key_reads
-    now = bus_time(start, moment, code)
+    now = bus_time(moment)
     match address >> 8:
         case 0xD0 | 0xD1 | 0xD2 | 0xD3:
             vic_until(now)
@@ -138,10 +139,10 @@ def device_read(address, start, moment, code):
 
 
 @subroutine
-def device_write(address, m, start, moment, code):
+def device_write(address, m, moment):
     """A byte for a device, the processor port, or the address that starts a transfer."""
     global limit
-    now = bus_time(start, moment, code)
+    now = bus_time(moment)
     if address < 2:
         port_write(address, m)
         return
@@ -172,11 +173,13 @@ def device_write(address, m, start, moment, code):
 @subroutine
 def fetch_from_device(address, now):
     """The CPU is about to run code in a CIA's registers, or in the colours: let it see them."""
-    first = device_read(address, now, now, 0)
+    global opcode
+    opcode = NOP_CODE  # it only reads
+    first = device_read(address, now)
     for i in range(LENGTHS[first]):
         where = (address + i) & 0xFFFF
         if where >= 0xD800 and attr[place(where)] & READ:
-            m = first if i == 0 else device_read(where, now + i, now + i, 0)
+            m = first if i == 0 else device_read(where, now + i)
             if where >= 0xDC00:
                 mem[place(where)] = m
 
@@ -204,16 +207,18 @@ def sid_write(register, m, now):
 
 def do_errand():
     """Read or write once for someone outside, between two instructions."""
-    global errand, errand_value
+    global errand, errand_value, began, opcode
+    began = cycles
+    opcode = NOP_CODE
     if errand == ERRAND_READ:
         k = place(errand_address)
         errand_value = mem[k]
         if attr[k] & READ:
-            errand_value = device_read(errand_address, cycles, cycles, 0)
+            errand_value = device_read(errand_address, cycles)
     else:
         k = errand_address + bank[PAGE_WRITES + (errand_address >> 12)]
         if attr[k] & WRITE:
-            device_write(errand_address, errand_value, cycles, cycles, 0)
+            device_write(errand_address, errand_value, cycles)
         else:
             mem[k] = errand_value
     errand = 0

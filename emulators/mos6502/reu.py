@@ -117,7 +117,7 @@ def host_read(address, now):
         return mem[UNDER_PORT + address]
     k = place(address)
     if attr[k] & READ:
-        return device_read(address, now, now, 0)
+        return device_read(address, now)
     return mem[k]
 
 
@@ -127,7 +127,7 @@ def host_write(address, m, now):
         return
     k = address + bank[PAGE_WRITES + (address >> 12)]
     if attr[k] & WRITE:
-        device_write(address, m, now, now, 0)
+        device_write(address, m, now)
     else:
         mem[k] = m
 
