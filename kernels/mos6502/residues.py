@@ -127,3 +127,90 @@ def row_constants(
     own = triangle(weight - origin).sum(1) - triangle(-origin).sum()
     start = bias.astype(np.int64) - own
     return {m: reduce(start - OFFSETS[bits][m] * weight.sum(1), m) for m in basis.moduli}
+
+
+def fill_tables() -> str:
+    """`fill_residues`: build every table; once, with interrupts off."""
+    parts = ["; fill_residues: the tables of residues.py; uses A, X, Y, scratch, pointer"]
+    parts.append("fill_residues:")
+    for m in MODULI:
+        parts.append(_fill_triangles(m))
+    for name, modulus, step, start in (
+        ("low_mod99", 0, 1, 0),
+        ("high_mod99", 0, 256 % 99, 0),
+        ("less_low", 99, -1 % 99, 0),
+        ("less_middle", 99, -256 % 99, 0),
+    ):
+        parts.append(_fill_steps(name, modulus, step, start))
+    first = int(reduce(np.array(STEP * LOWEST_J), 99))
+    step = int(reduce(np.array(STEP), 99))
+    parts.append(f"""\
+    lda #<({255 * LOWEST_J})
+    sta pointer
+    lda #>({255 * LOWEST_J})
+    sta pointer+1
+    ldx #{HIGHEST_J - LOWEST_J + 1}
+    ldy #${first:02x}
+_wrap:
+    lda pointer
+    sta wraps_low,y
+    lda pointer+1
+    sta wraps_high,y
+    sec                 ; 255 = 256 - 1
+    lda pointer
+    sbc #1
+    sta pointer
+    bcs *+4             ;@ p=0.03
+    dec pointer+1
+    inc pointer+1
+    tya
+    sed
+    clc
+    adc #${step:02x}
+    adc #0
+    cld
+    cmp #$99
+    bne *+4             ;@ p=0.97
+    lda #0
+    tay
+    dex
+    bne _wrap           ;@ times {HIGHEST_J - LOWEST_J + 1}
+    lda wraps_low       ; 99 is 0, too
+    sta wraps_low+$99
+    lda wraps_high
+    sta wraps_high+$99
+    rts""")
+    return "\n".join(parts)
+
+
+def _fill_triangles(modulus: int) -> str:
+    """t(n) for n = 0 .. 511: each is n more than the one before; scratch holds n reduced."""
+    decimal_on, decimal_off = ("    sed\n", "    cld\n") if modulus == 99 else ("", "")
+    around = "    adc #0\n" if modulus != 256 else ""
+    top = {256: "", 255: "ff", 99: "99"}[modulus]
+    zero = f"    cmp #${top}\n    bne *+4             ;@ p=0.99\n    lda #0\n" if top else ""
+    body = (
+        "{label}:\n    tya\n    sta t{m}+{at},x\n    clc\n    lda scratch\n    adc #1\n{around}"
+        "    sta scratch\n    clc\n    tya\n    adc scratch\n{around}{zero}    tay\n    inx\n"
+        "    bne {label}          ;@ times 256\n"
+    )
+    text = f"{decimal_on}    ldx #0\n    stx scratch\n    ldy #0\n"
+    for at in (0, 256):
+        label = f"_t{modulus}_{at}"
+        text += body.format(label=label, m=modulus, at=at, around=around, zero=zero)
+    return text + decimal_off.rstrip("\n")
+
+
+def _fill_steps(name: str, modulus: int, step: int, start: int) -> str:
+    """A page of multiples of a step modulo 99: binary, or decimal where modulus is 99."""
+    if modulus == 99:
+        amount = int(decimal(np.array(step)))
+        add = f"    sed\n    clc\n    adc #${amount:02x}\n    adc #0\n    cld\n    cmp #$99\n"
+        add += "    bne *+4             ;@ p=0.99\n    lda #0\n"
+    else:
+        add = f"    clc\n    adc #{step}\n    cmp #99\n    bcc *+4             ;@ p=0.5\n"
+        add += "    sbc #99\n"
+    return (
+        f"    lda #{start}\n    tax\n_{name}:\n    sta {name},x\n{add}    inx\n"
+        f"    bne _{name}        ;@ times 256"
+    )

@@ -10,6 +10,7 @@ G, the VIC-II's registers; the processor port's bits, ch. 5.  Mapping the Commod
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from anachron.kernels.mos6502.instructions import lines, set_word
@@ -40,8 +41,9 @@ class Talk:
     screen: bool  # stays on while computing
 
 
-def start() -> str:
-    """Where the image is entered, and what comes once."""
+def start(fills: Iterable[str] = ("fill_products",)) -> str:
+    """Where the image is entered, and what comes once: routines that fill tables, among it."""
+    calls = "\n".join(f"    jsr {label}" for label in fills)
     return f"""\
 start:
     sei
@@ -58,8 +60,9 @@ start:
     sta ${KERNAL_NMI:04x}+1
     lda ${BORDER:04x}
     sta border
-    jsr fill_products
-    cli
+    jsr begin_compute
+{calls}
+    jsr end_compute
 {set_word("pointer", "title")}
     jsr print
 converse:

@@ -34,6 +34,8 @@ KERNELS = {
 }
 MOST_POSITIONS = cache.MOST_ROWS
 MOST_FEATURES = 256
+# Variables of claims, with a value each that will do where a routine's time is left aside.
+ANYTHING = {"rows": 1, "shift_bytes": 0, "shift_bits": 1, "seen": 1}
 
 
 class Lowering:
@@ -45,6 +47,8 @@ class Lowering:
     sequence  op -> labels that the pass calls for it, in order
     variants  op -> the kernel's variant, and why it was chosen
     environments  op -> what the claims in its routines ask for
+    anything  values that will do for any variable of claims
+    fills     routines that fill tables, once, and their texts
     """
 
     def __init__(self, values: Values, ranges: Ranges) -> None:
@@ -56,9 +60,11 @@ class Lowering:
         self.sequence: dict[str, list[str]] = {}
         self.variants: dict[str, tuple[str, str]] = {}
         self.environments: dict[str, dict[str, object]] = {}
+        self.anything: dict[str, object] = dict(ANYTHING)
         self.token_bytes = 1 if max(values.fixed.vocab_size, values.fixed.seq_len) <= 256 else 2
         self.operand_pages: list[int] = []
         self.most_query = 0
+        self.fills = {"fill_products": ""}  # its text is arithmetic's
         self._prepared: tuple[str, int, int] | None = None
 
     def begin_stage(self) -> None:

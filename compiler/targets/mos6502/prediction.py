@@ -43,6 +43,7 @@ class Prediction:
 
     sequence      op -> labels that are called for it
     environments  op -> what the claims in its routines ask for
+    anything      values that will do for any variable of claims
     extra         labels called once a position besides, an encoder's
     screen        it is on, and the VIC-II takes its share
     """
@@ -52,6 +53,7 @@ class Prediction:
     objects: tuple[Placed, ...]
     sequence: Mapping[str, Sequence[str]]
     environments: Mapping[str, Mapping[str, object]]
+    anything: Mapping[str, object]
     extra: tuple[str, ...] = ()
     screen: bool = False
     _known: dict = field(default_factory=dict, repr=False, compare=False)
@@ -117,10 +119,9 @@ class Prediction:
 
     def _forward(self, entry: str, stop: str) -> dict[str, Cycles]:
         # The routines called are counted op by op; here only their loops must have some count.
-        anything = {"rows": 1, "shift_bytes": 0, "shift_bits": 1, "seen": 1}
         part = self._part("forward")
         stop_at = self.program.symbols[stop]
-        time = self._within(part).routine(self.program.symbols[entry], stop_at, anything, 0)
+        time = self._within(part).routine(self.program.symbols[entry], stop_at, self.anything, 0)
         return {"forward": time}
 
     def _by_part(

@@ -15,15 +15,17 @@ from anachron.compiler.assembly.program import Program
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.image import Call, Image, Location
 from anachron.compiler.memory import Placed
-from anachron.compiler.ranges import analyse
+from anachron.compiler.ranges import Ranges, analyse
 from anachron.compiler.targets import DoesNotFit, Machine, Options
 from anachron.compiler.targets.mos6502.assembler import assemble
+from anachron.compiler.targets.mos6502.fast import FastLowering
 from anachron.compiler.targets.mos6502.forward import (
     forward,
     forward_done,
     keep_answer,
 )
 from anachron.compiler.targets.mos6502.lowering import KERNELS, Lowering
+from anachron.compiler.targets.mos6502.matrices import Group, group_matrices, share_vectors
 from anachron.compiler.targets.mos6502.prediction import Prediction
 from anachron.compiler.targets.mos6502.sections import (
     Area,
@@ -55,17 +57,39 @@ SHOW_FRAMES = 4
 
 
 def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
-    """The program of a model.
+    """The program of a model: the fastest kernels that its ranges allow and its memory takes.
 
     Raises DoesNotFit, saying by how many bytes, and ValueError for a model that the kernels cannot
     compute exactly.
     """
-    values = Values(fixed)
+    ranges = analyse(fixed)
+    groups, reasons = group_matrices(fixed, ranges)
+    while groups:
+        try:
+            return _build(fixed, machine, options, ranges, groups, reasons)
+        except DoesNotFit as over:
+            least = min(groups, key=lambda group: group.products)
+            groups = tuple(group for group in groups if group is not least)
+            why = f"in residues, {over.bytes_over:,} bytes too many"
+            reasons |= dict.fromkeys((op.name for op in least.ops), why)
+    return _build(fixed, machine, options, ranges, groups, reasons)
+
+
+def _build(
+    fixed: FixedModel,
+    machine: Machine,
+    options: Options,
+    ranges: Ranges,
+    groups: tuple[Group, ...],
+    reasons: dict[str, str],
+) -> Image:
+    """The program with some matrices in residues; reasons say why the others are not."""
+    values = Values(fixed, share_vectors(Values(fixed), groups))
     if not values.encoder and len(values.stages) > 1:
         raise ValueError(
             f"{fixed.name}: a model that generates token by token needs causal attention"
         )
-    lowering = Lowering(values, analyse(fixed))
+    lowering = FastLowering(values, ranges, groups, reasons)
     loads = []
     for number, stage in enumerate(values.stages):
         lowering.begin_stage()
@@ -108,6 +132,7 @@ def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
             objects,
             lowering.sequence,
             lowering.environments,
+            lowering.anything,
             tuple(label for labels in loads for label in labels),
             options.screen,
         ),
@@ -183,6 +208,11 @@ def _locations(values: Values, symbols: Mapping[str, int], options: Options) -> 
 def _buffer_constants(values: Values, offsets: dict[str, int]) -> str:
     """Where each value's buffer lies."""
     text = []
+    for label, names in values.shared.items():
+        x = values.vector(names[0])
+        high = offsets[names[0]] + (x.size if x.bits == 16 else 0)
+        text.append(f"{label}_low = buffers+{offsets[names[0]]}")
+        text.append(f"{label}_high = buffers+{high}")
     for name, offset in offsets.items():
         x = values.vector(name)
         text.append(f"{x.low} = buffers+{offset}")
@@ -275,7 +305,7 @@ def _sections(lowering: Lowering, pass_text: str, options: Options) -> list[Sect
             "\n".join(
                 [
                     byte_lines(prg.basic_stub(prg.BASIC_START + len(prg.basic_stub(2061)))),
-                    runtime.start(),
+                    runtime.start(lowering.fills),
                     runtime.answer_sequence(talk) if encoder else runtime.answer_next(talk),
                     runtime.compute(talk),
                     runtime.console(talk),
@@ -293,6 +323,8 @@ def _sections(lowering: Lowering, pass_text: str, options: Options) -> list[Sect
                 Section(part, "code", "\n".join([*texts, *lowering.routines[part].values()]))
             )
     sections.append(Section("arithmetic", "code", _arithmetic(sections)))
+    if any(lowering.fills.values()):
+        sections.append(Section("tables", "runtime", "\n".join(lowering.fills.values())))
     if not encoder:
         frac = fixed.logits.format.frac
         sample = sampling.sample(logits, frac, generation.first_id, width)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from anachron.compiler.fixed import FixedModel, Op
@@ -16,9 +16,13 @@ from anachron.kernels.mos6502.instructions import Vector
 
 @dataclass(frozen=True)
 class Values:
-    """The stages of a model in the order that they run, and labels for each value."""
+    """The stages of a model in the order that they run, and labels for each value.
+
+    shared  label of a buffer -> values that must lie there, one after the other
+    """
 
     fixed: FixedModel
+    shared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def encoder(self) -> bool:
@@ -94,14 +98,36 @@ class Values:
 
         All stages are one row of ticks: a value that crosses keeps its buffer and is loaded there.
         """
+        lives = self.lifetimes
+        bytes_of = {life.name: life.size * life.bits // 8 for life in lives.values()}
+        held = {name for names in self.shared.values() for name in names}
+        offsets, total = pack([life for name, life in lives.items() if name not in held], bytes_of)
+        for names in self.shared.values():
+            offsets |= dict.fromkeys(names, total)
+            total += max(bytes_of[name] for name in names)
+        return {name: offsets[name] for name in lives}, total
+
+    @cached_property
+    def lifetimes(self) -> dict[str, Lifetime]:
+        """When each value lives, two ticks an op."""
         ops = [op for stage in self.stages for op in stage.ops]
         last = {name: i for i, op in enumerate(ops) for name in op.inputs}
-        lives = []
+        lives = {}
         for i, op in enumerate(ops):
             end = 2 * len(ops) if op is self.fixed.ops[-1] else 2 * last.get(op.name, i)
             size, bits = op.value.size, op.value.format.bits
-            lives.append(Lifetime(op.name, size, bits, 2 * i, max(2 * i, end)))
-        return pack(lives, {life.name: life.size * life.bits // 8 for life in lives})
+            lives[op.name] = Lifetime(op.name, size, bits, 2 * i, max(2 * i, end))
+        return lives
+
+    def in_turn(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Those of some values, from the first on, that never live at the same time."""
+        chosen: list[str] = []
+        for name in names:
+            life = self.lifetimes[name]
+            others = [self.lifetimes[other] for other in chosen]
+            if all(life.first > o.last or life.last < o.first for o in others):
+                chosen.append(name)
+        return tuple(chosen)
 
     def alive_at_end(self) -> list[str]:
         """Values whose buffers nothing has written over when the pass is done."""
