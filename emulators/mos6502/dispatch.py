@@ -1,4 +1,5 @@
-"""The table of isa.py -> the text of the loop that runs instructions: one `case` an opcode."""
+"""The table of isa.py -> the text of the loop that runs instructions: one `case` an opcode,
+or several opcodes that do the same."""
 
 from anachron.emulators.mos6502.isa import INSTRUCTIONS, Instruction
 
@@ -73,9 +74,12 @@ def statements(row: Instruction) -> list[str]:
 
 def loop() -> str:
     """The text of run(): counts an instruction's cycles, does it, and attends to what is due."""
-    cases = []
+    bodies: dict[tuple[str, ...], list[int]] = {}
     for row in INSTRUCTIONS:
-        cases.append(f"            case {row.opcode}:")
-        cases += [f"                {line}"
-                  for line in (f"cycles += {row.cycles}", *statements(row))]
+        body = (f"cycles += {row.cycles}", *statements(row))
+        bodies.setdefault(body, []).append(row.opcode)
+    cases = []
+    for body, opcodes in bodies.items():
+        cases.append(f"            case {' | '.join(map(str, opcodes))}:")
+        cases += [f"                {line}" for line in body]
     return LOOP.format(cases="\n".join(cases))
