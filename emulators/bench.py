@@ -29,11 +29,11 @@ WORKLOADS = {
         "a900 a208"  # C00A LDA #0; LDX #8
         "46f7 9003 18 65f8"  # C00E LSR $F7; BCC C015; CLC; ADC $F8
         "6a 66f9 ca d0f3"  # C015 ROR A; ROR $F9; DEX; BNE C00E (wrong by a bit: work is work)
-        "18 65fa 85fa c8 d0dd 4c00c0"),  # CLC; ADC $FA; STA $FA; INY; BNE C002; JMP C000
+        "18 65fa 85fa c8 d0df 4c00c0"),  # CLC; ADC $FA; STA $FA; INY; BNE C002; JMP C000
     # A table look-up and a sum, as a kernel does it.
     "look up": bytes.fromhex(
         "a200 a900 18"  # LDX #0; LDA #0; CLC
-        "7d0020 bc0030 790021 e8 d0f6 8d0040 4c00c0"),
+        "7d0020 bc0030 790021 e8 d0f4 8d0040 4c00c0"),
     # Moving memory, a byte at a time.
     "move": bytes.fromhex("a000 b1fb 91fd c8 d0f9 e6fe a5fe c940 d0f1 a930 85fe 4c00c0"),
 }
