@@ -23,10 +23,8 @@ class Fixed:
 
     >>> Fixed(16, 8)
     int16 Q8
-    >>> Fixed(16, 8).encode(-0.5)
-    array(-128)
-    >>> Fixed(8, 4).encode(100.0)
-    array(127)
+    >>> int(Fixed(16, 8).encode(-0.5)), int(Fixed(8, 4).encode(100.0))
+    (-128, 127)
     """
 
     bits: int
