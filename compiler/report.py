@@ -169,13 +169,29 @@ def fixed_table(fixed: FixedModel) -> Table:
     return table
 
 
+def cell(value: object) -> str:
+    """A value of a flat row: numbers to four figures, nothing as a dash.
+
+    >>> cell(20000), cell(0.123456), cell(None), cell("a")
+    ('20,000', '0.1235', '-', 'a')
+    """
+    match value:
+        case None:
+            return "-"
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    return str(value)
+
+
 def rows_table(rows: Sequence[dict[str, object]]) -> Table:
     """Flat dictionaries with the same keys, as a table."""
     table = _table()
     for name, value in rows[0].items():
         table.add_column(name, justify="left" if isinstance(value, str) else "right")
     for row in rows:
-        table.add_row(*(v if isinstance(v, str) else f"{v:,.4g}" for v in row.values()))
+        table.add_row(*(cell(value) for value in row.values()))
     return table
 
 
