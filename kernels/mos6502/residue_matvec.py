@@ -114,8 +114,8 @@ def prepare(packed: Packed, x: Vector) -> str:
             text += [f"    sta {name}_t{m}_{c}+1" for m in moduli]
             continue
         text.append(
-            f"    ldx {x.low}+{c}\n    stx {name}_t256_{c}+1\n    lda {x.high}+{c}\n    eor #$80\n"
-            f"    tay\n    sty scratch\n    txa\n    clc\n    adc scratch\n    adc #0\n"
+            f"    ldx {x.low}+{c}\n    stx {name}_t256_{c}+1\n    ldy {x.high}+{c}\n    txa\n"
+            "    clc\n    adc high_mod255,y       ;@ aligned\n    adc #0\n"
             f"    sta {name}_t255_{c}+1"
         )
         if 99 in moduli:

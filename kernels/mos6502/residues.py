@@ -47,8 +47,8 @@ NARROW = Basis("narrow", MODULI[:2], -127 * 256, 128 * 256 - 1)
 # A chain may end at 255 for 0: k = 0 then reads 255, and j one less, which must be there, too.
 WIDE = Basis("wide", MODULI, LOWEST_J * STEP + 256, (HIGHEST_J + 1) * STEP - 1)
 
-# bits -> offsets that make a number unsigned: an int16's low byte is its own residue mod 256.
-OFFSETS = {8: dict.fromkeys(MODULI, 128), 16: {256: 0, 255: 32768, 99: 32768}}
+# bits -> what is added to a number before its residue is taken: an int8's top bit is flipped.
+OFFSETS = {8: 128, 16: 0}
 
 # name -> bytes; the first three start on a page and take two: T + x is an address.
 TABLES = {
@@ -56,6 +56,7 @@ TABLES = {
     "t255": 512,
     "t99": 512,
     "low_mod99": 256,
+    "high_mod255": 256,
     "high_mod99": 256,
     "less_low": 256,
     "less_middle": 256,
@@ -89,14 +90,17 @@ def make_tables() -> dict[str, bytes]:
 
     t256, t255, t99   t(n) reduced, n = 0 .. 511
     low_mod99         n mod 99, binary: half of a word's residue
-    high_mod99        256 n mod 99, binary
+    high_mod255       256 n mod 255 for the int8 n: what a word's high byte adds to its low one
+    high_mod99        256 n mod 99, binary, for the int8 n
     less_low          -n mod 99, decimal: takes a off
     less_middle       -256 n mod 99, decimal: takes 256 k off
     wraps_low, wraps_high   255 j as a word, by the decimal code of 65280 j mod 99
     """
     n, byte = np.arange(512), np.arange(256)
     tables = {f"t{m}": reduce(triangle(n), m) for m in MODULI}
-    tables["low_mod99"], tables["high_mod99"] = byte % 99, 256 * byte % 99
+    signed = byte - (byte >> 7 << 8)
+    tables["low_mod99"], tables["high_mod99"] = byte % 99, 256 * signed % 99
+    tables["high_mod255"] = signed % 255
     tables["less_low"], tables["less_middle"] = reduce(-byte, 99), reduce(-256 * byte, 99)
     low, high = np.zeros(256, int), np.zeros(256, int)
     for j in range(LOWEST_J, HIGHEST_J + 1):
@@ -126,7 +130,7 @@ def row_constants(
     weight, origin = weight.astype(np.int64), origin.astype(np.int64)
     own = triangle(weight - origin).sum(1) - triangle(-origin).sum()
     start = bias.astype(np.int64) - own
-    return {m: reduce(start - OFFSETS[bits][m] * weight.sum(1), m) for m in basis.moduli}
+    return {m: reduce(start - OFFSETS[bits] * weight.sum(1), m) for m in basis.moduli}
 
 
 def fill_tables() -> str:
@@ -137,11 +141,21 @@ def fill_tables() -> str:
         parts.append(_fill_triangles(m))
     for name, modulus, step, start in (
         ("low_mod99", 0, 1, 0),
-        ("high_mod99", 0, 256 % 99, 0),
+        ("high_mod99", 0, 256 % 99, -128 * 256 % 99),
         ("less_low", 99, -1 % 99, 0),
         ("less_middle", 99, -256 % 99, 0),
     ):
         parts.append(_fill_steps(name, modulus, step, start))
+    parts.append("""\
+    ldx #0
+_high255:
+    txa
+    bpl *+5             ;@ p=0.5
+    sec                 ; below 0: 256 more, which is 1
+    sbc #1
+    sta high_mod255,x
+    inx
+    bne _high255        ;@ times 256""")
     first = int(reduce(np.array(STEP * LOWEST_J), 99))
     step = int(reduce(np.array(STEP), 99))
     parts.append(f"""\
@@ -210,7 +224,8 @@ def _fill_steps(name: str, modulus: int, step: int, start: int) -> str:
     else:
         add = f"    clc\n    adc #{step}\n    cmp #99\n    bcc *+4             ;@ p=0.5\n"
         add += "    sbc #99\n"
+    first = 128 if name.startswith("high") else 0  # of an int8
     return (
-        f"    lda #{start}\n    tax\n_{name}:\n    sta {name},x\n{add}    inx\n"
-        f"    bne _{name}        ;@ times 256"
+        f"    lda #{start}\n    ldx #{first}\n_{name}:\n    sta {name},x\n{add}    inx\n"
+        f"    cpx #{first}\n    bne _{name}        ;@ times 256"
     )
