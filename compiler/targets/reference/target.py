@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.model import INPUTS
 from anachron.kernels.arithmetic import Array
