@@ -40,7 +40,8 @@ def load_fixed(args: argparse.Namespace) -> ac.FixedModel:
     model = ac.load(args.model, tokenizer=args.tokenizer, overrides=arguments.sizes(args))
     if model.weights_from.startswith("random"):
         warn(f"{model.name} has no weights yet: {model.weights_from}")
-    return ac.quantize(model, **arguments.numerics(args))
+    with err.status(f"{model.name}: choosing formats ..."):
+        return ac.quantize(model, **arguments.numerics(args))
 
 
 def sampling(args: argparse.Namespace) -> ac.Sampling:
