@@ -228,10 +228,12 @@ def _read_llama_tensors(
         shape = model.shapes[name]
         if grouped:
             codes = reader.take("i1", (math.prod(shape) // group, group))
-            scales = reader.take("<f4", (len(codes), 1))
-            found[name] = (codes * scales.astype(np.float64)).reshape(shape)
+            with np.errstate(invalid="ignore"):
+                scales = reader.take("<f4", (len(codes), 1)).astype(np.float64)
+                found[name] = (codes * scales).reshape(shape)
         else:
-            found[name] = reader.take("<f4", shape).astype(np.float64)
+            with np.errstate(invalid="ignore"):  # of a signalling NaN, which is refused later
+                found[name] = reader.take("<f4", shape).astype(np.float64)
     return found
 
 

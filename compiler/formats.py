@@ -22,6 +22,7 @@ from anachron.kernels.arithmetic import Array, Fixed
 # eight, resolution is worth more than room.
 HEADROOM = {16: 1.5, 8: 1.0}
 FINEST = 24  # fraction bits of a weight, at most
+COARSEST = -32  # fraction bits of a value, at least
 FINEST_LOOKUP = 12  # the finest scale that the 257 points of a lookup can serve
 MOST_RECIPROCAL_BITS = 24
 
@@ -35,12 +36,18 @@ class Measured:
 
 
 def measure(model: Model, samples: Sequence[Sequence[int]]) -> Measured:
-    """Run the float model over token ids and note the extremes of every value."""
+    """Run the float model over token ids and note the extremes of every value.
+
+    Raises ModelError where a value is not finite.
+    """
     peak: dict[str, float] = {}
     least: dict[str, float] = {}
     for tokens in samples:
         for name, rows in forward(model, tokens).items():
-            peak[name] = max(peak.get(name, 0.0), float(np.abs(rows).max(initial=0.0)))
+            largest = float(np.abs(rows).max(initial=0.0))
+            if not math.isfinite(largest):
+                raise ModelError(f"{name}: with these weights its values overflow")
+            peak[name] = max(peak.get(name, 0.0), largest)
             rms = float(np.sqrt((rows**2).mean(-1)).min())
             least[name] = min(least.get(name, math.inf), rms)
     return Measured(peak, least)
@@ -78,7 +85,7 @@ def weight_frac(largest: float, bits: int = 8) -> int:
     (7, 6, 24)
     """
     top = (1 << bits - 1) - 1
-    if largest == 0.0:
+    if largest < 2.0**-FINEST:
         return FINEST
     return min(math.floor(math.log2((top + 0.4999) / largest)), FINEST)
 
@@ -137,9 +144,14 @@ class Formats:
                         if given[0] > FINEST_LOOKUP:
                             frac[groups[node.inputs[0]]], changed = FINEST_LOOKUP, True
                     case "rms_norm" | "layer_norm":
-                        most = self.unit_frac(node, given[0])
+                        most = self.unit_frac(node, given[0]) + min(0, self.gain_frac(node))
                     case _:
                         continue
+                if most < COARSEST:
+                    raise ModelError(
+                        f"{node.name}: with these weights its values leave any scale: they grow "
+                        "with each op that reads them"
+                    )
                 leader = groups[node.name]
                 if frac[leader] > most:
                     frac[leader], changed = most, True
@@ -178,6 +190,13 @@ class Formats:
         """The fraction bits of a norm's unit vector, before its gain."""
         pre, up = self.norm_shifts(node)
         return self.reciprocal_bits(node, frac) - 15 + pre - up // 2
+
+    def gain_frac(self, node: Node) -> int:
+        """The scale of a norm's gain."""
+        name = node.parameters["gain"]
+        if name in self.exact_frac:
+            return self.exact_frac[name]
+        return weight_frac(float(np.abs(self.model.weights[name]).max()))
 
     # ---- weights
 

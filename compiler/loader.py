@@ -82,7 +82,7 @@ def read_text(path: Path) -> str:
     try:
         if path.stat().st_size > MAX_TEXT_BYTES:
             raise ModelError(f"{path}: a program text has at most {MAX_TEXT_BYTES:,} bytes")
-        return path.read_bytes().decode("utf-8")
+        return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror or error}") from None
     except UnicodeDecodeError as error:

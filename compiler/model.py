@@ -25,6 +25,7 @@ Array = np.ndarray
 INPUTS = INDICES  # what a graph may read: the id of this token, and its place
 MAX_NODES = 10_000
 MAX_PARAMETERS = 1 << 27
+LARGEST_WEIGHT = 1e9  # a weight beyond is a damaged one
 
 
 class ModelError(ValueError):
@@ -124,6 +125,10 @@ class Model:
                 )
             if not np.isfinite(weights[name]).all():
                 raise ModelError(f"{weights_from}: {name} holds a value that is not finite")
+            if np.abs(weights[name]).max(initial=0) > LARGEST_WEIGHT:
+                raise ModelError(
+                    f"{weights_from}: {name} holds a value beyond {LARGEST_WEIGHT:,.0f}: damaged?"
+                )
         extra = sorted(set(weights) - set(self.shapes))
         if extra:
             raise ModelError(f"{weights_from}: tensor {extra[0]} has no place in {self.name}")

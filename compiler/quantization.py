@@ -36,9 +36,11 @@ def quantize(
     do.
     """
     numerics = find_numerics(model, options)
-    if samples is None:
-        samples = find_samples(model) if numerics.value_frac is None else []
-    formats = Formats(model, numerics, measure(model, samples))
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
+        if samples is None:
+            samples = find_samples(model) if numerics.value_frac is None else []
+        measured = measure(model, samples)
+    formats = Formats(model, numerics, measured)
     ops = tuple(lower(node, formats) for node in model.nodes)
     return check(
         FixedModel(
@@ -123,9 +125,7 @@ def _lower_linear(node: Node, formats: Formats, form: Fixed, x: Fixed) -> Op:
 def _lower_norm(node: Node, formats: Formats, form: Fixed, x: Fixed) -> Op:
     name = node.parameters["gain"]
     gain = formats.model.weights[name].reshape(-1)
-    gain_frac = formats.exact_frac.get(name)
-    if gain_frac is None:
-        gain_frac = weight_frac(float(np.abs(gain).max()))
+    gain_frac = formats.gain_frac(node)
     pre, up = formats.norm_shifts(node)
     attributes = {
         "gain_shift": gain_frac + formats.unit_frac(node, x.frac) - form.frac,
@@ -148,7 +148,10 @@ def _lower_attention(node: Node, formats: Formats, form: Fixed, given: list[Fixe
     real = formats.scale(node) * numerics.score_steps
     shift = query.frac + key.frac - round(math.log2(real))
     if shift < 0:
-        raise ModelError(f"{node.name}: {query} by {key} is too coarse for its scores")
+        raise ModelError(
+            f"{node.name}: queries of {query} and keys of {key} give scores beyond any scale: "
+            "make their weights smaller"
+        )
     table = exp_table(numerics.score_entries, numerics.score_steps, 255)
     table = np.maximum(table, numerics.weight_floor)
     table[-1] = 0

@@ -15,6 +15,7 @@ import io
 import math
 import os
 import re
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -67,7 +68,7 @@ def list_tensors(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise ModelError(f"{path}: there is no such file") from None
     except DAMAGE as error:
-        raise ModelError(f"{path}: {_first_line(error)}") from None
+        raise ModelError(f"{path}: no whole {path.suffix} file: {_first_line(error)}") from None
 
 
 def _read_one(path: Path, tensors: Mapping[str, Tensor], reference: str, shape: Shape) -> Array:
@@ -231,6 +232,7 @@ DAMAGE = (  # what numpy, zipfile and zlib raise on a damaged file
     RuntimeError,
     NotImplementedError,
     MemoryError,
+    tokenize.TokenError,
     OverflowError,
     zipfile.BadZipFile,
     zlib.error,

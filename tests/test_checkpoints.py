@@ -232,9 +232,10 @@ def test_sizes_of_a_checkpoint_cannot_be_set(tmp_path):
 def test_a_value_that_is_not_finite_is_refused(tmp_path):
     write_llama(tmp_path / "m.bin", 0)
     data = bytearray((tmp_path / "m.bin").read_bytes())
-    data[28:32] = struct.pack("<f", float("inf"))
-    with pytest.raises(ModelError, match="tok.weight holds a value that is not finite"):
-        load(write(tmp_path / "t.bin", data), tokenizer=LLAMA)
+    for value in (struct.pack("<f", float("inf")), b"\x01\x00\x80\x7f"):  # a signalling NaN
+        data[28:32] = value
+        with pytest.raises(ModelError, match="tok.weight holds a value that is not finite"):
+            load(write(tmp_path / "t.bin", data), tokenizer=LLAMA)
 
 
 @settings(deadline=None)
@@ -348,9 +349,11 @@ GOOD = npy(np.ones((4, 2)))
         ({"x.weight": npy_head((-4, 2))}, "x.weight has shape (-4, 2)"),
         ({"x.weight": b"\x93NUMPY\x09\x00"}, "version (9, 0)"),
         ({"x.weight": b"garbage, garbage"}, "magic"),
+        ({"x.weight": b"\x93NUMPY\x01\x00\x28\x23" + b"(" * 9000}, "no whole .npz file: "),
         ({"x.weight": npy(np.full((4, 2), np.nan)), "logits.weight": GOOD}, "not finite"),
+        ({"x.weight": npy(np.full((4, 2), 1e99)), "logits.weight": GOOD}, "beyond 1,000,000,000"),
     ],
-    ids=range(11),
+    ids=range(13),
 )
 def test_a_faulty_npz_is_one_clear_line(tmp_path, members, message):
     with pytest.raises(ModelError) as caught:

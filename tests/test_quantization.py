@@ -98,3 +98,41 @@ def test_an_unknown_choice_names_the_known_ones() -> None:
 def test_a_wrong_value_of_a_choice_is_told(choice: str, value: object) -> None:
     with pytest.raises(ac.ModelError, match=str(value)):
         ac.quantize(ac.load("reverse"), **{choice: value})
+
+
+NORMED = """
+size dim = 4, seq_len = 4, vocab_size = 4
+tokenizer digits
+x = embed(token, dim)
+logits = linear(rms_norm(x) + silu(linear(x, dim)) * linear(x, dim), vocab_size)
+"""
+GROWING = NORMED.replace("logits = linear(", "x = x + linear(silu(x) * x, dim)\nlogits = linear(")
+
+
+def of_weights(tmp_path: Path, text: str, factor: float) -> Model:
+    path = tmp_path / "m.model"
+    path.write_text(text)
+    model = ac.load(path)
+    return model.with_weights({n: w * factor for n, w in model.weights.items()}, "the test")
+
+
+@pytest.mark.parametrize("factor", [0.0, 1e-310, 1e-30, 1e-6, 50.0, 300.0])
+def test_weights_of_any_size_have_a_scale(tmp_path: Path, factor: float) -> None:
+    fixed = ac.quantize(of_weights(tmp_path, NORMED, factor))
+    assert len(ac.run_reference(fixed, "1").generated) == 3
+
+
+@pytest.mark.parametrize(
+    "factor, message", [(1e6, "leave any scale"), (1e12, "beyond 1,000,000,000"), (1e300, "beyond")]
+)
+def test_weights_that_no_scale_holds_are_refused(
+    tmp_path: Path, factor: float, message: str
+) -> None:
+    with pytest.raises(ac.ModelError, match=message):
+        ac.quantize(of_weights(tmp_path, GROWING, factor))
+
+
+def test_values_that_overflow_in_floats_are_refused(tmp_path: Path) -> None:
+    deep = GROWING.replace("\nlogits", "\nx = x + linear(silu(x) * x, dim)" * 8 + "\nlogits")
+    with pytest.raises(ac.ModelError, match="x.* its values overflow"):
+        ac.quantize(of_weights(tmp_path, deep, 1e8))
