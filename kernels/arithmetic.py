@@ -54,6 +54,55 @@ class Fixed:
     __repr__ = __str__
 
 
+@dataclass(frozen=True)
+class Log:
+    """A sign and a scaled logarithm: value = +-exp(code / steps) / 2**frac.
+
+    The codes of negative values have `stride` more; `zero` is the code of 0.  Products are sums of
+    codes: kernels/reference/log_tables.py has the tables.
+
+    >>> Log(10)
+    log Q10
+    >>> Log(10).encode([0.0, 1.0, -1.0]).tolist()
+    [-160, 222, 8414]
+    >>> Log(10).decode(222).round(3)
+    np.float64(1.006)
+    """
+
+    frac: int
+    steps: int = 32
+    zero: int = -160
+    stride: int = 8192
+
+    @property
+    def lo(self) -> int:
+        return self.zero
+
+    @property
+    def hi(self) -> int:
+        return self.stride + self.stride // 2 - 2
+
+    def encode(self, real: Array | float) -> Array:
+        """The nearest even codes (halves up)."""
+        linear = np.asarray(real, np.float64) * 2.0**self.frac
+        logarithm = np.log(np.maximum(np.abs(linear), 1e-300))
+        nearest = 2 * np.floor(self.steps / 2 * logarithm + 0.5)
+        coded = np.maximum(self.zero, nearest) + self.stride * (linear < 0)
+        return coded.astype(np.int64)
+
+    def decode(self, integer: Array | int) -> Array:
+        code = np.asarray(integer, np.int64)
+        negative = code >= self.stride // 2
+        logarithm = code - self.stride * negative
+        magnitude = np.exp(logarithm / self.steps) * 2.0**-self.frac
+        return np.where(logarithm == self.zero, 0.0, np.where(negative, -magnitude, magnitude))
+
+    def __str__(self) -> str:
+        return f"log Q{self.frac}"
+
+    __repr__ = __str__
+
+
 def shift(x: Array, amount: Array | int) -> Array:
     """x * 2**amount: left where amount > 0, else right, flooring.
 

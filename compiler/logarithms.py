@@ -1,0 +1,319 @@
+"""Step -> LogStep: a training step lowered to contracts in logarithms, op by op.
+
+    value      a linear 16-bit integer, Fixed(16, frac); sums wrap
+    code       what a product looks at (kernels/reference/log_tables.py): of an even integer below
+               4096, so what tables alone gave, Q13, is shifted down to Q10 when it is read
+    constant   the code added to each product: it brings the result to its scale, and holds the
+               attention's scale and the learning rate
+
+The scales are LOG-11's: tables Q13, matrices Q10, values Q8, logits and scores Q6, gradients Q11,
+gradients of what tables gave Q9.  A parameter's rate is its role's in RATES, for the loss summed
+over the positions; a program text that names the parameter's own rate, which is for the mean
+loss, has its way.
+
+To add an op: its contracts in kernels/reference/, its methods here and their lines in FORWARD and
+BACKWARD.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from anachron.compiler.autodiff import TARGET, Step
+from anachron.compiler.model import ModelError, Node
+from anachron.compiler.ops import OPS
+from anachron.kernels.arithmetic import Fixed, Log
+from anachron.kernels.reference.log_gradients import LOSS_OCTAVES
+from anachron.kernels.reference.log_tables import octaves
+
+Format = Fixed | Log
+
+TABLE_FRAC, MATRIX_FRAC = 13, 10
+TABLE_SHIFT = 3  # before the code of what tables gave is looked up
+VALUE_FRAC, LOGIT_FRAC = 8, 6
+GRADIENT_FRAC, TABLE_GRADIENT_FRAC = 11, 9
+WEIGHT_GRADIENT_FRAC, SCORE_GRADIENT_FRAC = 7, 15  # inside attention
+RATES = {"table": 1 / 16, "matrix": 1 / 2, "logits": 1 / 64}
+
+
+@dataclass(frozen=True)
+class LogOp:
+    """One op of the lowered step; its value has the op's name.
+
+    reads       the contract's arrays -> value or parameter, or "token", "position", "target"
+    coded       those arrays that are read as codes -> the shift to the right before the look-up
+    attributes  the contract's numbers: shifts, constants, heads
+    """
+
+    name: str
+    contract: str  # a row of LOG_CONTRACTS
+    reads: Mapping[str, str]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    coded: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LogStep:
+    """A training step in logarithms.
+
+    forward   up to the logits
+    loss      the cross-entropy: its value is the codes of the logits' gradients
+    backward  what is skipped, with the updates, where every position of the loss is SILENT
+    updates   each named by the parameter that it changes; order does not matter, they wrap
+    formats   of every value and parameter
+    rates     of every parameter, for the summed loss
+    """
+
+    step: Step
+    forward: tuple[LogOp, ...]
+    loss: LogOp
+    backward: tuple[LogOp, ...]
+    updates: tuple[LogOp, ...]
+    formats: Mapping[str, Format]
+    rates: Mapping[str, float]
+
+    def __repr__(self) -> str:
+        return (
+            f"LogStep({self.step.model.name}: {len(self.forward)} ops forward, "
+            f"{len(self.backward)} backward, {len(self.updates)} updates)"
+        )
+
+
+def lower_step(step: Step) -> LogStep:
+    """Choose every format, shift and constant.
+
+    Raises ModelError for an op or an optimizer that logarithms do not have.
+    """
+    model = step.model
+    optimizer = model.recipe.get("optimizer", "sgd")
+    if optimizer != "sgd":
+        raise ModelError(f"{model.name}: its recipe says {optimizer}; logarithms have sgd only")
+    lowering = Lowering(step)
+    for node in model.nodes:
+        if node.op not in FORWARD:
+            trained = ", ".join(FORWARD)
+            raise ModelError(
+                f"{node.where or node.name}: {node.op} does not train in logarithms; {trained} do"
+            )
+        FORWARD[node.op](lowering, node)
+    forward = lowering.take()
+    for node in step.backward:
+        BACKWARD[node.op](lowering, node)
+    loss, *backward = lowering.take()
+    for name in model.shapes:
+        for gradient in lowering.leaves(step.gradients[name]):
+            lowering.update(name, gradient)
+    return LogStep(
+        step,
+        forward,
+        loss,
+        tuple(backward),
+        lowering.take(),
+        MappingProxyType(lowering.formats),
+        MappingProxyType(lowering.rates),
+    )
+
+
+class Lowering:
+    """The ops so far, and the format of each value that they give."""
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+        self.ops: list[LogOp] = []
+        self.formats: dict[str, Format] = {}
+        self.rates: dict[str, float] = {}
+        self.of_parameters: dict[str, Node] = {}  # their gradients and sums of them, by name
+        self.origins = {  # gradient -> the node it is a gradient of
+            f"d.{node.name}.{what}": node
+            for node in step.model.nodes
+            for what in (*OPS[node.op].between, *OPS[node.op].gradients)
+        }
+
+    def take(self) -> tuple[LogOp, ...]:
+        ops, self.ops = tuple(self.ops), []
+        return ops
+
+    def emit(
+        self,
+        name: str,
+        contract: str,
+        form: Format,
+        reads: Mapping[str, str],
+        attributes: Mapping[str, Any] | None = None,
+        codes: str = "",
+    ) -> None:
+        """Add an op; codes names the arrays that it reads as codes, where they are not yet."""
+        coded = {
+            role: self.shift(reads[role])
+            for role in codes.split()
+            if isinstance(self.formats[reads[role]], Fixed)
+        }
+        self.ops.append(LogOp(name, contract, reads, attributes or {}, coded))
+        self.formats[name] = form
+
+    def shift(self, name: str) -> int:
+        """To the right, before a value's code is looked up."""
+        return TABLE_SHIFT if self.formats[name].frac == TABLE_FRAC else 0
+
+    def constant(self, octave: float, *names: str) -> int:
+        """What brings products of these, as they are read, to Q{octave}."""
+        return octaves(octave - sum(self.formats[n].frac - self.shift(n) for n in names))
+
+    def leaves(self, name: str) -> list[Node]:
+        """The gradients of which a parameter's is the sum."""
+        node = self.of_parameters[name]
+        if node.op != "add":
+            return [node]
+        return [leaf for part in node.inputs for leaf in self.leaves(part)]
+
+    # Forward.
+
+    def embed(self, node: Node) -> None:
+        table = node.parameters["weight"]
+        self._own(node, table, Fixed(16, TABLE_FRAC), "table")
+        reads = {"index": node.inputs[0], "table": table}
+        self.emit(node.name, "embed", self.formats[table], reads)
+
+    def add(self, node: Node) -> None:
+        """Of values, and of gradients; a sum of a parameter's gradients is left to the updates."""
+        a, b = node.inputs
+        if a in self.of_parameters:
+            self.of_parameters[node.name] = node
+            return
+        frac = min(self.formats[a].frac, self.formats[b].frac)
+        shifts = {f"{role}_shift": self.formats[n].frac - frac for role, n in (("a", a), ("b", b))}
+        self.emit(node.name, "add", Fixed(16, frac), {"a": a, "b": b}, shifts)
+
+    def linear(self, node: Node) -> None:
+        if "bias" in node.parameters:
+            raise ModelError(f"{node.where or node.name}: biases do not train in logarithms")
+        (x,), weight = node.inputs, node.parameters["weight"]
+        last = node.name == "logits"
+        self._own(node, weight, Fixed(16, MATRIX_FRAC), "logits" if last else "matrix")
+        frac = LOGIT_FRAC if last else VALUE_FRAC
+        constant = {"constant": self.constant(frac, x, weight)}
+        reads = {"x": x, "weight": weight}
+        self.emit(node.name, "linear", Fixed(16, frac), reads, constant, "x weight")
+
+    def attention(self, node: Node) -> None:
+        """Two ops: the weights, which the backward pass reads again, and the sums."""
+        q, k, v = node.inputs
+        weights = f"d.{node.name}.weights"
+        scale = math.log2(node.attributes["scale"])
+        attributes = self._heads(node) | {
+            "causal": node.attributes["causal"],
+            "constant": self.constant(LOGIT_FRAC + scale, q, k),
+        }
+        self.emit(weights, "attention_weights", Log(0), {"q": q, "k": k}, attributes, "q k")
+        form = Fixed(16, self.formats[v].frac - self.shift(v))
+        reads = {"weights": weights, "v": v}
+        self.emit(node.name, "attention", form, reads, self._heads(node), "v")
+
+    def _own(self, node: Node, parameter: str, form: Format, role: str) -> None:
+        if self.formats.setdefault(parameter, form) != form:
+            raise ModelError(
+                f"{node.where or node.name}: {parameter} is a table and a matrix, which have "
+                "different scales in logarithms"
+            )
+        rate = self.rates.setdefault(parameter, RATES[role])
+        model = self.step.model
+        if parameter in model.recipe:
+            rate = float(model.recipe[parameter]) / model.seq_len
+        self.rates[parameter] = rate
+
+    def _heads(self, node: Node) -> dict[str, int]:
+        return {name: node.attributes[name] for name in ("heads", "kv_heads")}
+
+    # Backward.
+
+    def known(self, node: Node) -> None:
+        """The loss comes with its gradient, an attention's weights from the forward pass."""
+
+    def cross_entropy_gradient(self, node: Node) -> None:
+        reads = {"logits": node.inputs[0], "target": TARGET}
+        self.emit(node.name, LOSS_CONTRACT, Log(LOSS_OCTAVES), reads)
+
+    def of_parameter(self, node: Node) -> None:
+        self.of_parameters[node.name] = node
+
+    def linear_gradient(self, node: Node) -> None:
+        (dy,), weight = node.inputs, node.parameters["weight"]
+        (x,) = self.origins[node.name].inputs
+        frac = TABLE_GRADIENT_FRAC if self.shift(x) else GRADIENT_FRAC
+        constant = {"constant": self.constant(frac, dy, weight)}
+        reads = {"dy": dy, "weight": weight}
+        self.emit(node.name, node.op, Fixed(16, frac), reads, constant, "dy weight")
+
+    def attention_scores_gradient(self, node: Node) -> None:
+        dy, v, weights = node.inputs
+        origin = self.origins[node.name]
+        scale = math.log2(origin.attributes["scale"])
+        attributes = self._heads(origin) | {
+            "constant": self.constant(WEIGHT_GRADIENT_FRAC, dy, v),
+            "score_constant": octaves(SCORE_GRADIENT_FRAC - WEIGHT_GRADIENT_FRAC + scale),
+        }
+        form = Fixed(16, SCORE_GRADIENT_FRAC)
+        reads = {"dy": dy, "v": v, "weights": weights}
+        self.emit(node.name, node.op, form, reads, attributes, "dy v")
+
+    def attention_q_gradient(self, node: Node) -> None:
+        scores, k = node.inputs
+        self._score_sum(node, {"scores": scores, "k": k}, "scores k")
+
+    def attention_k_gradient(self, node: Node) -> None:
+        scores, q = node.inputs
+        self._score_sum(node, {"scores": scores, "q": q}, "scores q")
+
+    def _score_sum(self, node: Node, reads: Mapping[str, str], codes: str) -> None:
+        attributes = self._heads(self.origins[node.name]) | {
+            "constant": self.constant(GRADIENT_FRAC, *reads.values())
+        }
+        self.emit(node.name, node.op, Fixed(16, GRADIENT_FRAC), reads, attributes, codes)
+
+    def attention_v_gradient(self, node: Node) -> None:
+        dy, weights = node.inputs
+        attributes = self._heads(self.origins[node.name])
+        form = Fixed(16, self.formats[dy].frac)
+        self.emit(node.name, node.op, form, {"weights": weights, "dy": dy}, attributes, "dy")
+
+    # Updates.
+
+    def update(self, parameter: str, gradient: Node) -> None:
+        """Take a gradient from a parameter at its rate."""
+        form, dy = self.formats[parameter], gradient.inputs[0]
+        octave = form.frac + math.log2(self.rates[parameter])
+        reads = {"weight": parameter, "dy": dy}
+        if gradient.op == "embed_weight_gradient":
+            reads["index"] = gradient.inputs[1]
+            amount = {"amount": round(octave) - self.formats[dy].frac}
+            self.emit(parameter, "update_table", form, reads, amount)
+        else:
+            reads["x"] = x = gradient.inputs[1]
+            constant = {"constant": self.constant(octave, dy, x)}
+            self.emit(parameter, "update_matrix", form, reads, constant, "dy x")
+
+
+LOSS_CONTRACT = "cross_entropy"
+FORWARD = {
+    "embed": Lowering.embed,
+    "add": Lowering.add,
+    "linear": Lowering.linear,
+    "attention": Lowering.attention,
+}
+BACKWARD = {
+    LOSS_CONTRACT: Lowering.known,
+    "cross_entropy_gradient": Lowering.cross_entropy_gradient,
+    "add": Lowering.add,
+    "embed_weight_gradient": Lowering.of_parameter,
+    "linear_gradient": Lowering.linear_gradient,
+    "linear_weight_gradient": Lowering.of_parameter,
+    "attention_weights": Lowering.known,
+    "attention_scores_gradient": Lowering.attention_scores_gradient,
+    "attention_q_gradient": Lowering.attention_q_gradient,
+    "attention_k_gradient": Lowering.attention_k_gradient,
+    "attention_v_gradient": Lowering.attention_v_gradient,
+}

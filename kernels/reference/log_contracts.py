@@ -1,0 +1,28 @@
+"""The contracts of training in logarithms by name; compiler/logarithms.py lowers to them.
+
+To add one: log_model.py says.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from anachron.kernels.reference import log_gradients, log_model, log_update
+
+LOG_CONTRACTS: dict[str, Callable[..., Any]] = {
+    meaning.__name__: meaning
+    for meaning in (
+        log_model.embed,
+        log_model.add,
+        log_model.linear,
+        log_model.attention_weights,
+        log_model.attention,
+        log_gradients.cross_entropy,
+        log_gradients.linear_gradient,
+        log_gradients.attention_scores_gradient,
+        log_gradients.attention_q_gradient,
+        log_gradients.attention_k_gradient,
+        log_gradients.attention_v_gradient,
+        log_update.update_table,
+        log_update.update_matrix,
+    )
+}
