@@ -13,7 +13,7 @@ probability.
                       read crosses a page with it
     ;@ aligned        an indexed read crosses no page; `index A..B`: its index is bounded
     ;@ patched        the program changes this operand (found where a store names its address)
-    ;@ goes A, B      where an indirect jump or call may go: labels, or variables that hold one
+    ;@ goes A, B      where an indirect jump or call may go: labels; {variables} in them are filled in
     ;@ plus N         more time than the instruction's own: DMA, a wait, code outside the program
     ;@ takes N        this much time and not the instruction's own
 
@@ -99,6 +99,14 @@ def _address(program: Program, place: str | int) -> int:
     if value is None:
         raise TimingError(f"{program.name} has no label {place}")
     return value
+
+
+def _filled(name: str, environment: Environment) -> str:
+    """A label with variables in braces."""
+    try:
+        return name.format_map(environment) if "{" in name else name
+    except (KeyError, ValueError, IndexError, AttributeError):
+        raise TimingError(f"a variable of `goes {name}` is not in the environment") from None
 
 
 def _predictor(program: Program, timing: str | None) -> Predictor:
@@ -195,9 +203,11 @@ class Predictor:
 
     def _targets(self, step: Step, environment: Environment) -> list[int]:
         if step.flow is Flow.JUMP:
-            names = [environment.get(name, name) for name in step.claims.goes]
-            return [_address(self.program, name) for name in names] or [step.target]
-        return [step.target] if step.flow is Flow.BRANCH else []
+            names = [_filled(name, environment) for name in step.claims.goes]
+            if names:
+                return [_address(self.program, name) for name in names]
+        leads = step.flow in (Flow.JUMP, Flow.BRANCH)
+        return [step.target] if leads and step.target is not None else []
 
     def _block(self, leader: int, leaders: set[int], stop: int | None, environment: Environment,
                depth: int) -> Block:
@@ -239,8 +249,7 @@ class Predictor:
     def _ways(self, step: Step, edge: Callable[[int | None, Cycles, float], Edge], own: Cycles,
               environment: Environment) -> list[Edge]:
         """A conditional branch's two ways, or the one that its claim leaves."""
-        claims, taken = step.claims, step.taken + Cycles(*(
-            a - b for a, b in zip(own, step.time, strict=True)))
+        claims, taken = step.claims, step.taken + own - step.time
         if claims.never:
             return [edge(step.next, own, 1.0)]
         if claims.always:

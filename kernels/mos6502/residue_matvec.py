@@ -186,7 +186,7 @@ def rows(packed: Packed, ends: list[tuple[int, int]]) -> str:
     else:
         text.append("    adc #0\n    cmp #$80\n    adc #0")
     labels = [end_label(packed, *end) for end in ends]
-    text.append(f"{name}_end:\n    jmp {labels[0]}    ;@ goes {which(name)}")
+    text.append(f"{name}_end:\n    jmp {labels[0]}    ;@ goes {{{which(name)}}}")
     for label, end in zip(labels, ends, strict=True):
         text.append(_end(packed, label, *end))
     return lines(*text)

@@ -229,3 +229,49 @@ def _fill_steps(name: str, modulus: int, step: int, start: int) -> str:
         f"    lda #{start}\n    ldx #{first}\n_{name}:\n    sta {name},x\n{add}    inx\n"
         f"    cpx #{first}\n    bne _{name}        ;@ times 256"
     )
+
+
+SMALL_MODULI = (7, 13, 19, 23, 29, 31, 37, 41, 43, 47, 49)  # prime to the three and each other
+WIDE_STEP = STEP * 33  # what a turn of the wide basis is
+LIFT = -LOWEST_J  # what is added to j so that tables of it hold no negative numbers
+
+
+def reach(small: int) -> int:
+    """With a fourth modulus: sums up to this size are told apart."""
+    return WIDE_STEP * (small // 2)
+
+
+def make_small_tables(small: int) -> dict[str, bytes]:
+    """Tables of a fourth modulus, which is small, so that sums rarely need to be reduced.
+
+    A sum is T = a + 256 u, u = k + 255 (j + LIFT) + (8415 i - 255 LIFT); the fourth chain, started
+    at -(a + 256 k + 65280 j), ends at 2154240 i, not reduced.
+
+    t<m>, fold<m>             t(n) and n, reduced
+    low_mod<m>, high_mod<m>   of a word's bytes; their sum is not reduced
+    less_low<m>, less_middle<m>, less_top<m>   -a, -256 k, and -65280 j by j's decimal code
+    lift_low, lift_high       255 (j + LIFT) by j's decimal code
+    turn_low, turn_middle, turn_high   8415 i - 255 LIFT, 24 bits, by the fourth chain's end
+    """
+    byte = np.arange(256)
+    signed = byte - (byte >> 7 << 8)
+    m = small
+    tables = {
+        f"t{m}": triangle(byte) % m,
+        f"fold{m}": byte % m,
+        f"low_mod{m}": byte % m,
+        f"high_mod{m}": 256 * signed % m,
+        f"less_low{m}": -byte % m,
+        f"less_middle{m}": -256 * byte % m,
+    }
+    less, lift = np.zeros(256, int), np.zeros(256, int)
+    for j in range(LOWEST_J, HIGHEST_J + 1):
+        code = int(reduce(np.array(STEP * j), 99))
+        for c in (code, 0x99) if code == 0 else (code,):
+            less[c], lift[c] = -STEP * j % m, 255 * (j + LIFT)
+    inverse = pow(WIDE_STEP % m, -1, m)
+    i = byte * inverse % m
+    turn = 8415 * (i - (i > m // 2) * m) - 255 * LIFT
+    tables |= {f"less_top{m}": less, "lift_low": lift & 0xFF, "lift_high": lift >> 8}
+    tables |= {"turn_low": turn & 0xFF, "turn_middle": turn >> 8 & 0xFF, "turn_high": turn >> 16}
+    return {name: (t & 0xFF).astype(np.uint8).tobytes() for name, t in tables.items()}
