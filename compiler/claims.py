@@ -33,6 +33,9 @@ class Cycles(NamedTuple):
     def __add__(self, other: Cycles) -> Cycles:  # type: ignore[override]
         return Cycles(self.lo + other.lo, self.expected + other.expected, self.hi + other.hi)
 
+    def __sub__(self, other: Cycles) -> Cycles:
+        return Cycles(self.lo - other.lo, self.expected - other.expected, self.hi - other.hi)
+
     def __mul__(self, times: int) -> Cycles:  # type: ignore[override]
         return Cycles(self.lo * times, self.expected * times, self.hi * times)
 
