@@ -21,10 +21,10 @@ LINES = {
 }
 
 
-def timed(call: Callable[[], Any]) -> tuple[float, Any]:
+def timed(call: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
     """CPU seconds of a call, and what it gave."""
     began = time.process_time()
-    result = call()
+    result = call(*arguments)
     return time.process_time() - began, result
 
 
@@ -32,12 +32,12 @@ def compiling() -> list[dict[str, Any]]:
     """From a text to an image, pass by pass; and the assemblers on a long source."""
     rows: list[dict[str, Any]] = []
     for program in PROGRAMS:
-        load_s, model = timed(lambda program=program: ac.load(program))
-        quantize_s, fixed = timed(lambda model=model: ac.quantize(model))
+        load_s, model = timed(ac.load, program)
+        quantize_s, fixed = timed(ac.quantize, model)
         for name, machine in ac.MACHINES.items():
             if machine.target == "reference":
                 continue
-            build_s, image = timed(lambda fixed=fixed, name=name: ac.build(fixed, name))
+            build_s, image = timed(ac.build, fixed, name)
             n_lines = image.source.count("\n")
             passes = {"load_s": load_s, "quantize_s": quantize_s, "build_s": build_s}
             rows.append({"what": f"{program} for {name}", **passes, "lines": n_lines})
@@ -46,7 +46,7 @@ def compiling() -> list[dict[str, Any]]:
         assemble = find_target(machine).assemble
         source = ("label = 5\n" if target == "mos6502" else "") + lines * (N_LINES // 4)
         origin = "* = $1000\n" if target == "mos6502" else "        .ASECT\n        . = 1000\n"
-        seconds, _ = timed(lambda source=source, go=assemble, at=origin: go(at + source))
+        seconds, _ = timed(assemble, origin + source)
         passes = {"load_s": 0.0, "quantize_s": 0.0, "build_s": seconds}
         rows.append({"what": f"assembler of {target}", **passes, "lines": N_LINES})
     return rows

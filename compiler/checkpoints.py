@@ -166,7 +166,7 @@ class Reader:
         return array.reshape(shape)
 
 
-def read_llama(data: bytes, path: Path, tokenizer: Tokenizer) -> Model:
+def read_llama(data: bytes, path: Path, tokenizer: Tokenizer | None) -> Model:
     """llama2.c's checkpoints of every version."""
     version, offset, group = 0, 28, 0
     where = 0
@@ -245,7 +245,7 @@ def _find_parameters(model: Model, variable: str) -> Iterator[str]:
             yield name
 
 
-def read_soul(data: bytes, path: Path, tokenizer: Tokenizer) -> Model:
+def read_soul(data: bytes, path: Path, tokenizer: Tokenizer | None) -> Model:
     """Soul Player C64's tensors, one after the other, each with its own head."""
     tensors: list[tuple[Array, int]] = []
     offset = 0

@@ -106,8 +106,8 @@ def _read(
     try:
         shapes = check_graph(nodes, sizes, generation.mode)
     except NodeError as error:
-        _, line, column = error.node.where.rsplit(":", 2)
-        raise source.error(int(line), int(column), error.text) from None
+        _, at_line, at_column = error.node.where.rsplit(":", 2)
+        raise source.error(int(at_line), int(at_column), error.text) from None
     except ModelError as error:
         raise ModelError(f"{source.file}: {error}") from None
     name, description = read_title(source, said.get("model"))
@@ -213,10 +213,10 @@ def read_task(source: Source, line: Tree, sizes: dict[str, int]) -> dict[str, An
         if word != TASKS[name]:
             raise source.at(part, f"task {name} has no {word}; it has {TASKS[name]}")
     if TASKS[name] == "corpus":
-        part = settings.get("corpus")
-        if part is None or part.data != "string":
+        corpus = settings.get("corpus")
+        if corpus is None or corpus.data != "string":
             raise source.at(line, f'write `task {name}(corpus = "file.txt")`')
-        return {"name": name, "corpus": source.string(part.children[0])}
+        return {"name": name, "corpus": source.string(corpus.children[0])}
     length = sizes["seq_len"]
     if "length" in settings and Graph(source, sizes).whole(settings["length"]) != length:
         raise source.at(settings["length"], f"a sequence is as long as seq_len, which is {length}")

@@ -118,7 +118,7 @@ class Source:
             message = "this line goes back to an indentation that no line above has"
             raise self.error(line, column, message) from None
 
-    def string(self, token: Token) -> str:
+    def string(self, token: Tree | Token) -> str:
         """What a text in quotes says."""
         body, out, escaped = str(token)[1:-1], "", False
         for c in body:

@@ -88,7 +88,8 @@ LOAD, PRINT, KEY, ENDS = 0xE16F, 0xFFD2, 0xFFE4, (0x8000, 0xA474)
 
 def lorenz(path: Path) -> str:
     """Every opcode, undocumented ones too, over all operands: the CPU part, before "trap1"."""
-    folder, said, total, count = path.parent, [], 0, 0
+    folder, total, count = path.parent, 0, 0
+    said: list[str] = []
     m = create("6502")
     name = path.name
     while True:

@@ -188,9 +188,9 @@ class C64Session(Session):
         """Load and start; a program without a BASIC line is started at its first byte."""
         self.machine.load(image)
         if image.suffix.lower() == ".prg":
-            start = containers.read(image).load
-            if start != prg.BASIC_START:
-                self.machine.type(f"SYS{start}\r")
+            program = containers.read(image)
+            if isinstance(program, prg.Prg) and program.load != prg.BASIC_START:
+                self.machine.type(f"SYS{program.load}\r")
 
     def advance(self, amount: int, until: int | None) -> str | None:
         reason = self.machine.run(max_cycles=amount, until=until)

@@ -134,7 +134,8 @@ def things(program: Program) -> list[Thing]:
 def _zero_page(program: Program) -> Mapping[int, list[str]]:
     """Zero-page addresses that instructions name -> the symbols of that value."""
     used = sorted({line.operand for line in program.instructions.values()
-                   if line.row.mode in ("zp", "zpx", "zpy", "izx", "izy")})
+                   if line.row.mode in ("zp", "zpx", "zpy", "izx", "izy")
+                   and line.operand is not None})
     names: dict[int, list[str]] = {address: [] for address in used}
     for name, value in program.symbols.items():
         if value in names:

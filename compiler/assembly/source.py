@@ -39,7 +39,7 @@ class Frame:
     condition_lines: list[SourceLine | None] = field(default_factory=list)
     n_arguments: int = 0  # given to a macro
     again: Callable[[], bool] | None = None  # a repeat: True when its body is to be read once more
-    leave: Callable[[], None] | None = None
+    leave: Callable[[], object] | None = None
 
 
 def split_lines(file: str, text: str, error: type[ValueError]) -> list[SourceLine]:

@@ -92,8 +92,8 @@ class Expressions:
     def known(self, e: ast.expr) -> int | None:
         """The value of an expression where it is known now, else None."""
         match e:
-            case ast.Constant(value=bool() | int() as number):
-                return int(number)
+            case ast.Constant(value=bool() | int() as literal):
+                return int(literal)
             case ast.Name(id=name):
                 constant = self.machine.constants.get(name)
                 number = self.frames[-1].known.get(name, constant)

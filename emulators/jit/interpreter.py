@@ -34,7 +34,7 @@ def interpret_machine(
 
     def run(state: np.ndarray, *buffers: np.ndarray) -> None:
         globals_.update(zip(names, state.tolist(), strict=True))
-        globals_.update(zip(arrays, [memoryview(b) for b in buffers], strict=True))
+        globals_.update(zip(arrays, [b.data for b in buffers], strict=True))
         try:
             globals_[entry]()
         except StopIteration:

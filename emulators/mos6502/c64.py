@@ -141,17 +141,17 @@ class C64(Mos6502):
     @property
     def ram(self) -> memoryview:
         """The 64 KB of RAM."""
-        return memoryview(self.mem)[:0x10000]
+        return self.mem.data[:0x10000]
 
     @property
     def colour(self) -> memoryview:
         """The colour RAM; the low four bits count."""
-        return memoryview(self.mem)[COLOURS:COLOURS + 0x400]
+        return self.mem.data[COLOURS:COLOURS + 0x400]
 
     @property
     def vic(self) -> memoryview:
         """The VIC-II's registers as last written."""
-        return memoryview(self.mem)[vic.VIC:vic.VIC + 0x40]
+        return self.mem.data[vic.VIC:vic.VIC + 0x40]
 
     @property
     def characters(self) -> bytes:

@@ -9,7 +9,7 @@ Mapping the Commodore 64 (S. Leemon, 1984), $EB81 ff. for what SHIFT, C= and CTR
 """
 
 from collections import deque
-from collections.abc import Iterable, MutableSequence
+from collections.abc import Iterable
 from copy import copy
 from typing import Any
 
@@ -147,7 +147,7 @@ class Keyboard:
         return [8 * column + row for column in np.flatnonzero(self.matrix != 0xFF).tolist()
                 for row in range(8) if not self.matrix[column] >> row & 1]
 
-    def feed(self, ram: MutableSequence[int]) -> None:
+    def feed(self, ram: memoryview) -> None:
         """Give the queue its next codes if it is empty."""
         if ram[QUEUE_LENGTH]:
             return
@@ -165,7 +165,7 @@ class Keyboard:
         for name, value in state.items():
             setattr(self, name, copy(value))
 
-    def take_back(self, ram: MutableSequence[int]) -> None:
+    def take_back(self, ram: memoryview) -> None:
         """Take what the program has not read out of the queue again."""
         n_left = min(ram[QUEUE_LENGTH], len(self.queued))
         if n_left:
@@ -187,7 +187,7 @@ class Keyboard:
         self.seen = looks, jiffy
         return self.surplus >= PROGRAM_LOOKS
 
-    def tick(self, ram: MutableSequence[int], now: int, looks: int) -> None:
+    def tick(self, ram: memoryview, now: int, looks: int) -> None:
         """Type on; call once a frame while busy. looks as in `watch`."""
         if self.held_until is not None:
             self.seen = looks, ram[JIFFY]  # more of the KERNAL's own while a key is down

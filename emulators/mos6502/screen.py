@@ -28,10 +28,19 @@ DISPLAY_ON, BITMAP, EXTENDED, MULTICOLOUR = 0x10, 0x20, 0x40, 0x10
 class Picture(Protocol):
     """What is needed of a machine: memory and registers as the VIC-II sees them."""
 
-    ram: memoryview
-    colour: memoryview
-    vic: memoryview  # the 64 registers, as last written
-    characters: bytes  # the 4 KB character ROM
+    @property
+    def ram(self) -> memoryview: ...
+
+    @property
+    def colour(self) -> memoryview: ...
+
+    @property
+    def vic(self) -> memoryview:
+        """The 64 registers, as last written."""
+
+    @property
+    def characters(self) -> bytes:
+        """The 4 KB character ROM."""
 
     @property
     def video_bank(self) -> int:

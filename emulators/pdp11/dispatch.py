@@ -167,7 +167,7 @@ def _shared(rows: list[Instruction]) -> str:
 def loop() -> str:
     """The run loop: every kind is in a case, so the jump needs no check of its range."""
     cases: list[tuple[list[int], str]] = []
-    families: dict[tuple[object, ...], list[Instruction]] = {}
+    families: dict[str | tuple[str, str], list[Instruction]] = {}
     for row in KINDS:
         if 0o240 < row.opcode < 0o300 and row not in FLAG_OPERATORS and row.form == "":
             continue  # CLC and its like run as the flag operators that they are

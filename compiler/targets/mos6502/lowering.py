@@ -218,11 +218,13 @@ class Lowering:
         self._check_width(op, op.name)
         x = self.values.vector(op.inputs[0])
         n = self.values.fixed.seq_len
-        tables = [self._words(op, r, op.constants[r][:n], "table") for r in ("cosine", "sine")]
+        cosine, sine = (
+            self._words(op, role, op.constants[role][:n], "table") for role in ("cosine", "sine")
+        )
         out, heads = self.values.vector(op.name), op.attributes["heads"]
+        interleaved = bool(op.attributes["interleaved"])
         self._emit(
-            op,
-            attention.rope(name, "position", x, out, *tables, heads, op.attributes["interleaved"]),
+            op, attention.rope(name, "position", x, out, cosine, sine, heads, interleaved)
         )
 
     # ---- attention
@@ -268,7 +270,7 @@ class Lowering:
                 keys,
                 columns,
                 attributes["heads"],
-                attributes["causal"],
+                bool(attributes["causal"]),
                 attributes["score_shift"],
                 score_bytes,
                 label,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -120,7 +121,7 @@ class Lowering:
 
     def _norm(self, op: Op, name: str) -> str:
         gain = op.constants["gain"].astype(np.int8)
-        arguments = dict(
+        arguments: dict[str, Any] = dict(
             x=self.values.at(op.inputs[0]),
             y=self.values.at(op.name),
             gain=self.constant(op, "gain", gain.tobytes(), "weights"),

@@ -24,7 +24,7 @@ STRING_CYCLES = 219  # of STROUT for a letter, besides printing it; measured
 
 def run(k: Kernal, where: str) -> None:
     """RUN what has been loaded at $0801; ValueError if that is more BASIC than a SYS line."""
-    address = sys_address(k.ram[BASIC_START:BASIC_START + LINE_LIMIT])
+    address = sys_address(bytes(k.ram[BASIC_START:BASIC_START + LINE_LIMIT]))
     if address is None:
         raise ValueError(f"{where}: a BASIC program that is more than a SYS line: give the folder "
                          "of your own ROM files (--roms)")
@@ -66,7 +66,7 @@ def direct_code(k: Kernal) -> None:
         direct_load(k, line[4:])
         return
     number = re.fullmatch("SYS([0-9]{1,5})", line)
-    address = (sys_address(k.ram[BASIC_START:BASIC_START + LINE_LIMIT]) if line == "RUN"
+    address = (sys_address(bytes(k.ram[BASIC_START:BASIC_START + LINE_LIMIT])) if line == "RUN"
                else int(number[1]) if number else None)
     if address is None or address > 0xFFFF:
         k.print(b"?ONLY LOAD, RUN OF A SYS LINE AND SYS\r WITHOUT THE BASIC ROM\rREADY.\r")

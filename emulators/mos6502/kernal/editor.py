@@ -37,8 +37,11 @@ RETURN, DELETE, INSERT = 0x0D, 0x14, 0x94
 class Screen(Protocol):
     """What the editor writes to: RAM, colour RAM, and the VIC-II's registers by address."""
 
-    ram: memoryview
-    colour: memoryview
+    @property
+    def ram(self) -> memoryview: ...
+
+    @property
+    def colour(self) -> memoryview: ...
 
     def peek(self, address: int) -> int: ...
 

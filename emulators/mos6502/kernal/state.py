@@ -15,11 +15,19 @@ CARRY, ZERO, INTERRUPTS_OFF, NEGATIVE = 1, 2, 4, 0x80
 class Machine(Protocol):
     """What the services need of a machine."""
 
-    ram: memoryview
-    colour: memoryview
-    registers: MutableMapping[str, int]
-    cycles: int
     ntsc: bool
+
+    @property
+    def ram(self) -> memoryview: ...
+
+    @property
+    def colour(self) -> memoryview: ...
+
+    @property
+    def registers(self) -> MutableMapping[str, int]: ...
+
+    @property
+    def cycles(self) -> int: ...
 
     def peek(self, address: int) -> int:
         """A byte as the processor reads it."""
