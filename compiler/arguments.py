@@ -75,6 +75,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     c.add_argument("--steps", type=int, help="steps (default: the recipe's)")
     c.add_argument("--seed", type=int, default=None, help="of weights and data (default: recipe's)")
     c.add_argument("--seeds", type=int, help="train this many seeds, report how many converge")
+    c.add_argument(
+        "--numerics", choices=("float", "log"), help="log: as machines train (default there)"
+    )
     c.add_argument("--plot", metavar="FILE.png", help="the curves as a picture")
     c.add_argument("-o", metavar="FILE.npz", help="where to save the weights")
     c = add("cycles", "predicted cycles by kernel", add_one, add_hardware, add_generation)

@@ -21,7 +21,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 from anachron.compiler.autodiff import TARGET, Step
 from anachron.compiler.model import ModelError, Node
@@ -30,7 +30,7 @@ from anachron.kernels.arithmetic import Fixed, Log
 from anachron.kernels.reference.log_gradients import LOSS_OCTAVES
 from anachron.kernels.reference.log_tables import octaves
 
-Format = Fixed | Log
+Format: TypeAlias = Fixed | Log
 
 TABLE_FRAC, MATRIX_FRAC = 13, 10
 TABLE_SHIFT = 3  # before the code of what tables gave is looked up

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -13,10 +14,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import anachron.compiler as ac
 from anachron.compiler import arguments
+from anachron.compiler.log_training import LogTraining, train_log
 from anachron.compiler.model import Model
 from anachron.compiler.printer import format_model
 from anachron.compiler.targets import find_machine
-from anachron.compiler.training import Training, train
+from anachron.compiler.training import STEPS, Training, train
 from anachron.compiler.weights import save_weights
 from anachron.emulators.containers.files import write_file
 
@@ -35,9 +37,11 @@ def main(args: argparse.Namespace, out: Console, err: Console) -> int:
         raise ValueError("--seeds takes 1 or more, and saves no weights: leave -o out")
     model = ac.load(args.model, tokenizer=args.tokenizer, overrides=arguments.sizes(args))
     first = args.seed if args.seed is not None else int(model.recipe.get("seed", 0))
-    trainings = []
-    for seed in range(first, first + (args.seeds or 1)):
-        trainings.append(train_one(model, args, seed, out, err))
+    seeds = range(first, first + (args.seeds or 1))
+    if args.numerics == "log":
+        trainings = train_in_logarithms(model, args, seeds, out, err)
+    else:
+        trainings = [train_one(model, args, seed, out, err) for seed in seeds]
     if args.plot:
         draw(trainings, Path(args.plot))
     if args.seeds:
@@ -59,26 +63,45 @@ def main(args: argparse.Namespace, out: Console, err: Console) -> int:
 def train_one(
     model: Model, args: argparse.Namespace, seed: int, out: Console, err: Console
 ) -> Training:
-    """One training, with a bar while it runs and a line a window."""
+    """One training in floating point, with a bar while it runs and a line a window."""
+    with show_progress(model, args, f"seed {seed}", err) as advance:
+        training = train(model, args.steps, seed, advance)
+    if not args.json:
+        show(training, model, out)
+    return training
+
+
+def train_in_logarithms(
+    model: Model, args: argparse.Namespace, seeds: Sequence[int], out: Console, err: Console
+) -> list[Training]:
+    """All seeds at once, in the machines' integers."""
+    what = f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds"
+    with show_progress(model, args, what, err) as advance:
+        trainings = train_log(model, args.steps, seeds, advance)
+    if not args.json:
+        for training in trainings:
+            if len(trainings) == 1:
+                out.print("\n".join(training.transcript), highlight=False)
+            show_curve(training, out)
+    return list(trainings)
+
+
+@contextmanager
+def show_progress(
+    model: Model, args: argparse.Namespace, what: str, err: Console
+) -> Iterator[Callable[[int, float, float], None]]:
+    """A bar on the terminal; gives what is to be told of each step."""
     with Progress(
-        TextColumn(f"{model.name}, seed {seed}"),
+        TextColumn(f"{model.name}, {what}"),
         BarColumn(),
         TextColumn("loss {task.fields[loss]:.4f}"),
         TimeRemainingColumn(),
         console=err,
         transient=True,
     ) as progress:
-        steps = args.steps or model.recipe.get("steps", 350)
+        steps = args.steps or model.recipe.get("steps", STEPS)
         task = progress.add_task("train", total=steps, loss=0.0)
-        training = train(
-            model,
-            args.steps,
-            seed,
-            lambda step, loss, accuracy: progress.update(task, completed=step, loss=loss),
-        )
-    if not args.json:
-        show(training, model, out)
-    return training
+        yield lambda step, loss, accuracy: progress.update(task, completed=step, loss=loss)
 
 
 def show(training: Training, model: Model, out: Console) -> None:
@@ -90,6 +113,11 @@ def show(training: Training, model: Model, out: Console) -> None:
         ):
             step = min((i + 1) * window, training.steps)
             out.print(f"STEP {step:5d}  LOSS={loss:.4f}  ACC={accuracy:.3f}")
+    show_curve(training, out)
+
+
+def show_curve(training: Training, out: Console) -> None:
+    """A training in a line."""
     out.print(
         f"seed {training.seed}: {sparkline(training.losses)}  loss {training.losses[-1]:.4f}, "
         f"accuracy {training.accuracy:.3f}"
@@ -111,10 +139,17 @@ def sparkline(values: Sequence[float], width: int = 60) -> str:
 
 
 def as_json(training: Training) -> dict[str, object]:
-    """The object that `--json` prints; times are the machine's, which the reference has none of."""
-    digest = hashlib.sha256()
-    for name in training.model.shapes:
-        digest.update(training.weights[name].astype("<f8").tobytes())
+    """The object that `--json` prints; times are the machine's, which the reference has none of.
+
+    The hash is of the trained integers, or of float64 where the training has none.
+    """
+    if isinstance(training, LogTraining):
+        sha256 = training.sha256
+    else:
+        digest = hashlib.sha256()
+        for name in training.model.shapes:
+            digest.update(training.weights[name].astype("<f8").tobytes())
+        sha256 = digest.hexdigest()
     return {
         "machine": "reference",
         "status": "ok",
@@ -125,7 +160,7 @@ def as_json(training: Training) -> dict[str, object]:
         "time_ns": None,
         "time_s": None,
         "cycles_total": None,
-        "weights_sha256": digest.hexdigest(),
+        "weights_sha256": sha256,
     }
 
 
