@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 
 import anachron.compiler as ac
 from anachron.compiler import arguments, report
 from anachron.compiler.debugging import show_debug
+from anachron.compiler.printer import format_model
 from anachron.compiler.prompts import encode_prompt, explain_prompt
 from anachron.compiler.run import RunError, predict
+from anachron.compiler.tokenizer import Tokenizer
 
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True, highlight=False)
@@ -52,7 +55,7 @@ def ask_prompt(fixed: ac.FixedModel, args: argparse.Namespace) -> str:
     """The prompt given, or one that suits the model; says what will be changed in it."""
     prompt = args.i
     if prompt is None:
-        prompt = "hello"
+        prompt = "hello" if not fixed.tokenizer.remarks("hello") else known_text(fixed.tokenizer)
         if fixed.generation.mode == "sequence":
             prompt = fixed.tokenizer.decode(
                 [int(digit) % fixed.vocab_size for digit in ("31415926535897932384" * 99)]
@@ -60,6 +63,11 @@ def ask_prompt(fixed: ac.FixedModel, args: argparse.Namespace) -> str:
     encode_prompt(fixed, prompt)  # refuses what the model cannot take
     warn(explain_prompt(fixed, prompt))
     return prompt
+
+
+def known_text(tokenizer: Tokenizer) -> str:
+    """A few characters that a vocabulary without words has."""
+    return "".join(c for c in sorted(tokenizer.characters) if "!" <= c <= "~")[:3]
 
 
 def compare(args: argparse.Namespace) -> int:
@@ -80,11 +88,10 @@ def compare(args: argparse.Namespace) -> int:
         print_json(comparison.as_json(args.logits))
     else:
         out.print(f"{fixed.name}: {prompt!r}\n")
-        out.print(report.compare_table(comparison.runs, comparison.agree))
-        n = len(comparison.runs[0].generated)
-        ran = sum(run.status == "ok" for run in comparison.runs)
+        table = report.compare_table(comparison.runs, comparison.agree)
+        out.print(report.fit(table, out.width))
         if comparison.agree:
-            out.print(f"\n{ran} machines, {n} tokens each, and every logit: the same integers.")
+            out.print(f"\n{report.verdict(comparison.runs)}")
     return 0 if comparison.agree else 1
 
 
@@ -156,10 +163,13 @@ def chat(args: argparse.Namespace) -> int:
         raise ValueError("chat talks to a program on a machine: choose --on c64 or pdp11/34a")
     image = ac.build(fixed, args.on, **arguments.hardware(args))
     conversation = ac.Conversation(image, args.n, sampling(args))
+    answers: list[dict[str, Any]] = []
     while True:
         try:
             prompt = input("> " if sys.stdin.isatty() else "").strip()
         except EOFError:
+            if args.json:
+                print_json({"machine": args.on, "model": fixed.name, "answers": answers})
             return 0
         try:
             encode_prompt(fixed, prompt)
@@ -167,9 +177,10 @@ def chat(args: argparse.Namespace) -> int:
             warn(str(error))
             continue
         warn(explain_prompt(fixed, prompt))
-        speaker = arguments.Speaker(fixed)
+        speaker = arguments.Speaker(fixed, quiet=args.json)
         answer = conversation.ask(prompt, speaker)
         speaker.end()
+        answers.append(answer.as_json(args.logits))
         err.print(f"[{report.seconds(answer.time_ns)} on {answer.on.title}]", style="dim")
 
 
@@ -188,6 +199,8 @@ def cycles(args: argparse.Namespace) -> int:
     n_prompt = len(encode_prompt(fixed, prompt))
     room = fixed.seq_len - n_prompt
     passes = n_prompt + (room if args.n is None else min(args.n, room)) - 1
+    if fixed.generation.mode == "sequence":
+        passes = 1
     measured = None
     if args.measure:
         result = ac.Conversation(image, args.n, sampling(args)).ask(prompt)
@@ -206,7 +219,8 @@ def cycles(args: argparse.Namespace) -> int:
         ]
         print_json({"machine": args.on, "model": fixed.name, "passes": passes, "rows": rows})
     else:
-        out.print(f"{fixed.name} on {image.machine.title}: {passes} passes for {prompt!r}\n")
+        times = "1 pass" if passes == 1 else f"{passes} passes"
+        out.print(f"{fixed.name} on {image.machine.title}: {times} for {prompt!r}\n")
         out.print(report.cycles_table(image, predicted, measured))
     return 0
 
@@ -232,27 +246,34 @@ def bench(args: argparse.Namespace) -> int:
 
 def show(args: argparse.Namespace) -> int:
     """Print any stage of the pipeline."""
-    model = ac.load(args.model, tokenizer=args.tokenizer, overrides=arguments.sizes(args))
-    if args.stage == "model":
-        from anachron.compiler.printer import format_model
+    found = find_stage(args)
+    if args.json:
+        told = {"rows": report.rows(found)} if isinstance(found, Table) else {"text": found}
+        print_json({"model": args.model, "stage": args.stage, **told})
+    elif isinstance(found, Table):
+        out.print(report.fit(found, out.width))
+    else:
+        print(found.rstrip("\n"))
+    return 0
 
-        out.print(format_model(model), markup=False)
-        return 0
-    fixed = ac.quantize(model, **arguments.numerics(args))
+
+def find_stage(args: argparse.Namespace) -> Table | str:
+    """A stage of the pipeline, as a table or as text."""
+    if args.stage == "model":
+        model = ac.load(args.model, tokenizer=args.tokenizer, overrides=arguments.sizes(args))
+        return format_model(model)
+    fixed = load_fixed(args)
     if args.stage == "fixed":
-        out.print(report.fixed_table(fixed))
-        return 0
+        return report.fixed_table(fixed)
     image = ac.build(fixed, args.on, logits=args.logits, **arguments.hardware(args))
     match args.stage:
         case "calls":
-            out.print(report.calls_table(image))
+            return report.calls_table(image)
         case "map":
-            out.print(report.map_table(image))
+            return report.map_table(image)
         case "asm":
-            print(image.source)
-        case "listing":
-            print(image.program.listing())
-    return 0
+            return image.source
+    return image.program.listing()
 
 
 COMMANDS = {f.__name__: f for f in (compare, build, run, chat, train, cycles, emulate, bench, show)}

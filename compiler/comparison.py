@@ -10,7 +10,7 @@ from rich.console import Console
 
 from anachron.compiler.building import build
 from anachron.compiler.fixed import FixedModel
-from anachron.compiler.report import compare_table, plain
+from anachron.compiler.report import compare_table, fit, plain
 from anachron.compiler.run import Run, Sampling, run_image, run_reference
 from anachron.compiler.targets import DoesNotFit, find_machine
 
@@ -26,7 +26,8 @@ class Comparison:
 
     def show(self) -> None:
         """Print the table."""
-        Console().print(compare_table(self.runs, self.agree))
+        console = Console()
+        console.print(fit(compare_table(self.runs, self.agree), console.width))
 
     def __str__(self) -> str:
         return plain(compare_table(self.runs, self.agree))

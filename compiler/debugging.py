@@ -33,7 +33,7 @@ def show_debug(image: Image) -> None:
     if level >= 2:
         console.print(report.map_table(image))
     if level >= 3:
-        console.print(report.fixed_table(image.fixed))
+        console.print(report.fit(report.fixed_table(image.fixed), console.width))
     if level >= 4:
         console.print(report.calls_table(image))
     if level >= 5:

@@ -146,6 +146,12 @@ def check(model: Model) -> Model:
             f"{model.name}: the tokenizer has {model.tokenizer.vocab_size} pieces, vocab_size is "
             f"{model.vocab_size}"
         )
+    template = len(model.generation.prefix) + len(model.generation.suffix)
+    if model.generation.mode == "next" and model.seq_len < template + 2:
+        raise ModelError(
+            f"{model.name}: seq_len is {model.seq_len}, but one token to read and one to answer"
+            f"{' in its template' if template else ''} need {template + 2}"
+        )
     return model
 
 

@@ -12,8 +12,8 @@ def encode_prompt(fixed: FixedModel, text: str) -> list[int]:
     """The ids that the model reads for a text.
 
     A decoder gets prefix + text + suffix; the text's ids are cut at the end so that at most
-    seq_len - 1 ids go in.  An encoder gets the text's ids, exactly seq_len of them: ValueError
-    otherwise.
+    seq_len - 1 ids go in, and at least one.  An encoder gets the text's ids, exactly seq_len of
+    them.  ValueError otherwise.
     """
     ids = fixed.tokenizer.encode(text)
     generation = fixed.generation
@@ -24,6 +24,8 @@ def encode_prompt(fixed: FixedModel, text: str) -> list[int]:
             )
         return ids
     room = fixed.seq_len - 1 - len(generation.prefix) - len(generation.suffix)
+    if not (ids or generation.prefix or generation.suffix):
+        raise ValueError(f"the prompt {text!r} has no token of {fixed.name}'s vocabulary: type one")
     return [*generation.prefix, *ids[:room], *generation.suffix]
 
 

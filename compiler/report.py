@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.image import Image
@@ -18,6 +17,8 @@ from anachron.compiler.run import Run
 from anachron.compiler.timing import Cycles
 from anachron.emulators.containers import labels
 from anachron.emulators.containers.files import write_file
+
+LEAST_TEXT = 24  # characters of a column that folds
 
 
 def count(n: float | None) -> str:
@@ -56,22 +57,63 @@ def deviation(measured: int, predicted: Cycles | None) -> str:
     return f"{off:+.2f} %" if inside else f"{off:+.2f} % OUTSIDE"
 
 
-def _table(*columns: str) -> Table:
-    return Table(*columns, header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+def _table(texts: str = "", numbers: str = "", more: str = "") -> Table:
+    """Columns of text, of numbers, and of text again; where it is too wide, only texts fold."""
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for names, numeric in ((texts, False), (numbers, True), (more, False)):
+        for name in names.split("|") if names else ():
+            side: JustifyMethod = "right" if numeric else "left"
+            table.add_column(name, justify=side, no_wrap=numeric, overflow="fold")
+    return table
 
 
 def compare_table(runs: Sequence[Run], agree: bool) -> Table:
     """One row a machine, oldest first, the reference on top."""
-    table = _table()
-    table.add_column("machine", no_wrap=True)
-    for name in ("year", "image", "a token", "predicted", "time a token", "MACs/s"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("answer")
+    table = _table("machine", "year|image|a token|predicted|time a token|MACs/s", "answer")
     for run in runs:
         table.add_row(*compare_cells(run))
     if not agree:
         table.caption = "the machines do NOT agree"
     return table
+
+
+def fit(table: Table, width: int) -> RenderableType:
+    """A table; or two, each with the first column, where the terminal is too narrow for one.
+
+    The last column may fold, to LEAST_TEXT characters.
+    """
+    n = len(table.columns)
+    if _natural_width(_part(table, range(n - 1))) + LEAST_TEXT < width:
+        return table
+    fitting = (c for c in range(n - 1, 2, -1) if _natural_width(_part(table, range(c))) < width)
+    cut = next(fitting, 2)
+    right = _part(table, [0, *range(cut, n)])
+    right.caption = table.caption
+    return Group(_part(table, range(cut)), right)
+
+
+def _natural_width(table: Table) -> int:
+    return max(len(line) for line in plain(table, 1000).splitlines())
+
+
+def _part(table: Table, which: Iterable[int]) -> Table:
+    """Some columns of a table."""
+    part = _table()
+    columns = [table.columns[i] for i in which]
+    for c in columns:
+        part.add_column(c.header, justify=c.justify, no_wrap=c.no_wrap, overflow=c.overflow)
+    for row in zip(*(column.cells for column in columns), strict=True):
+        part.add_row(*row)
+    return part
+
+
+def verdict(runs: Sequence[Run]) -> str:
+    """What it means that the machines of a comparison agree."""
+    n, ran = len(runs[0].generated), sum(run.status == "ok" for run in runs)
+    if ran == 1:
+        return "Only the reference ran: there is nothing to compare it with."
+    tokens = "1 token" if n == 1 else f"{n} tokens"
+    return f"{ran} machines, {tokens} each, and every logit: the same integers."
 
 
 def compare_cells(run: Run) -> list[str]:
@@ -101,11 +143,8 @@ def cycles_table(
     image: Image, predicted: dict[str, Cycles], measured: dict[str, int] | None
 ) -> Table:
     """The prediction kernel by kernel, and the measurement beside it."""
-    unit = image.machine.unit
-    table = _table()
-    table.add_column("kernel")
-    for name in ("least", "expected", "most") + (("measured", "off") if measured else ()):
-        table.add_column(f"{name}, {unit}" if name != "off" else name, justify="right")
+    names = "least|expected|most|measured|off" if measured else "least|expected|most"
+    table = _table(f"kernel ({image.machine.unit})", names)
     total = Cycles(0, 0, 0)
     for name, cycles in predicted.items():
         total = total + cycles
@@ -124,9 +163,7 @@ def cycles_table(
 
 def calls_table(image: Image) -> Table:
     """The schedule: which kernel does each op, and why that one."""
-    table = _table("op", "kernel", "variant")
-    table.add_column("bytes", justify="right")
-    table.add_column("why")
+    table = _table("op|kernel|variant", "bytes", "why")
     for call in image.calls:
         table.add_row(call.op, call.kernel, call.variant, count(call.size), call.why)
     return table
@@ -134,10 +171,7 @@ def calls_table(image: Image) -> Table:
 
 def map_table(image: Image) -> Table:
     """Every object in memory, by address."""
-    table = _table("from", "to")
-    table.add_column("bytes", justify="right")
-    table.add_column("kind")
-    table.add_column("object")
+    table = _table("from|to", "bytes", "kind|object")
     for o in sorted(image.objects, key=lambda o: (o.address, o.size)):
         last = image.address(max(o.address, o.end - 1))
         table.add_row(image.address(o.address), last, count(o.size), o.kind, o.name)
@@ -147,10 +181,7 @@ def map_table(image: Image) -> Table:
 def fixed_table(fixed: FixedModel) -> Table:
     """The integer graph: each op, its format, its constants, and what is proven of its range."""
     ranges = analyse(fixed)
-    table = _table("op", "contract", "inputs", "format")
-    for name in ("size", "lo", "hi", "largest sum"):
-        table.add_column(name, justify="right")
-    table.add_column("attributes")
+    table = _table("op|contract|inputs|format", "size|lo|hi|largest sum", "attributes")
     for op in fixed.ops:
         bound = ranges.values[op.name]
         sums = ranges.accumulators[op.name]
@@ -203,17 +234,11 @@ def plain(table: Table, width: int = 200) -> str:
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
-def markdown(table: Table) -> str:
-    """A table as Markdown, for the README."""
-    columns = list(table.columns)
-
-    def cell(value: object) -> str:
-        return value.plain if isinstance(value, Text) else str(value)
-
-    head = "| " + " | ".join(cell(c.header) for c in columns) + " |"
-    rule = "|" + "|".join("--:" if c.justify == "right" else "---" for c in columns) + "|"
-    rows = zip(*([cell(v) for v in c.cells] for c in columns), strict=True)
-    return "\n".join([head, rule, *("| " + " | ".join(row) + " |" for row in rows)])
+def rows(table: Table) -> list[dict[str, str]]:
+    """A table as flat dictionaries, for JSON."""
+    heads = [str(column.header) for column in table.columns]
+    cells = zip(*(map(str, column.cells) for column in table.columns), strict=True)
+    return [dict(zip(heads, row, strict=True)) for row in cells]
 
 
 def write_image(image: Image, path: Path) -> list[Path]:

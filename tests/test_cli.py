@@ -1,5 +1,6 @@
 """The command line: what it prints, and one clear line for every mistake."""
 
+import io
 import json
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from anachron.compiler import cli
 from anachron.compiler.cli import main
 
 SHARED = Path(__file__).parents[2] / "shared" / "models"
@@ -91,6 +93,74 @@ MISTAKES = {
 def test_a_mistake_is_one_clear_line(capsys: pytest.CaptureFixture[str], name: str) -> None:
     words, expected = MISTAKES[name]
     assert expected in complaint(capsys, *words)
+
+
+def decoder(folder: Path, head: str) -> str:
+    """A program text of the least of decoders."""
+    path = folder / "least.model"
+    path.write_text(f"{head}\nlogits = linear(embed(token, 2), vocab_size)\n")
+    return str(path)
+
+
+def test_a_prompt_without_a_token_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = decoder(tmp_path, "size seq_len = 4, vocab_size = 2")
+    for prompt in ("", "xyz"):
+        capsys.readouterr()
+        assert main(["run", text, "-i", prompt]) == 2
+        assert "has no token of least's vocabulary" in capsys.readouterr().err
+
+
+def test_a_context_without_room_for_an_answer_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = decoder(tmp_path, "size seq_len = 1, vocab_size = 2")
+    assert "seq_len is 1, but one token to read and" in complaint(capsys, "run", text)
+    head = 'tokenizer characters("ab.")\nprompt "." text "."\nsize seq_len = 3'
+    assert "in its template need 4" in complaint(capsys, "run", decoder(tmp_path, head))
+
+
+def test_the_prompt_of_no_prompt_is_one_that_the_model_knows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = decoder(tmp_path, "size seq_len = 4, vocab_size = 2")
+    assert run_json(capsys, "run", text)["prompt_ids"] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("compare", "reverse"),
+        ("show", "chat", "--stage", "fixed"),
+        ("show", "chat", "--stage", "calls"),
+        ("cycles", "chat", "--on", "pdp11/20", "-n", "1", "--measure"),
+    ],
+)
+def test_no_number_is_cut_short_in_eighty_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(cli.out, "width", 80)
+    assert main(list(words)) == 0
+    text = capsys.readouterr().out
+    assert "\u2026" not in text
+    assert max(len(line) for line in text.splitlines()) <= 80
+
+
+@pytest.mark.parametrize("stage", ["model", "fixed", "calls", "map", "asm", "listing"])
+def test_every_stage_is_an_object_too(capsys: pytest.CaptureFixture[str], stage: str) -> None:
+    got = run_json(capsys, "show", "reverse", "--stage", stage)
+    if stage in ("fixed", "calls"):
+        assert [row["op"] for row in got["rows"]][-1] == "logits"
+    assert got["stage"] == stage and got.get("text") or got["rows"]
+
+
+def test_a_conversation_is_one_object(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("12345678\n12\n31415926\n"))
+    got = run_json(capsys, "chat", "reverse", "--on", "pdp11/34a")
+    assert [answer["text"] for answer in got["answers"]] == ["87654321", "62951413"]
 
 
 def test_json_is_all_there_is_on_standard_output() -> None:
