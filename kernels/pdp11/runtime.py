@@ -164,6 +164,29 @@ read_line:
 40$: SUB #line,R2
     MOV R2,line_length
 
+{printing()}
+
+; print_piece: the text of token R0;  uses R0 to R2
+print_piece:
+    ASL R0
+    MOV pieces(R0),R1
+    CLR R2
+    BISB (R1)+,R2
+    BEQ 40$         ;@ p=0.05
+10$: MOVB (R1)+,R0
+    CMPB R0,#12
+    BNE 20$         ;@ p=0.98
+    JSR PC,new_line
+    BR 30$          ;@ always
+20$: JSR PC,put
+30$: DEC R2
+    BNE 10$         ;@ times 1..255 ~3
+40$: RTS PC"""
+
+
+def printing() -> str:
+    """Characters, lines and texts to the console.  Reading a line runs into new_line."""
+    return f"""\
 new_line:
     MOV #15,R0
     JSR PC,put
@@ -182,21 +205,4 @@ print:
     BEQ 10$         ;@ p=0.05
     JSR PC,put
     BR print        ;@ times 1..80 ~20
-10$: RTS PC
-
-; print_piece: the text of token R0;  uses R0 to R2
-print_piece:
-    ASL R0
-    MOV pieces(R0),R1
-    CLR R2
-    BISB (R1)+,R2
-    BEQ 40$         ;@ p=0.05
-10$: MOVB (R1)+,R0
-    CMPB R0,#12
-    BNE 20$         ;@ p=0.98
-    JSR PC,new_line
-    BR 30$          ;@ always
-20$: JSR PC,put
-30$: DEC R2
-    BNE 10$         ;@ times 1..255 ~3
-40$: RTS PC"""
+10$: RTS PC"""

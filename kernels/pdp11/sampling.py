@@ -160,6 +160,12 @@ cut:
 
 {_product(cpu)}
 
+{random(cpu)}"""
+
+
+def random(cpu: Cpu) -> str:
+    """Marsaglia's xorshift on the two words of random_state, the low one first."""
+    return f"""\
 ; random: random_state moves on, by shifts of 13, 17 and 5;  uses R0 to R4
 random:
     MOV random_state+2,R0

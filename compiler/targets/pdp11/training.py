@@ -1,0 +1,293 @@
+"""LogStep -> a PDP-11 program that trains by itself, on absolute-loader tape.
+
+From 001000 upwards: the steps, one straight program; what they call; variables; the two tables.
+Behind them, not on the tape: weights, their codes, and what a step computes.  Stack and interrupts
+are as in target.py.
+
+The kernels know one shape of model: x = token + position, y = x + attention(q, k, v) with one
+head, logits; `find_parts` says where a model differs.  To add a shape: there, and its kernels in
+kernels/pdp11/training/.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from anachron.compiler.image import Location
+from anachron.compiler.log_training import N_TESTS, WEIGHTS_STREAM, start_shift
+from anachron.compiler.logarithms import RATES, LogStep
+from anachron.compiler.model import Model, Node
+from anachron.compiler.targets import DoesNotFit, Machine, Options
+from anachron.compiler.targets.pdp11.assembler import assemble
+from anachron.compiler.targets.pdp11.sections import (
+    Section,
+    code,
+    compose,
+    place,
+    reserve,
+    strings,
+    words,
+)
+from anachron.compiler.training_image import TrainingImage
+from anachron.emulators.containers import lda
+from anachron.kernels.pdp11 import arithmetic, runtime, sampling
+from anachron.kernels.pdp11.instructions import Cpu
+from anachron.kernels.pdp11.training import (
+    backward,
+    forward,
+    loss,
+    program,
+    report,
+    tables,
+    tasks,
+    update,
+)
+from anachron.kernels.pdp11.training.shape import MOST_TERMS, Shape
+from anachron.kernels.reference.sampling import seed_state
+
+ORIGIN = 0o1000
+SCALE = 0.25  # of attention: what the codes of scores have room for
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parameters of the one shape of model, by what they are to it."""
+
+    token: str
+    position: str
+    query: str
+    key: str
+    value: str
+    output: str
+
+    def labels(self, dim: int) -> dict[str, str]:
+        """Parameter -> where its weights lie."""
+        size = 2 * dim * dim
+        return {
+            self.token: "tok.weight",
+            self.position: "pos.weight",
+            self.query: "qkv.weight",
+            self.key: f"qkv.weight+{size}.",
+            self.value: f"qkv.weight+{2 * size}.",
+            self.output: "out.weight",
+        }
+
+
+def build(
+    log: LogStep, machine: Machine, options: Options, *, steps: int, window: int, seed: int
+) -> TrainingImage:
+    """The program that trains a model for so many steps from one seed.
+
+    Raises ValueError for a model that the kernels do not know, DoesNotFit where memory ends.
+    """
+    model = log.step.model
+    parts = find_parts(log)
+    dim = model.shapes[parts.token][1]
+    shape = Shape(model.seq_len, dim, model.vocab_size, Cpu(machine.multiplies))
+    _check_report(model, steps, window)
+    sections = _sections(log, parts, shape, machine, steps, window, seed)
+    source = compose(f"{model.name} learns on {machine.title}", ORIGIN, "start", sections)
+    assembled = assemble(source, f"{model.name}.mac", machine=machine.name)
+    symbols = {label.lower(): value for label, value in assembled.symbols.items()}
+    memory = options.memory_bytes or machine.memory_bytes or 0
+    over = symbols["image_end"] - memory
+    if over > 0:
+        raise DoesNotFit(
+            f"{model.name} needs {memory + over:,} bytes to train, {machine.title} has "
+            f"{memory:,}: {over:,} too many",
+            over,
+        )
+    return TrainingImage(
+        model,
+        machine,
+        options,
+        steps,
+        seed,
+        source,
+        assembled,
+        symbols,
+        _locate_weights(model, parts, shape, symbols),
+        place(sections, symbols),
+        {".lda": lda.pack(assembled.segments, symbols["start"])},
+        symbols["start"],
+    )
+
+
+def find_parts(log: LogStep) -> Parts:
+    """The parameters of a model of the shape that the kernels know; ValueError says what is not."""
+    model = log.step.model
+    nodes = {node.name: node for node in model.nodes}
+
+    def fail(node: Node | None, wanted: str) -> ValueError:
+        where = (node.where or node.name) if node else model.name
+        return ValueError(f"{where}: training on a PDP-11 takes {wanted} here")
+
+    def find(name: str, op: str, wanted: str) -> Node:
+        node = nodes.get(name)
+        if node is None or node.op != op:
+            raise fail(node, wanted)
+        return node
+
+    def find_pair(node: Node, first: str, second: str, wanted: str) -> tuple[Node, Node]:
+        found = [nodes[name] for name in node.inputs if name in nodes]
+        for pair in (found, found[::-1]):
+            if [part.op for part in pair] == [first, second]:
+                return pair[0], pair[1]
+        raise fail(node, wanted)
+
+    last = find("logits", "linear", "linear(y, vocab_size) as the logits")
+    y = find(last.inputs[0], "add", "x + attention(q, k, v)")
+    mixed = [n for n in y.inputs if n in nodes and nodes[n].op == "attention"]
+    if len(mixed) != 1:
+        raise fail(y, "x + attention(q, k, v)")
+    attention = nodes[mixed[0]]
+    settings = attention.attributes
+    if settings["heads"] != 1 or settings["causal"] or settings["scale"] != SCALE:
+        raise fail(attention, f"attention with one head, not causal, of scale {SCALE}")
+    (x,) = [name for name in y.inputs if name != attention.name] or [""]
+    three = [find(name, "linear", "linear(x, dim)") for name in attention.inputs]
+    if len({node.name for node in three}) < 3 or any(node.inputs != (x,) for node in three):
+        raise fail(attention, "three linear(x, dim) of its own")
+    both = find(x, "add", "embed(token, dim) + embed(position, dim)")
+    token, position = find_pair(both, "embed", "embed", "embed(token, dim) + embed(position, dim)")
+    if token.inputs == ("position",):
+        token, position = position, token
+    if (token.inputs, position.inputs) != (("token",), ("position",)):
+        raise fail(both, "embed(token, dim) + embed(position, dim)")
+    if len(model.nodes) != len({n.name for n in (*three, last, y, attention, both)}) + 2:
+        raise fail(None, "x = token + position, y = x + attention(q, k, v), logits, and no more")
+    if model.task.get("name") not in tasks.ANSWERS:
+        raise ValueError(f"{model.name}: a PDP-11 makes data for {', '.join(tasks.ANSWERS)}")
+    if model.recipe.get("batch", 1) != 1:
+        raise ValueError(f"{model.name}: a PDP-11 trains with batches of 1")
+    for size, what in ((model.seq_len, "positions"), (model.vocab_size, "ids")):
+        if not 2 <= size <= MOST_TERMS:
+            raise ValueError(
+                f"{model.name}: {size} {what}, training on a PDP-11 takes 2 to {MOST_TERMS}"
+            )
+    parts = Parts(*(node.parameters["weight"] for node in (token, position, *three, last)))
+    roles = {parts.token: "table", parts.position: "table", parts.output: "logits"}
+    for name, rate in log.rates.items():
+        if rate != RATES[roles.get(name, "matrix")]:
+            raise ValueError(
+                f"{model.name}: training on a PDP-11 has its own rates: leave that of {name} out"
+            )
+    return parts
+
+
+def _check_report(model: Model, steps: int, window: int) -> None:
+    """Losses and hits of a window are divided by words."""
+    n = min(window, steps) * model.seq_len
+    if n * report.STEPS_OF_LOSS >= 1 << 16:
+        most = ((1 << 16) - 1) // (model.seq_len * report.STEPS_OF_LOSS)
+        raise ValueError(f"{model.name}: windows of {window} steps; on a PDP-11 at most {most}")
+    if not 1 <= steps < 1 << 16:
+        raise ValueError(f"{model.name}: {steps} steps; on a PDP-11 1 to 65535")
+
+
+def _sections(
+    log: LogStep,
+    parts: Parts,
+    shape: Shape,
+    machine: Machine,
+    steps: int,
+    window: int,
+    seed: int,
+) -> list[Section]:
+    """Everything in memory, in order."""
+    model, cpu = log.step.model, shape.cpu
+    labels = parts.labels(shape.dim)
+    tensors = [
+        (labels[name], rows * columns, start_shift(log, name))
+        for name, (rows, columns) in model.shapes.items()
+    ]
+    straight = {
+        "start": program.start(),
+        "train_start": program.begin_step(),
+        "loss": loss.loss(shape),
+        "choose": program.choose(),
+        "d_y": backward.d_y(shape),
+        "d_attention": backward.d_attention(shape),
+        "d_scores": backward.d_scores(shape),
+        "d_queries": backward.d_records(shape),
+        "d_x": backward.d_x(shape),
+        "update_output": update.update(
+            shape,
+            "update_output",
+            source="y.codes",
+            gradients="slopes",
+            weights="out",
+            n_rows=shape.vocab,
+        ),
+        "update_qkv": update.update(
+            shape,
+            "update_qkv",
+            source="x.codes",
+            gradients=f"records+{shape.place}.",
+            weights="qkv",
+            n_rows=3 * shape.dim,
+        ),
+        "step_done": program.end_step(steps, window),
+        "forward": forward.enter(),
+        "embed": forward.embed(shape),
+        "qkv": forward.qkv(shape),
+        "scores": forward.scores(shape),
+        "weights": forward.attention_weights(shape),
+        "mix": forward.mix(shape),
+        "output": forward.logits(shape),
+        "forward_end": forward.leave(),
+        "draw": tasks.draw(shape, model.task["name"]),
+        "random": sampling.random(cpu),
+        "fill.all": tasks.fill(cpu, tensors),
+        "encode.all": update.encode_weights(shape),
+        "report": report.report(shape),
+        "test": report.test(shape, N_TESTS),
+        "print_number": report.numbers(cpu),
+        "new_line": runtime.printing(),
+        "divide": arithmetic.divide(cpu),
+    }
+    if not cpu.multiplies:
+        straight["multiply"] = arithmetic.multiply()
+    title = f"{model.name.upper()} LEARNS ON A {machine.title.upper()}"
+    return [
+        *(code(name, text) for name, text in straight.items()),
+        words("variables", _variables(seed)),
+        Section("slots", "table", "mix.slots", program.slot_lists(shape)),
+        Section("tens", "table", "tens", report.tens()),
+        Section("symbols", "table", "token.characters", _characters(model)),
+        strings(report.texts(title, N_TESTS)),
+        Section("codes", "table", "codes", tables.codes()),
+        Section("powers", "table", "powers", tables.powers()),
+        *(reserve(name, name, n_words, "buffer") for name, n_words in shape.buffers().items()),
+    ]
+
+
+def _variables(seed: int) -> dict[str, int]:
+    """Words that hold something from the start; the host may deposit into the two states."""
+    cells = dict.fromkeys(program.CELLS, 0)
+    for name, state in (
+        ("weights.state", seed_state(seed ^ WEIGHTS_STREAM)),
+        ("data.state", seed_state(seed)),
+        ("random_state", 1),
+    ):
+        cells |= {name: state & 0xFFFF, f"{name}.high": state >> 16}
+    return cells
+
+
+def _characters(model: Model) -> str:
+    """A character for each id."""
+    pieces = model.tokenizer.machine_tables().pieces[: model.vocab_size]
+    characters = [piece[0] if len(piece) == 1 else ord("?") for piece in pieces]
+    return "token.characters: .BYTE " + ",".join(f"{c:o}" for c in characters) + "\n.EVEN"
+
+
+def _locate_weights(
+    model: Model, parts: Parts, shape: Shape, symbols: dict[str, int]
+) -> dict[str, Location]:
+    located = {}
+    for name, label in parts.labels(shape.dim).items():
+        stem, _, offset = label.partition("+")
+        rows, columns = model.shapes[name]
+        address = symbols[stem] + int(offset.rstrip(".") or 0)
+        located[name] = Location(address, rows * columns, "words")
+    return {name: located[name] for name in model.shapes}

@@ -1,0 +1,17 @@
+"""Training in log-table arithmetic, in MACRO-11.
+
+A product is one ADD: numbers are held as codes, a code is half of an address, and the sum of two
+codes is where the table of powers has their product.
+
+    products    sums of products, one factor in a register, the other written into the code
+    tables      linear number -> code, sum of codes -> linear number
+    shape       sizes, and where everything lies
+    forward     embeddings, queries, keys and values, attention, logits
+    loss        softmax of the logits, loss, hits, gradients; which rows have none
+    backward    gradients of attention, and of the embeddings
+    update      weights, and their codes
+    tasks       random numbers, first weights, sequences and their answers
+    report      lines on the console
+
+Meaning: kernels/reference/training.py.
+"""
