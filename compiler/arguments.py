@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -13,7 +14,9 @@ from anachron.compiler.comparison import DEFAULT_MACHINES
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.image import Image
 from anachron.compiler.numerics import Numerics
+from anachron.compiler.report import write_image
 from anachron.compiler.targets import MACHINES
+from anachron.emulators import command
 
 STAGES = ("model", "fixed", "calls", "map", "asm", "listing")
 ON_HELP = f"a machine: {', '.join(MACHINES)}"
@@ -220,15 +223,12 @@ class Speaker:
             print(flush=True)
 
 
-def run_live(image: Image, prompt: str, args: argparse.Namespace) -> int:
-    """The machine's own screen or console while it answers."""
-    import tempfile
-
-    from anachron.emulators import command
-
+def run_live(image: Image, prompt: str) -> int:
+    """The machine's own screen or console while it answers, at its own speed."""
+    if not sys.stdout.isatty():
+        raise ValueError("--live draws on a terminal, and this is none: leave it out")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{image.fixed.name}{next(iter(image.container))}"
-        path.write_bytes(next(iter(image.container.values())))
-        return command.main(
-            [str(path), "--on", image.machine.name, "--type", prompt + "\n", "--live"]
-        )
+        write_image(image, path)
+        words = ["--on", image.machine.name, "--type", prompt + "\n", "--until", "answer_done"]
+        return command.main([str(path), *words, "--live"])

@@ -134,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
         image = ac.build(fixed, args.on, logits=args.logits, **arguments.hardware(args))
         show_debug(image)
         if args.live:
-            return arguments.run_live(image, prompt, args)
+            return arguments.run_live(image, prompt)
         speaker = arguments.Speaker(fixed, quiet=args.json)
         result = ac.Conversation(image, args.n, sampling(args)).ask(prompt, speaker)
         speaker.end()
@@ -148,7 +148,7 @@ def run(args: argparse.Namespace) -> int:
     if result.counts:
         each = result.total / result.n_tokens
         err.print(
-            f"{result.on.title}: {report.count(each)} {result.on.unit} a token, "
+            f"{result.on.title}: {report.amount(result.on, each)} a token, "
             f"{report.seconds(result.time_ns)} in all, predicted "
             f"{report.deviation(result.total, result.predicted)}",
             style="dim",

@@ -14,6 +14,7 @@ from anachron.compiler.fixed import FixedModel
 from anachron.compiler.image import Image
 from anachron.compiler.ranges import analyse
 from anachron.compiler.run import Run
+from anachron.compiler.targets import Machine
 from anachron.compiler.timing import Cycles
 from anachron.emulators.containers import labels
 from anachron.emulators.containers.files import write_file
@@ -44,6 +45,11 @@ def seconds(time_ns: float) -> str:
         return f"{time_ns / 1e9:.2f} s"
     minutes, rest = divmod(round(time_ns / 1e9), 60)
     return f"{minutes} min {rest} s"
+
+
+def amount(on: Machine, each: float) -> str:
+    """Cycles, or microseconds on a machine that has no clock to count."""
+    return f"{count(each)} cycles" if on.clock_hz else f"{count(each / 1000)} us"
 
 
 def deviation(measured: int, predicted: Cycles | None) -> str:
@@ -126,12 +132,11 @@ def compare_cells(run: Run) -> list[str]:
         return [on.title, str(on.year), "-", "-", "-", "-", "-", run.text]
     each = run.total / run.n_tokens
     rate = run.macs / (run.time_ns / 1e9)
-    amount = f"{count(each)} cycles" if on.clock_hz else f"{count(each / 1000)} us"
     return [
         on.title,
         str(on.year),
         f"{run.image_bytes:,} B",
-        amount,
+        amount(on, each),
         deviation(run.total, run.predicted),
         seconds(run.time_ns / run.n_tokens),
         count(rate),
