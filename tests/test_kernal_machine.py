@@ -21,6 +21,14 @@ CYCLES = [
 ]
 
 
+def test_the_picture_stays_while_the_chips_are_banked_out() -> None:
+    machine = create("c64")
+    machine.poke(0xDD00, 0x96)
+    shown = machine.screen()
+    machine.poke(1, 0x34)
+    assert (machine.video_bank, machine.screen()) == (1, shown)
+
+
 def machine_with(code: bytes):
     machine = create("c64")
     machine.insert(prg.Prg(prg.BASIC_START, prg.basic_stub(START) + code), "test")

@@ -18,7 +18,17 @@ from anachron.emulators.containers.crt import Crt
 from anachron.emulators.containers.d64 import D64
 from anachron.emulators.containers.prg import Prg
 from anachron.emulators.containers.reu import Reu
-from anachron.emulators.mos6502 import banks, clockwork, cpu, devices, kernal, petscii, screen, vic
+from anachron.emulators.mos6502 import (
+    banks,
+    cia,
+    clockwork,
+    cpu,
+    devices,
+    kernal,
+    petscii,
+    screen,
+    vic,
+)
 from anachron.emulators.mos6502.kernal import basic, rom, start
 from anachron.emulators.mos6502.kernal.state import Kernal
 from anachron.emulators.mos6502.keyboard import Keyboard
@@ -160,8 +170,9 @@ class C64(Mos6502):
 
     @property
     def video_bank(self) -> int:
-        """Which 16 KB the VIC-II sees, 0 to 3."""
-        return ~self.peek(0xDD00) & 3
+        """Which 16 KB the VIC-II sees, 0 to 3: CIA 2's port A, banked in or not."""
+        pins = self.arrays["cia"][cia.CIA_2:]
+        return int(~(pins[cia.PRA] | ~pins[cia.DDRA]) & 3)
 
     def peek(self, address: int) -> int:
         address &= 0xFFFF
