@@ -105,7 +105,7 @@ def lower_step(step: Step) -> LogStep:
         BACKWARD[node.op](lowering, node)
     loss, *backward = lowering.take()
     for name in model.shapes:
-        for gradient in lowering.leaves(step.gradients[name]):
+        for gradient in lowering.of_parameters[step.gradients[name]]:
             lowering.update(name, gradient)
     return LogStep(
         step,
@@ -126,7 +126,7 @@ class Lowering:
         self.ops: list[LogOp] = []
         self.formats: dict[str, Format] = {}
         self.rates: dict[str, float] = {}
-        self.of_parameters: dict[str, Node] = {}  # their gradients and sums of them, by name
+        self.of_parameters: dict[str, list[Node]] = {}  # gradient, or sum -> what is summed
         self.origins = {  # gradient -> the node it is a gradient of
             f"d.{node.name}.{what}": node
             for node in step.model.nodes
@@ -163,13 +163,6 @@ class Lowering:
         """What brings products of these, as they are read, to Q{octave}."""
         return octaves(octave - sum(self.formats[n].frac - self.shift(n) for n in names))
 
-    def leaves(self, name: str) -> list[Node]:
-        """The gradients of which a parameter's is the sum."""
-        node = self.of_parameters[name]
-        if node.op != "add":
-            return [node]
-        return [leaf for part in node.inputs for leaf in self.leaves(part)]
-
     # Forward.
 
     def embed(self, node: Node) -> None:
@@ -182,7 +175,7 @@ class Lowering:
         """Of values, and of gradients; a sum of a parameter's gradients is left to the updates."""
         a, b = node.inputs
         if a in self.of_parameters:
-            self.of_parameters[node.name] = node
+            self.of_parameters[node.name] = self.of_parameters[a] + self.of_parameters[b]
             return
         frac = min(self.formats[a].frac, self.formats[b].frac)
         shifts = {f"{role}_shift": self.formats[n].frac - frac for role, n in (("a", a), ("b", b))}
@@ -238,7 +231,7 @@ class Lowering:
         self.emit(node.name, LOSS_CONTRACT, Log(LOSS_OCTAVES), reads)
 
     def of_parameter(self, node: Node) -> None:
-        self.of_parameters[node.name] = node
+        self.of_parameters[node.name] = [node]
 
     def linear_gradient(self, node: Node) -> None:
         (dy,), weight = node.inputs, node.parameters["weight"]
