@@ -15,7 +15,7 @@ TASKS = {
 SEQUENCE_TASKS = tuple(name for name, setting in TASKS.items() if setting == "length")
 
 OPTIMIZERS = ("sgd", "adam")
-RECIPE: dict[str, type | tuple[type, ...]] = {  # setting -> types; a parameter's name sets its own rate
+RECIPE: dict[str, type | tuple[type, ...]] = {  # a parameter's name sets its own rate
     "steps": int,
     "rate": (int, float),
     "batch": int,

@@ -13,7 +13,8 @@ probability.
                       read crosses a page with it
     ;@ aligned        an indexed read crosses no page; `index A..B`: its index is bounded
     ;@ patched        the program changes this operand (found where a store names its address)
-    ;@ goes A, B      where an indirect jump or call may go: labels; {variables} in them are filled in
+    ;@ goes A, B      where an indirect jump or call may go: labels; {variables} in them are filled
+                      in
     ;@ plus N         more time than the instruction's own: DMA, a wait, code outside the program
     ;@ takes N        this much time and not the instruction's own
 

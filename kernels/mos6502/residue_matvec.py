@@ -63,7 +63,8 @@ class Packed:
 def pack(name: str, basis: Basis, bits: int, matrices: list[tuple[Array, Array]]) -> Packed:
     """Put matrices, (weight (rows, columns) int8, bias (rows,) int32), into blocks."""
     origin = choose_origin(np.concatenate([w for w, _ in matrices]))
-    columns, filled, places = len(origin), [], []
+    columns, places = len(origin), []
+    filled: list[int] = []  # rows of each block
     for weight, _ in matrices:
         at = next((i for i, n in enumerate(filled) if n + len(weight) <= BLOCK_ROWS), len(filled))
         if at == len(filled):
