@@ -69,14 +69,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     c = add("build", "write an image, its map, labels and listing", add_one, add_hardware)
     c.add_argument("-o", metavar="FILE", required=True, help=".prg or .d64; .lda")
     c.add_argument("--train", action="store_true", help="the program that trains the model")
+    add_training(c)
     c.add_argument("--logits", action="store_true", help="keep every logit")
     c = add("run", "generate on one machine", add_one, add_hardware, add_generation)
     c.add_argument("--profile", action="store_true", help="cycles by kernel")
     c.add_argument("--live", action="store_true", help="show the machine's own screen or console")
     add("chat", "a conversation with a machine", add_one, add_hardware, add_generation)
-    c = add("train", "train a model and save its weights", add_one)
-    c.add_argument("--steps", type=int, help="steps (default: the recipe's)")
-    c.add_argument("--seed", type=int, default=None, help="of weights and data (default: recipe's)")
+    c = add("train", "train a model and save its weights", add_one, add_hardware, add_training)
     c.add_argument("--seeds", type=int, help="train this many seeds, report how many converge")
     c.add_argument(
         "--numerics", choices=("float", "log"), help="log: as machines train (default there)"
@@ -126,6 +125,13 @@ def add_one(command: argparse.ArgumentParser) -> None:
 def add_hardware(command: argparse.ArgumentParser) -> None:
     command.add_argument("--memory", metavar="BYTES", type=int, help="memory of the machine")
     command.add_argument("--timing", metavar="ROW", default="", help="pdp11/34a: ll-34 or dec")
+
+
+def add_training(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--steps", type=int, help="steps (default: the recipe's)")
+    command.add_argument(
+        "--seed", type=int, default=None, help="of weights and data (default: recipe's)"
+    )
 
 
 def add_generation(command: argparse.ArgumentParser) -> None:
@@ -221,6 +227,12 @@ class Speaker:
         """A new line after the answer."""
         if not self.quiet:
             print(flush=True)
+
+
+def print_console(text: str) -> None:
+    """What a machine prints, as it comes."""
+    sys.stdout.write(text.replace("\r", ""))
+    sys.stdout.flush()
 
 
 def run_live(image: Image, prompt: str) -> int:

@@ -98,16 +98,21 @@ def compare(args: argparse.Namespace) -> int:
 def build(args: argparse.Namespace) -> int:
     """Write an image and its .map, .lbl and .lst; print the line that runs it elsewhere."""
     path = Path(args.o)
+    if not args.train and (args.steps, args.seed) != (None, None):
+        raise ValueError("--steps and --seed are for images that train: add --train")
     if args.train:
-        raise ValueError("images that train are not built yet: train on the reference")
-    image = ac.build(load_fixed(args), args.on, logits=args.logits, **arguments.hardware(args))
-    show_debug(image)
+        from anachron.compiler import training_command
+
+        image: Any = training_command.build_image(args)
+    else:
+        image = ac.build(load_fixed(args), args.on, logits=args.logits, **arguments.hardware(args))
+        show_debug(image)
     written = image.save(path)
     if args.json:
         print_json(
             {
                 "machine": image.machine.name,
-                "model": image.fixed.name,
+                "model": image.name,
                 "image_bytes": image.size_bytes,
                 "entry": image.entry,
                 "files": [str(p) for p in written],

@@ -7,7 +7,7 @@ and the listing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,33 +62,61 @@ class Call:
     size: int = 0  # bytes of code and data of its own
 
 
-@dataclass(frozen=True)
-class Image:
-    """A program in memory and in its container.
+@dataclass(frozen=True, kw_only=True)
+class Loadable:
+    """A program in memory and in its container, whatever it is for.
 
-    segments   (address, bytes) as loaded          symbols  label -> address
-    locations  of values that a test may read after forward_done
+    symbols    label -> address
     container  the file's bytes by suffix, the usual one first: {".prg": ..., ".d64": ...}
-    predict    (position, wants_logits) -> {kernel: Cycles}; an encoder ignores both
     """
 
-    fixed: FixedModel
     machine: Machine
     options: Options
     source: str
     program: Any  # the assembler's Program
     symbols: Mapping[str, int]
-    locations: Mapping[str, Location]
     objects: tuple[Placed, ...]
-    calls: tuple[Call, ...]
     container: Mapping[str, bytes]
     entry: int
-    predict: Callable[[int, bool], dict[str, Cycles]] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+        raise NotImplementedError
 
     @property
     def size_bytes(self) -> int:
         """Bytes loaded."""
         return sum(len(data) for _, data in self.program.segments)
+
+    def address(self, address: int) -> str:
+        """An address as the machine's people write it."""
+        return f"{address:06o}" if self.machine.target == "pdp11" else f"${address:04X}"
+
+    def save(self, path: str | Path) -> list[Path]:
+        """Write the container chosen by the suffix, and .map, .lbl, .lst beside it."""
+        from anachron.compiler.report import write_image
+
+        return write_image(self, Path(path))
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Image(Loadable):
+    """A program that answers prompts.
+
+    locations  of values that a test may read after forward_done
+    predict    (position, wants_logits) -> {kernel: Cycles}; an encoder ignores both
+    """
+
+    fixed: FixedModel
+    locations: Mapping[str, Location]
+    calls: tuple[Call, ...]
+    predict: Callable[[int, bool], dict[str, Cycles]]
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+        return self.fixed.name
 
     @property
     def token_bytes(self) -> int:
@@ -98,22 +126,12 @@ class Image:
 
     def __repr__(self) -> str:
         return (
-            f"Image({self.fixed.name} for {self.machine.title}: {self.size_bytes:,} bytes, "
+            f"Image({self.name} for {self.machine.title}: {self.size_bytes:,} bytes, "
             f"entry {self.address(self.entry)})"
         )
-
-    def address(self, address: int) -> str:
-        """An address as the machine's people write it."""
-        return f"{address:06o}" if self.machine.target == "pdp11" else f"${address:04X}"
 
     def run(self, prompt: str, n: int | None = None, **options: Any) -> Run:
         """Run on the emulated machine; options are Sampling's temperature, top_p and seed."""
         from anachron.compiler.run import Sampling, run_image
 
         return run_image(self, prompt, n, Sampling(**options))
-
-    def save(self, path: str | Path) -> list[Path]:
-        """Write the container chosen by the suffix, and .map, .lbl, .lst beside it."""
-        from anachron.compiler.report import write_image
-
-        return write_image(self, Path(path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,12 +14,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import anachron.compiler as ac
-from anachron.compiler import arguments
+from anachron.compiler import arguments, report
 from anachron.compiler.log_training import LogTraining, train_log
+from anachron.compiler.machine_training import MachineTraining, build_training, train_on
 from anachron.compiler.model import Model
 from anachron.compiler.printer import format_model
-from anachron.compiler.targets import find_machine
 from anachron.compiler.training import STEPS, Training, train
+from anachron.compiler.training_image import TrainingImage
 from anachron.compiler.weights import save_weights
 from anachron.emulators.containers.files import write_file
 
@@ -28,17 +30,18 @@ CONVERGED = 0.98  # accuracy in the last window
 
 def main(args: argparse.Namespace, out: Console, err: Console) -> int:
     """Train as asked; 0 if the weights were trained (and saved)."""
-    if args.on != "reference":
-        find_machine(args.on)
-        raise ValueError(f"training on {args.on} is not built yet: train on the reference")
+    if args.on != "reference" and args.numerics == "float":
+        raise ValueError(f"{args.on} trains in logarithms: leave --numerics float out")
     if args.o is not None and Path(args.o).suffix != ".npz":
         raise ValueError(f"{args.o}: weights are saved as .npz")
     if args.seeds is not None and (args.seeds < 1 or args.o):
         raise ValueError("--seeds takes 1 or more, and saves no weights: leave -o out")
     model = ac.load(args.model, tokenizer=args.tokenizer, overrides=arguments.sizes(args))
-    first = args.seed if args.seed is not None else int(model.recipe.get("seed", 0))
+    first = first_seed(model, args)
     seeds = range(first, first + (args.seeds or 1))
-    if args.numerics == "log":
+    if args.on != "reference":
+        trainings = train_on_machine(model, args, seeds, out, err)
+    elif args.numerics == "log":
         trainings = train_in_logarithms(model, args, seeds, out, err)
     else:
         trainings = [train_one(model, args, seed, out, err) for seed in seeds]
@@ -47,8 +50,10 @@ def main(args: argparse.Namespace, out: Console, err: Console) -> int:
     if args.seeds:
         done = sum(t.accuracy >= CONVERGED for t in trainings)
         summary = {"seeds": len(trainings), "converged": done, "threshold": CONVERGED}
+        summary |= machine_times(trainings)
         print(json.dumps(summary)) if args.json else out.print(
             f"{done} of {len(trainings)} seeds reach {CONVERGED} within {trainings[0].steps} steps"
+            + "".join(f", {name} {value:.2f}" for name, value in machine_times(trainings).items())
         )
         return 0
     (training,) = trainings
@@ -58,6 +63,18 @@ def main(args: argparse.Namespace, out: Console, err: Console) -> int:
     if args.json:
         print(json.dumps(as_json(training)))
     return 0
+
+
+def build_image(args: argparse.Namespace) -> TrainingImage:
+    """The image of `build --train`."""
+    model = ac.load(args.model, tokenizer=args.tokenizer, overrides=arguments.sizes(args))
+    seed, options = first_seed(model, args), arguments.hardware(args)
+    return build_training(model, args.on, args.steps, seed, **options)
+
+
+def first_seed(model: Model, args: argparse.Namespace) -> int:
+    """The seed asked for, or the recipe's."""
+    return args.seed if args.seed is not None else int(model.recipe.get("seed", 0))
 
 
 def train_one(
@@ -84,6 +101,33 @@ def train_in_logarithms(
                 out.print("\n".join(training.transcript), highlight=False)
             show_curve(training, out)
     return list(trainings)
+
+
+def train_on_machine(
+    model: Model, args: argparse.Namespace, seeds: Sequence[int], out: Console, err: Console
+) -> list[Training]:
+    """One image, started once for each seed; of a single one the console is shown as it prints."""
+    options = arguments.hardware(args)
+    image = build_training(model, args.on, args.steps, seeds[0], **options)
+    err.print(f"{image!r}", style="dim", markup=False, highlight=False)
+    listener = None if args.json or len(seeds) > 1 else arguments.print_console
+    trainings = []
+    for seed in seeds:
+        training = train_on(image, seed, listener)
+        trainings.append(training)
+        if not args.json:
+            time = report.seconds(training.time_ns)
+            out.print(f"{training.machine.title}, {time}: ", end="", highlight=False)
+            show_curve(training, out)
+    return list(trainings)
+
+
+def machine_times(trainings: Sequence[Training]) -> dict[str, float]:
+    """Seconds of the machine's time over all trainings, where a machine did them."""
+    times = [t.time_ns / 1e9 for t in trainings if isinstance(t, MachineTraining)]
+    if not times:
+        return {}
+    return {"median_s": statistics.median(times), "most_s": max(times)}
 
 
 @contextmanager
@@ -150,15 +194,17 @@ def as_json(training: Training) -> dict[str, object]:
         for name in training.model.shapes:
             digest.update(training.weights[name].astype("<f8").tobytes())
         sha256 = digest.hexdigest()
+    on_machine = isinstance(training, MachineTraining)
+    time_ns = training.time_ns if on_machine else None
     return {
-        "machine": "reference",
+        "machine": training.machine.name if on_machine else "reference",
         "status": "ok",
         "steps": training.steps,
         "seed": training.seed,
         "accuracy": training.accuracy,
         "loss": list(training.losses),
-        "time_ns": None,
-        "time_s": None,
+        "time_ns": time_ns,
+        "time_s": time_ns / 1e9 if time_ns is not None else None,
         "cycles_total": None,
         "weights_sha256": sha256,
     }

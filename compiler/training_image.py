@@ -35,6 +35,11 @@ class TrainingImage:
     entry: int
 
     @property
+    def name(self) -> str:
+        """The model's."""
+        return self.model.name
+
+    @property
     def size_bytes(self) -> int:
         """Bytes loaded."""
         return sum(len(data) for _, data in self.program.segments)
@@ -46,7 +51,7 @@ class TrainingImage:
 
     def __repr__(self) -> str:
         return (
-            f"TrainingImage({self.model.name} on {self.machine.title}: {self.steps} steps, seed "
+            f"TrainingImage({self.name} on {self.machine.title}: {self.steps} steps, seed "
             f"{self.seed}, {self.size_bytes:,} bytes, memory {self.memory_bytes:,})"
         )
 
