@@ -11,7 +11,7 @@ from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.table import Table
 
 from anachron.compiler.fixed import FixedModel
-from anachron.compiler.image import Image
+from anachron.compiler.image import Image, Loadable
 from anachron.compiler.ranges import analyse
 from anachron.compiler.run import Run
 from anachron.compiler.targets import Machine
@@ -174,7 +174,7 @@ def calls_table(image: Image) -> Table:
     return table
 
 
-def map_table(image: Image) -> Table:
+def map_table(image: Loadable) -> Table:
     """Every object in memory, by address."""
     table = _table("from|to", "bytes", "kind|object")
     for o in sorted(image.objects, key=lambda o: (o.address, o.size)):
@@ -246,7 +246,7 @@ def rows(table: Table) -> list[dict[str, str]]:
     return [dict(zip(heads, row, strict=True)) for row in cells]
 
 
-def write_image(image: Image, path: Path) -> list[Path]:
+def write_image(image: Loadable, path: Path) -> list[Path]:
     """Write an image's container, and its .map, .lbl and .lst beside it."""
     if path.suffix not in image.container:
         allowed = ", ".join(image.container)
@@ -264,7 +264,7 @@ def write_image(image: Image, path: Path) -> list[Path]:
     return [path, *(path.with_suffix(suffix) for suffix in texts)]
 
 
-def format_labels(image: Image) -> str:
+def format_labels(image: Loadable) -> str:
     """Labels as VICE's monitor loads them, or as a list for SIMH."""
     write = labels.format_simh if image.machine.target == "pdp11" else labels.format_vice
     return write({name: value for name, value in image.symbols.items() if 0 <= value < 0x10000})

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from anachron.compiler.fixed import FixedModel
-from anachron.compiler.image import Image
+from anachron.compiler.image import Image, Loadable
 from anachron.compiler.prompts import encode_prompt
 from anachron.compiler.targets import Machine, find_machine
 from anachron.compiler.targets.reference.target import Session
@@ -345,7 +345,7 @@ def typeable(fixed: FixedModel, prompt: str) -> str:
     return typed
 
 
-def start(image: Image) -> Any:
+def start(image: Loadable) -> Any:
     """A fresh emulated machine with the image loaded and started."""
     options = dict(image.machine.options)
     if image.options.memory_bytes and image.machine.target == "pdp11":

@@ -81,18 +81,18 @@ def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
     )
     entry = symbols["start"]
     return Image(
-        fixed,
-        machine,
-        options,
-        source,
-        program,
-        symbols,
-        _locations(values, symbols),
-        objects,
-        calls,
-        {".lda": lda.pack(program.segments, entry)},
-        entry,
-        Prediction(program, values, objects, options.timing),
+        fixed=fixed,
+        machine=machine,
+        options=options,
+        source=source,
+        program=program,
+        symbols=symbols,
+        locations=_locations(values, symbols),
+        objects=objects,
+        calls=calls,
+        container={".lda": lda.pack(program.segments, entry)},
+        entry=entry,
+        predict=Prediction(program, values, objects, options.timing),
     )
 
 

@@ -98,18 +98,18 @@ def build(
             over,
         )
     return TrainingImage(
-        model,
-        machine,
-        options,
-        steps,
-        seed,
-        source,
-        assembled,
-        symbols,
-        _locate_weights(model, parts, shape, symbols),
-        place(sections, symbols),
-        {".lda": lda.pack(assembled.segments, symbols["start"])},
-        symbols["start"],
+        model=model,
+        machine=machine,
+        options=options,
+        steps=steps,
+        seed=seed,
+        source=source,
+        program=assembled,
+        symbols=symbols,
+        weights=_locate_weights(model, parts, shape, symbols),
+        objects=place(sections, symbols),
+        container={".lda": lda.pack(assembled.segments, symbols["start"])},
+        entry=symbols["start"],
     )
 
 
