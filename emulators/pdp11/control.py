@@ -65,7 +65,7 @@ def leave(why):
 
 def attend():
     """Whatever has come up, in the order of its priority."""
-    global written_psw, overflow, traced, time, event
+    global written_psw, overflow, traced, event
     if n_reports or time >= due:
         leave(ATTEND)
     if written_psw >= 0:
@@ -74,13 +74,11 @@ def attend():
         if not T_WRITABLE:
             k = k & ~TRACE | psw & TRACE
         set_status(k)
-    if fault:
-        serve(fault, 0)
-    elif traced:
-        serve(BREAKPOINT, trap_ns)
-    elif overflow:
-        serve(BUS_ERROR, trap_ns)
-        overflow = 0
+    if fault | traced | overflow:
+        k = fault | traced
+        serve(fault if fault else BREAKPOINT if traced else BUS_ERROR, 0 if fault else trap_ns)
+        if not k:
+            overflow = 0
     if level << 5 > psw & PRIORITY:
         leave(ATTEND)
     if waiting:
@@ -97,27 +95,23 @@ def attend():
 
 def idle():
     """WAIT: until a device has something to say."""
-    global time
     k = due if due < limit else limit
     if k >= NEVER:
         leave(IDLE)
     if k > time:
-        profile[at] += k - time
-        time = k
+        spend(k - time)
     leave(ATTEND if time >= due else LIMIT)
 
 
 def serve(vector, ns):
     """A trap: ns more, or as long as the aborted instruction took until now."""
-    global fault, aborted, traced, waiting, overflow, time, froze
+    global fault, aborted, traced, waiting, overflow, froze
     if aborted:
-        time = began + aborted
-        profile[at] += aborted
+        spend(began + aborted - time)
         overflow = 0
         if froze:
             mem[SR2 >> 1] = at
-    time += ns
-    profile[at] += ns
+    spend(ns)
     fault = 0
     aborted = 0
     froze = 0
@@ -151,38 +145,35 @@ def trap(vector):
 
 
 # ---- jumps
-def destination(spec, increment_first):
-    """Where JMP or JSR goes."""
-    ea = operand(spec, 0)
-    if increment_first and spec >> 3 == 2 and spec != 0o27:
-        ea = mem[R + (spec & 7)]
-    elif increment_first and spec == 0o27:
-        ea = pc
+def destination(ea):
+    """Where JMP or JSR goes, its operand being at ea."""
+    if JUMP_AFTER_INCREMENT and ir & 0o70 == 0o20:
+        ea = pc if ir & 7 == 7 else mem[R + (ir & 7)]
     return ea
 
 
-def JMP():
+def JMP(ea):
     global pc
     if ir & 0o70 == 0:
         trap(REGISTER_JUMP_VECTOR)
     else:
-        pc = destination(ir & 0o77, JUMP_AFTER_INCREMENT)
+        pc = destination(ea)
 
 
-def JSR():
+def JSR(ea):
     global pc
     if ir & 0o70 == 0:
         trap(REGISTER_JUMP_VECTOR)
     else:
-        ea = destination(ir & 0o77, JUMP_AFTER_INCREMENT)
+        ea = destination(ea)
         r = ir >> 6 & 7
-        if r == 7:
-            push(pc)
+        k = pc
+        if r < 6:
+            k = mem[R + r]
         elif r == 6:  # it is pushed as it is then
-            push(mem[SP] - 2 & 0xFFFF)
-            mem[SP] = pc
-        else:
-            push(mem[R + r])
+            k = mem[SP] - 2 & 0xFFFF
+        push(k)
+        if r < 7:
             mem[R + r] = pc
         pc = ea
 
@@ -190,14 +181,13 @@ def JSR():
 def RTS():
     global pc
     r = ir & 7
-    if r == 7:
-        pc = pop()
-    elif r == 6:
-        pc = mem[SP]
-        mem[SP] = load(mem[SP], 0)
-    else:
+    if r < 7:
         pc = mem[R + r]
-        mem[R + r] = pop()
+    w = pop()
+    if r < 7:
+        mem[R + r] = w
+    else:
+        pc = w
 
 
 def MARK():
@@ -209,7 +199,7 @@ def MARK():
 
 
 def SOB():
-    global pc, time
+    global pc
     r = ir >> 6 & 7
     if r == 7:
         mem[PC] = pc
@@ -219,14 +209,14 @@ def SOB():
         pc = k
     if k:
         pc = (pc - 2 * (ir & 63)) & 0xFFFF
-        time += sob_taken
+        spend(sob_taken)
 
 
 def branch(taken):
-    global pc, time
+    global pc
     if taken:
         pc = (pc + 2 * ((ir & 0xFF ^ 0x80) - 0x80)) & 0xFFFF
-        time += branch_taken
+        spend(branch_taken)
 
 
 def BR(): branch(1)
@@ -276,29 +266,21 @@ def set_some_flags():
         v = v | ir >> 1 & 1
 
 
-def return_from_trap():
-    global pc
+def RTI():
+    """RTI, and RTT, which never traces."""
+    global pc, traced
     k = pop()
     w = pop()
     if psw & MODE:  # a user's program changes neither its priority nor back to kernel mode
         w = w & ~PRIORITY | psw & (PRIORITY | MODE | PREVIOUS_MODE)
     set_status(w)
     pc = k
-
-
-def RTI():
-    global traced
-    return_from_trap()
-    if RTI_TRACES and psw & TRACE:
+    if RTI_TRACES and ir == 2 and psw & TRACE:
         traced = 1
 
 
-def RTT(): return_from_trap()
-
-
-def MTPS():
+def MTPS(y):
     global psw, event
-    y = load(operand(ir & 63, 1), 1)
     set_flags(y)
     if psw & MODE == 0:
         psw = psw & ~PRIORITY | y & PRIORITY
@@ -306,9 +288,7 @@ def MTPS():
 
 
 def MFPS():
-    w = MOV(status() & 0xFF, 1)
-    ea = operand(ir & 63, 1)
-    put_byte(ea, w)
+    return MOV(status() & 0xFF, 1)
 
 
 def SPL():
@@ -322,7 +302,6 @@ def HALT():
     if psw & MODE:
         trap(RESERVED)
     else:
-        profile[at] += time - began
         leave(HALTED)
 
 
@@ -356,30 +335,22 @@ def other_stack(spec):
     return (spec == 6) & ((psw ^ psw << 2) & USER_BIT != 0)
 
 
-def MFPI():
-    spec = ir & 0o77
-    if other_stack(spec):
+def MFPI(ea):
+    if other_stack(ir & 0o77):
         w = other_sp
     else:
-        ea = operand(spec, 0)
         previous_space()
         w = load(ea, 0)
         own_space()
     push(MOV(w, 0))
 
 
-def MTPI():
+def MTPI(ea, x):
     global other_sp
-    spec = ir & 0o77
-    w = MOV(pop(), 0)
-    if other_stack(spec):
-        other_sp = w
+    MOV(x, 0)
+    if other_stack(ir & 0o77):
+        other_sp = x
     else:
-        ea = operand(spec, 0)
         previous_space()
-        store(ea, w, 0)
+        store(ea, x, 0)
         own_space()
-
-
-def MFPD(): MFPI()
-def MTPD(): MTPI()

@@ -4,9 +4,10 @@
           |
       addresses: virtual -> physical (KT11, if MAPPED) -> memory, or the I/O page's devices
 
-The functions here and in alu.py, eis.py and control.py are a machine in the sense of emulators/jit:
-their globals are the processor's state, and dispatch.py writes the loop around them from the table
-of isa.py.
+The functions here and in alu.py, eis.py, control.py and shortcuts.py are a machine in the sense of
+emulators/jit: their globals are the processor's state. The loop around them is written from the
+table of isa.py, by dispatch.py and general.py. The few globals in REGISTERS stay in the host's; the
+rest are better in memory than taking turns there.
 
 `mem` is the whole Unibus in words. The registers lie behind it, at the addresses -16, -14, ... -2,
 so that a register operand has an address like any other; PC is a variable and is written there
@@ -16,8 +17,8 @@ words of the I/O page: a program that polls one reads mem; what a device must he
 as a report, and the processor stops behind the instruction until it has been heard (unibus.py).
 
 `time` is in nanoseconds: an instruction's is taken from the table `decode` before it runs, what
-depends on data is added as it runs. C is c, V is v, Z and N are nz: Z if its low word is 0, N if
-bit 15 or 16 is 1. `psw` holds the bits above them.
+depends on data is spent as it runs; the profile counts both where the instruction is. C is c, V is
+v, Z and N are nz: Z if its low word is 0, N if bit 15 or 16 is 1. `psw` holds the bits above them.
 
 A trap inside an instruction leaves the loop (`raise`); the next `run` begins with its service.
 
@@ -30,9 +31,10 @@ Sources: PDP-11 Processor Handbook (1976); EK-KD11E-TM-001, tables 2-8 (differen
 
 from anachron.emulators.jit import subroutine
 
-REGISTERS = "pc time event top count c v nz ir began at stop".split()
-FIELDS = """due limit resume psw fault aborted overflow traced waiting entering written_psw
-n_reports level space other_sp froze branch_taken sob_taken odd_byte trap_ns abort_ns timeout_ns
+REGISTERS = "pc time nz ir at".split()
+FIELDS = """c v event top count began stop due limit resume psw fault aborted overflow traced
+waiting entering written_psw n_reports level space other_sp froze branch_taken
+sob_taken odd_byte trap_ns abort_ns timeout_ns
 mul_step mul_negative mul_zero mul_short mul_least mul_least_negative mul_both_least
 div_by_zero div_overflow div_odd div_even div_no_quotient div_negative
 ash_none ash_left ash_right ash_step
@@ -209,13 +211,20 @@ def pointer(ea, size):
 
 
 # ---- memory
+def spend(ns):
+    """Time that this instruction takes."""
+    global time
+    time += ns
+    profile[at] += ns
+
+
 def settle(w):
     """Take what the slow way answered: the value, its time, or a trap."""
-    global time, event
+    global event
     event = 0  # whatever came of it is seen to behind this instruction
     if w < 0:
         raise StopIteration
-    time += (w >> 16) - LATENCY
+    spend((w >> 16) - LATENCY)
     return w & 0xFFFF
 
 
@@ -235,7 +244,7 @@ def load(ea, byte):
 
 def store(ea, w, byte):
     """Put an operand to an address, which may be a register's."""
-    global pc, time, event
+    global pc, event
     if MAPPED:
         if ea >= 0:
             ea += place[space + WRITES + (ea >> 6)]
@@ -244,7 +253,7 @@ def store(ea, w, byte):
         k = write_bus(ea, w, byte, c | v << 1, nz, top)
         if k < 0:
             raise StopIteration
-        time += k - LATENCY
+        spend(k - LATENCY)
     else:
         if byte:
             k = (ea & 1) * 8
@@ -320,7 +329,7 @@ def decrement(r, by):
 
 def operand(spec, byte):
     """The address of an operand: spec is its mode and register."""
-    global pc, time
+    global pc
     r = spec & 7
     mode = spec >> 3
     if mode == 0:
@@ -350,8 +359,8 @@ def operand(spec, byte):
             case _:
                 k = fetch_operand()
                 ea = settle(pointer((mem[R + r] + k) & 0xFFFF, top))
-    if byte:
-        time += (ea & 1) * odd_byte
+    if byte and ea & 1:
+        spend(odd_byte)
     return ea
 
 

@@ -1,23 +1,39 @@
-"""The table of isa.py -> the text of the loop that runs instructions, and the compiled machine.
+"""The loop that runs instructions, written from the table of isa.py, and the compiled machine.
 
-Instructions that treat their operands alike share the text that finds them, in one `case`, and
-part only for what they do: all text is expanded in place, and finding an operand is most of it.
-Operands in R0 to SP have shorter ways of their own.
+An instruction that has a short cut is a case of its own in the loop: it has no operands there, or
+they are near (shortcuts.py). All others, and what a short cut declines, run in general
+(general.py). Both ways call the same operations.
+
+To give more instructions a short cut: TO_REGISTER and OFTEN; each costs some milliseconds at the
+first start.
 """
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from anachron.emulators.jit import compile_machine, interpret_machine
-from anachron.emulators.pdp11 import alu, control, cpu, eis
-from anachron.emulators.pdp11.isa import FLAG_OPERATORS, INSTRUCTIONS, Instruction
+from anachron.emulators.pdp11 import alu, control, cpu, eis, general, shortcuts
+from anachron.emulators.pdp11.general import HAS_DESTINATION, IS_BYTE, READS_IT, WRITES_IT
+from anachron.emulators.pdp11.isa import FLAG_OPERATORS, Instruction
 from anachron.emulators.pdp11.models import MODELS
+from anachron.emulators.pdp11.shortcuts import (
+    ABSOLUTE,
+    DECREMENT,
+    DEFERRED,
+    DIRECT,
+    IMMEDIATE,
+    INCREMENT,
+    INDEX,
+    RELATIVE,
+    way_of,
+)
 
 LOOP = """
 def run():
-    global time, count, began, at, ir, pc
+    global time, began, at, ir, pc, count
     while 1:
         attend()
         while time < event:
@@ -31,159 +47,98 @@ def run():
                 ir = mem[pc >> 1]
                 pc = (pc + 2) & 0xFFFF
             k = decode[ir]
-            time += k >> 8
+            spend(k >> 16)
             count += 1
             match k & 255:
 {cases}
-            profile[at] += time - began
+            general(k >> 8 & 255)
 """
 
-# Small things of the cases below.
-PARTS = """
-def source_register():
-    if ir & 0o700 == 0o700:
-        mem[PC] = pc
-    return mem[R + (ir >> 6 & 7)]
+# The ways of operands that have cases of their own: sources of words that go to a register, and
+# destinations; other destinations in NEAR share a case.
+TO_REGISTER = (DEFERRED, INCREMENT, INDEX, IMMEDIATE, RELATIVE)
+OFTEN: dict[str, tuple[int, ...]] = {
+    **dict.fromkeys(("MOV", "ADD", "CLR", "INC", "DEC", "ADC", "TST"),
+                    (DEFERRED, INCREMENT, INDEX, RELATIVE)),
+    **dict.fromkeys(("MUL", "ASH", "ASHC", "CMP"), (INCREMENT, IMMEDIATE, RELATIVE))}
+NEAR = {DIRECT, DECREMENT, ABSOLUTE, *TO_REGISTER}
 
 
-def source(byte):
-    return load(operand(ir >> 6 & 63, byte), byte)
+@dataclass(frozen=True)
+class Shortcut:
+    """A case of the loop: whose words it runs, and its text."""
+
+    row: Instruction
+    source: int | None  # the operands' ways; None: there is none, or (destination) any of NEAR
+    destination: int | None
+    text: str
+
+    @property
+    def key(self) -> tuple[str, int | None, int | None]:
+        return self.row.mnemonic, self.source, self.destination
 
 
-def destination_changes(x, byte):
-    # Where the destination's address is found first, a register is read after that.
-    if DESTINATION_FIRST:
-        if ir & 0o7000 == 0:
-            x = load(operand(ir >> 6 & 7, byte), byte)
-    return x
+def _shortcuts(mapped: bool) -> Iterator[Shortcut]:
+    """Instructions without operands; words between registers; words of memory, if not mapped."""
+    for row in general.ROWS:
+        what = general.shape(row)
+        if not what & HAS_DESTINATION:
+            if row in FLAG_OPERATORS or not 0o240 < row.opcode < 0o300:  # CLC and its like are CLx
+                yield Shortcut(row, None, None, f"{general.call(row, 0)}\ncontinue")
+        elif not what & IS_BYTE and row.access != "address" and row.form != "RDD" \
+                and row.set != "memory":
+            yield from _operand_shortcuts(row, what, mapped)
 
 
-def put_byte(ea, w):
-    # A byte that is moved to a register fills it with its sign.
-    if ea < 0:
-        store(ea, (w ^ 0x80) - 0x80 & 0xFFFF, 0)
-    else:
-        store(ea, w, 1)
-"""
+def _operand_shortcuts(row: Instruction, what: int, mapped: bool) -> Iterator[Shortcut]:
+    to_register, to_memory = (
+        (f"y = {y}\n" if what & READS_IT else "") + general.call(row, 0)
+        + (f"\n{y} = y" if what & WRITES_IT else "") for y in ("mem[R + (ir & 7)]", "mem[ea >> 1]"))
+    source, x, again = None, "", ""
+    if row.form == "SSDD":
+        source, x = DIRECT, "x = mem[R + (ir >> 6 & 7)]\n"
+        again = f"if DESTINATION_FIRST:\n    {x}"
+    if row.form != "RSS":
+        yield Shortcut(row, source, DIRECT, f"{x}{to_register}\ncontinue")
+    if mapped:
+        return
+    if row.form == "SSDD":
+        for way in TO_REGISTER:
+            yield Shortcut(row, way, DIRECT, _if_near(f"near({way}, ir >> 6 & 7)",
+                                                      f"x = mem[ea >> 1]\n{to_register}"))
+    for way in (*OFTEN.get(row.mnemonic, ()), None):
+        where = "near(way_of(ir & 63), ir & 7)" if way is None else f"near({way}, ir & 7)"
+        yield Shortcut(row, source, way, x + _if_near(where, again + to_memory))
 
-# A word's kind is what `decode` has beside its time. 0 is reserved, then come the rows of the
-# table, then the shorter ways to a destination in R0 to SP: from anywhere, from another such
-# register, and from an immediate operand.
-RESERVED_KIND = 0
-KINDS = {row: kind for kind, row in enumerate((*INSTRUCTIONS, *FLAG_OPERATORS), start=1)}
-_SHORT = [row for row in INSTRUCTIONS
-          if row.form in ("SSDD", "DD") and row.access != "address" and row.set == "basic"]
-TO_REGISTER = {row: kind for kind, row in enumerate(_SHORT, start=len(KINDS) + 1)}
-_DOUBLE = [row for row in _SHORT if row.form == "SSDD"]
-_NEXT = len(KINDS) + len(TO_REGISTER) + 1
-IN_REGISTERS = {row: kind for kind, row in enumerate(_DOUBLE, start=_NEXT)}
-IMMEDIATE = {row: kind for kind, row in enumerate(_DOUBLE, start=_NEXT + len(_DOUBLE))}
-SOURCES = {"anywhere": "source({b})", "register": "mem[R + (ir >> 6 & 7)]{low}",
-           "immediate": "fetch_operand(){low}"}
-FLAGS = {"CLx": "clear_flags", "SEx": "set_some_flags"}
 
+def _if_near(where: str, text: str) -> str:
+    """A text that is all of an instruction if its operand is near."""
+    lines = (*text.splitlines(), "continue")
+    return f"ea = {where}\nif ea != NOWHERE:\n" + "".join(f"    {line}\n" for line in lines)
+
+
+@cache
+def _numbers() -> dict[tuple[str, int | None, int | None], int]:
+    """The number of each short cut's case; 0 is the general way."""
+    return {s.key: number for number, s in enumerate(_shortcuts(mapped=False), start=1)}
 
 
 def kind(row: Instruction, word: int) -> int:
-    """The case that runs a word which is an instruction of this row."""
-    if row not in TO_REGISTER or word & 0o70 or word & 7 == 7:
-        return KINDS[row]
-    if row in IN_REGISTERS and not word & 0o7000 and word & 0o700 != 0o700:
-        return IN_REGISTERS[row]
-    if row in IMMEDIATE and word & 0o7700 == 0o2700:
-        return IMMEDIATE[row]
-    return TO_REGISTER[row]
+    """How a word that is an instruction of this row is run: its row, and its short cut if any."""
+    source = way_of(word >> 6 & 63) if row.form == "SSDD" else None
+    destination = way_of(word & 63) if row.form.endswith(("DD", "SS")) else None
+    number = _numbers().get((row.mnemonic, source, destination), 0)
+    if not number and destination in NEAR:
+        number = _numbers().get((row.mnemonic, source, None), 0)
+    return general.ROWS[row] << 8 | number
 
 
-def _call(row: Instruction) -> str:
-    """What an instruction does to x (the source) and y (the destination), as an expression."""
-    name = row.mnemonic.removesuffix("B") if row.byte else row.mnemonic
-    match row.form, row.access:
-        case "SSDD", "write":
-            return f"{name}(x, {row.byte:d})"
-        case "SSDD" | "RDD", "read" | "modify":
-            return f"{name}(x, y, {row.byte:d})"
-        case "DD", _ if name in ("CLR", "SXT"):
-            return f"{name}({row.byte:d})"
-        case "DD", "read" | "modify":
-            return f"{name}(y, {row.byte:d})"
-        case "RSS", _:
-            return f"{name}(ir >> 6 & 7, y)"
-    return f"{FLAGS.get(name, name)}()"
-
-
-def _around(row: Instruction) -> tuple[str, str]:
-    """The lines that find the operands, and those that put the result y away."""
-    b = int(row.byte)
-    ea, y = f"ea = operand(ir & 63, {b})\n", f"y = load(ea, {b})\n"
-    found = f"x = source({b})\n{ea}x = destination_changes(x, {b})\n"
-    match row.form, row.access:
-        case "SSDD", "write":
-            return found, "put_byte(ea, y)" if b else "store(ea, y, 0)"
-        case "SSDD", "read":
-            return found + y, ""
-        case "SSDD", _:
-            return found + y, f"store(ea, y, {b})"
-        case "RDD", "modify":
-            return f"x = source_register()\n{ea}{y}", "store(ea, y, 0)"
-        case "DD", "read":
-            return ea + y, ""
-        case "DD", "modify":
-            return ea + y, f"store(ea, y, {b})"
-        case "DD", "write" if row.mnemonic not in ("MFPS", "MTPI", "MTPD"):
-            return "", f"{ea}store(ea, y, {b})"
-        case "RSS", _:
-            return ea + y, ""
-    return "", ""
-
-
-def _to_register(row: Instruction, source: str) -> str:
-    """The same for a destination in R0 to SP."""
-    low = " & 0xFF" if row.byte else ""
-    x = ""
-    if row.form == "SSDD":
-        x = f"x = {SOURCES[source].format(b=int(row.byte), low=low)}\n"
-    y = "" if row.access == "write" else f"y = mem[R + (ir & 7)]{low}\n"
-    if row.access == "read":
-        return f"{x}{y}{_call(row)}"
-    result = _call(row)
-    if row.mnemonic == "MOVB":
-        result = f"({result} ^ 0x80) - 0x80 & 0xFFFF"
-    elif row.byte:
-        result = f"mem[R + (ir & 7)] & 0xFF00 | {result}"
-    return f"{x}{y}mem[R + (ir & 7)] = {result}"
-
-
-def _shared(rows: list[Instruction]) -> str:
-    """The text of instructions that find their operands alike."""
-    before, after = _around(rows[0])
-    result = "y = " if after else ""
-    if len(rows) == 1:
-        return f"{before}{result}{_call(rows[0])}\n{after}"
-    choice = "".join(f"    case {KINDS[row]}:\n        {result}{_call(row)}\n" for row in rows)
-    return f"{before}match k & 255:\n{choice}{after}"
-
-
-def loop() -> str:
-    """The run loop: every kind is in a case, so the jump needs no check of its range."""
-    cases: list[tuple[list[int], str]] = []
-    families: dict[str | tuple[str, str], list[Instruction]] = {}
-    for row in KINDS:
-        if 0o240 < row.opcode < 0o300 and row not in FLAG_OPERATORS and row.form == "":
-            continue  # CLC and its like run as the flag operators that they are
-        alone = row.mnemonic in ("MOV", "MOVB", "ADD", "MUL") or _around(row) == ("", "")
-        families.setdefault(row.mnemonic if alone else _around(row), []).append(row)
-    cases += [([KINDS[row] for row in rows], _shared(rows)) for rows in families.values()]
-    for source, short in zip(SOURCES, (TO_REGISTER, IN_REGISTERS, IMMEDIATE), strict=True):
-        cases += [([number], _to_register(row, source)) for row, number in short.items()]
-    used = {number for numbers, _ in cases for number in numbers}
-    cases.append((sorted(set(range(256)) - used), "RESERVED_()"))
-    return PARTS + LOOP.format(cases="".join(_case(numbers, text) for numbers, text in cases))
-
-
-def _case(numbers: Iterable[int], text: str) -> str:
-    return (f"                case {' | '.join(map(str, numbers))}:\n"
-            + "".join(f"                    {line}\n" for line in text.splitlines()))
+def loop(mapped: bool) -> str:
+    """The text of `run`, and of `general`."""
+    cases: dict[str, list[int]] = {}
+    for shortcut in _shortcuts(mapped):
+        cases.setdefault(shortcut.text, []).append(_numbers()[shortcut.key])
+    return general.general_text() + LOOP.format(cases=general.cases_text(cases, 16))
 
 
 @cache
@@ -191,10 +146,10 @@ def machine(model: str, mapped: bool = False, compiled: bool = True) -> Callable
     """The run function of a model, with or without translation of addresses; compiled once."""
     constants: dict[str, Any] = {}
     texts = []
-    for module in (cpu, alu, eis, control):
+    for module in (cpu, alu, eis, control, shortcuts):
         texts.append(inspect.getsource(module))
         constants |= {name: value for name, value in vars(module).items() if name.isupper()}
-    constants |= MODELS[model].traits() | {"MAPPED": int(mapped)}
+    constants |= MODELS[model].traits() | general.CONSTANTS | {"MAPPED": int(mapped)}
     build = compile_machine if compiled else interpret_machine
-    return build("\n".join((*texts, loop())), constants, cpu.REGISTERS, cpu.ARRAYS,
+    return build("\n".join((*texts, loop(mapped))), constants, cpu.REGISTERS, cpu.ARRAYS,
                  fields=cpu.FIELDS, where="pdp11")

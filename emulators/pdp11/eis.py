@@ -10,7 +10,7 @@ Sources: PDP-11 Processor Handbook (1976), chapter 4; flags after an overflow as
 # ruff: noqa: F821
 # mypy: ignore-errors
 
-c = v = nz = time = 0
+c = v = nz = 0
 
 LEAST = 0x8000  # -32768: one word has no opposite
 
@@ -50,38 +50,38 @@ def transitions(w):
 
 
 def MUL(r, y):
-    global c, v, time
+    global c, v
     read_pc(r)
     x = mem[R + r]
     k = signed(x) * signed(y)
-    time += mul_step * transitions(x)
+    ns = mul_step * transitions(x)
     if y >= LEAST:
-        time += mul_negative
         if y == LEAST:
-            least(x)
+            ns = least_ns(x)
+        ns += mul_negative
     if k == 0:
-        time += mul_zero
+        ns += mul_zero
     elif k >> 16 == 0 or k >> 16 == -1:
-        time += mul_short
+        ns += mul_short
+    spend(ns)
     put_pair(r, k)
     v = 0
     c = k != signed(k & 0xFFFF)
 
 
-def least(x):
+def least_ns(x):
     """The time where the source is -32768, instead of a step a transition."""
-    global time
-    time -= mul_step * transitions(x)
     if x == LEAST:
-        time += mul_both_least
+        ns = mul_both_least
     elif x > LEAST:
-        time += mul_least_negative
+        ns = mul_least_negative
     else:
-        time += mul_least
+        ns = mul_least
+    return ns
 
 
 def DIV(r, y):
-    global c, v, nz, time
+    global c, v, nz
     read_pc(r)
     k = pair(r)
     d = signed(y)
@@ -89,11 +89,11 @@ def DIV(r, y):
     if d == 0:
         c = 1
         nz = 0
-        time += div_by_zero
+        spend(div_by_zero)
     else:
         c = 0
         if k < 0:
-            time += div_negative
+            spend(div_negative)
         q = magnitude(k) // magnitude(d)
         if (k ^ d) < 0:
             q = -q
@@ -105,14 +105,14 @@ def DIV(r, y):
             if r >= 6:
                 pc_from_pair()
             if q == 0:
-                time += div_no_quotient
+                spend(div_no_quotient)
             elif q & 1:
-                time += div_odd
+                spend(div_odd)
             else:
-                time += div_even
+                spend(div_even)
         else:
             nz = (q < 0) << 16 | 1
-            time += div_overflow
+            spend(div_overflow)
 
 
 def pc_from_pair():
@@ -140,7 +140,7 @@ def shift(k, n, bits):
 
 
 def ASH(r, y):
-    global time, pc
+    global pc
     read_pc(r)
     n = (y & 63 ^ 32) - 32
     k = shift(signed(mem[R + r]), n, 16)
@@ -148,28 +148,24 @@ def ASH(r, y):
     if r == 7:
         pc = mem[PC]
     if n == 0:
-        time += ash_none
+        spend(ash_none)
     elif n > 0:
-        time += ash_left + ash_step * n
+        spend(ash_left + ash_step * n)
     else:
-        time += ash_right - ash_step * n
+        spend(ash_right - ash_step * n)
 
 
 def ASHC(r, y):
-    global time
     read_pc(r)
     n = (y & 63 ^ 32) - 32
     k = shift(pair(r), n, 32)
     put_pair(r, k)
     if n == 0:
-        time += ashc_none
+        ns = ashc_none
     elif n > 0:
-        time += ashc_left + ashc_step * n
-        if c:
-            time += ashc_left_carry
+        ns = ashc_left + ashc_step * n + c * ashc_left_carry
     else:
-        time += ashc_right - ashc_step * n
-        if c:
-            time += ashc_right_carry
+        ns = ashc_right - ashc_step * n + c * ashc_right_carry
     if k >> 16 & 0xFFFF == 0:
-        time += ashc_no_high
+        ns += ashc_no_high
+    spend(ns)

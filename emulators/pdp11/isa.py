@@ -12,7 +12,7 @@ disagree. A row is written `MNEMONIC code access set`. The code is octal digits 
 Access is what the last operand suffers: read, write, modify, address (JMP, JSR), or none. `set`
 is the group of instructions that a model has or lacks: MODELS.
 
-To add an instruction: a row here, a case in cpu.py, its times in timing.py.
+To add an instruction: a row here, its operation (general.py says how), its times in timing.py.
 Sources: PDP-11 Processor Handbook (DEC, 1976: 04/34/45/55/60), chapter 4 and appendix;
 EK-KD11E-TM-001 (1976), tables 2-2 to 2-6.
 """

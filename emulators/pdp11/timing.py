@@ -13,7 +13,8 @@ from functools import cache
 
 import numpy as np
 
-from anachron.emulators.pdp11.dispatch import RESERVED_KIND, kind
+from anachron.emulators.pdp11.dispatch import kind
+from anachron.emulators.pdp11.general import RESERVED_ROW
 from anachron.emulators.pdp11.isa import DECODED, FLAG_OPERATORS, Instruction
 
 Modes = tuple[int, int, int, int, int, int, int, int]
@@ -245,12 +246,12 @@ def _fixed_ns(row: Instruction, word: int, times: Timing) -> int | None:
 def decode_table(model: str, timing: str) -> np.ndarray:
     """Every word's time and kind, as the processor's `decode`; what a model lacks is reserved."""
     times = timing_row(timing)
-    reserved = times.reserved_ns << 8 | RESERVED_KIND
+    reserved = times.reserved_ns << 16 | RESERVED_ROW << 8
     kinds = np.full(0o200000, reserved, np.uint32)
     for word, row in enumerate(DECODED):
         if row is not None and row.exists_on(model):
             ns = _fixed_ns(_general(row), word, times)
-            kinds[word] = reserved if ns is None else ns << 8 | kind(_general(row), word)
+            kinds[word] = reserved if ns is None else ns << 16 | kind(_general(row), word)
     return kinds
 
 
