@@ -13,6 +13,7 @@ from anachron.kernels.pdp11.training.products import (
     read_along,
     read_down,
     repeat,
+    store_from,
     store_next,
     wrap,
 )
@@ -227,8 +228,7 @@ def mix(shape: Shape) -> str:
     for group in range(kernel.groups):
         groups += [f"MOV (SP)+,R{register}" for register in kernel.registers]
         groups.append(kernel.group(group, read_along, preloaded=True))
-        back = -2 * kernel.each
-        groups.append(encode(kernel.registers, lambda k, back=back: f"{back + 2 * k}.(SP)"))
+        groups.append(encode(kernel.registers, store_from(-2 * kernel.each)))
         last = group == kernel.groups - 1
         step = shape.row - shape.place if last else -shape.place
         groups.append(f"ADD #{step}.,R1")

@@ -126,6 +126,11 @@ def store_next(k: int) -> str:
     return "(SP)+"
 
 
+def store_from(offset: int) -> Callable[[int], str]:
+    """Words in turn, from an offset of SP on."""
+    return lambda k: f"{offset + 2 * k}.(SP)"
+
+
 def repeat(pointer: str, end: str, label: str, times: int) -> str:
     """Go back to a label, however far, until a pointer has come to its end."""
     return f"""\
