@@ -68,12 +68,16 @@ def build_training(
 
 
 def train_on(
-    image: TrainingImage, seed: int | None = None, listener: Listener | None = None
+    image: TrainingImage,
+    seed: int | None = None,
+    listener: Listener | None = None,
+    wanted: LogTraining | None = None,
 ) -> MachineTraining:
     """Run a training image to its end, and hold it against the reference.
 
     seed      another one than the image's is deposited before the program starts
     listener  called with what the console prints, as it comes
+    wanted    the reference's training, where it is known already
 
     Raises RunError where the weights or the lines differ, or the program leaves its path.
     """
@@ -102,7 +106,8 @@ def train_on(
     time_ns = machine.time_ns - began
     run_to("finished")
     integers = read_weights(image, machine)
-    (wanted,) = train_log(image.model, image.steps, (seed,))
+    if wanted is None:
+        (wanted,) = train_log(image.model, image.steps, (seed,))
     for name, array in wanted.integers.items():
         if not np.array_equal(array, integers[name]):
             raise RunError(f"{image!r}: the weights {name} are not the reference's")

@@ -111,9 +111,10 @@ def train_on_machine(
     image = build_training(model, args.on, args.steps, seeds[0], **options)
     err.print(f"{image!r}", style="dim", markup=False, highlight=False)
     listener = None if args.json or len(seeds) > 1 else arguments.print_console
+    wanted = train_log(model, args.steps, seeds)
     trainings = []
-    for seed in seeds:
-        training = train_on(image, seed, listener)
+    for seed, known in zip(seeds, wanted, strict=True):
+        training = train_on(image, seed, listener, known)
         trainings.append(training)
         if not args.json:
             time = report.seconds(training.time_ns)
