@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from anachron.compiler.comparison import DEFAULT_MACHINES
@@ -15,7 +16,7 @@ from anachron.compiler.fixed import FixedModel
 from anachron.compiler.image import Image
 from anachron.compiler.numerics import Numerics
 from anachron.compiler.report import write_image
-from anachron.compiler.targets import MACHINES
+from anachron.compiler.targets import MACHINES, find_machine
 from anachron.emulators import command
 
 STAGES = ("model", "fixed", "calls", "map", "asm", "listing")
@@ -67,7 +68,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
     add("compare", "one model on every machine, the same integers", add_many, add_generation)
     c = add("build", "write an image, its map, labels and listing", add_one, add_hardware)
-    c.add_argument("-o", metavar="FILE", required=True, help=".prg or .d64; .lda")
+    c.add_argument("-o", metavar="FILE", required=True, help=".prg, .d64 or .crt; .lda")
+    c.add_argument("--pack", action="store_true", help="a .prg or .d64 that unpacks itself")
     c.add_argument("--train", action="store_true", help="the program that trains the model")
     add_training(c)
     c.add_argument("--logits", action="store_true", help="keep every logit")
@@ -193,19 +195,27 @@ def hardware(args: argparse.Namespace) -> dict[str, Any]:
     """--memory and --timing as options of build."""
     if args.memory is not None and not 4096 <= args.memory <= 65536:
         raise ValueError(f"--memory {args.memory}: allowed is 4096 to 65536 bytes")
-    return {"memory_bytes": args.memory, "timing": args.timing}
+    options: dict[str, Any] = {"memory_bytes": args.memory, "timing": args.timing}
+    if getattr(args, "pack", False):
+        if find_machine(args.on).target != "mos6502":
+            raise ValueError("--pack is for a C64's .prg and .d64")
+        options["packed"] = True
+    return options
 
 
 def run_lines(image: Image, path: Path) -> list[str]:
-    """The lines that run an image in other people's emulators."""
+    """The lines that run an image in other people's emulators: VICE, SIMH, ll-34."""
+    file = quote(str(path))
     if image.machine.target == "mos6502":
-        return [f"x64sc -autostart {path}"]
+        return [f"x64sc {'-cartcrt' if path.suffix == '.crt' else '-autostart'} {file}"]
     model = "11/20" if image.machine.name == "pdp11/20" else "11/34"
-    return [
-        f"printf 'set cpu {model} 64K\\nload {path}\\ngo {image.entry:o}\\n' > {path}.ini; "
-        f"pdp11 {path}.ini",
-        f"ll-34 --lda {path}",
-    ]
+    commands = (f"set cpu {model} 64K", f"load {path}", f"go {image.entry:o}")
+    script = quote(str(path.with_suffix(".ini")))
+    said = " ".join(map(quote, commands))
+    lines = [f"printf '%s\\n' {said} > {script}; pdp11 {script}"]
+    if model == "11/34":
+        lines.append(f"ll-34 --lda {file}")
+    return lines
 
 
 class Speaker:

@@ -31,6 +31,7 @@ from anachron.kernels.reference.sampling import (
 )
 
 EVENTS = ("ready", "forward", "forward_done", "token_chosen", "answer_done")
+UNPACKING = 20_000_000  # cycles: more than 64 KB take
 PATIENCE = 50  # a run may take so many times its predicted cycles before it is given up
 
 
@@ -358,7 +359,10 @@ def start(image: Loadable) -> Any:
         path = Path(folder) / f"program{suffix}"
         path.write_bytes(data)
         machine.load(path)
-    machine.registers["pc"] = image.entry
+    if image.options.packed:
+        machine.run(max_cycles=UNPACKING, until=image.entry)
+    else:
+        machine.registers["pc"] = image.entry
     return machine
 
 

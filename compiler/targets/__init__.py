@@ -50,6 +50,7 @@ class Options:
     memory_bytes: int | None = None
     timing: str = ""
     screen: bool = False  # leave the screen on while computing
+    packed: bool = False  # the file unpacks itself: less to load
 
 
 class DoesNotFit(ValueError):

@@ -18,6 +18,7 @@ from anachron.compiler.memory import Placed
 from anachron.compiler.ranges import Ranges, analyse
 from anachron.compiler.targets import DoesNotFit, Machine, Options
 from anachron.compiler.targets.mos6502.assembler import assemble
+from anachron.compiler.targets.mos6502.containers import pack_files
 from anachron.compiler.targets.mos6502.fast import FastLowering
 from anachron.compiler.targets.mos6502.forward import (
     forward,
@@ -41,7 +42,7 @@ from anachron.compiler.targets.mos6502.sections import (
 )
 from anachron.compiler.targets.mos6502.text import character_ids, message, piece_section
 from anachron.compiler.targets.mos6502.values import Values
-from anachron.emulators.containers import d64, prg
+from anachron.emulators.containers import prg
 from anachron.kernels.mos6502 import arithmetic, runtime, sampling, tokenizer, zeropage
 from anachron.kernels.mos6502.runtime import Talk
 from anachron.kernels.mos6502.tokenizer import Text
@@ -107,7 +108,6 @@ def _build(
     objects = (*place_sections(sections, program.symbols), *placed)
     load_end = program.symbols["image_end"]
     memory = next(d for a, d in program.segments if a == prg.BASIC_START)
-    file = prg.pack(prg.BASIC_START, memory)
     calls = tuple(
         Call(op.name, op.contract, *lowering.variants[op.name], lowering.data_bytes(op))
         for stage in values.stages
@@ -124,7 +124,12 @@ def _build(
         locations=_locations(values, program.symbols, options),
         objects=objects,
         calls=calls,
-        container={".prg": file, ".d64": _disk(fixed.name, file)},
+        container=pack_files(
+            fixed.name,
+            prg.Prg(prg.BASIC_START, memory),
+            program.symbols["start"],
+            options.packed,
+        ),
         entry=program.symbols["start"],
         predict=Prediction(
             program,
@@ -137,11 +142,6 @@ def _build(
             options.screen,
         ),
     )
-
-
-def _disk(name: str, file: bytes) -> bytes:
-    title = "".join(c for c in name.upper() if c.isascii() and c.isalnum())[:16] or "MODEL"
-    return d64.pack([(title, file)], name=title)
 
 
 def _link(

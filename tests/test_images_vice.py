@@ -1,0 +1,105 @@
+"""C64 images of every kind in VICE: the memory after an answer is our emulator's, byte for byte."""
+
+import importlib.util
+import os
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from random_models import random_text
+
+import anachron.compiler as ac
+from anachron.emulators import create
+
+DRIVER = Path(__file__).parents[2] / "shared" / "tools" / "vicectl.py"
+ZEROS = (
+    "-raminitstartvalue 0 -raminitvalueinvert 0 -raminitpatterninvert 0 -raminitrandomchance 0"
+).split()
+SET_UP = 4_000_000  # cycles: more than an image takes from its start to its prompt
+
+# The driver leaves the files that it reads to the garbage collector.
+unraisable = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(scope="module")
+def vicectl() -> ModuleType:
+    if not (DRIVER.is_file() and {"X64SC", "VICEDATA"} <= set(os.environ)):
+        pytest.skip("needs VICE's x64sc (X64SC, VICEDATA) and ../shared/tools/vicectl.py")
+    spec = importlib.util.spec_from_file_location("vicectl", DRIVER)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def images(folder: Path, packed: bool) -> list[tuple[ac.Image, str]]:
+    """An encoder and a decoder of random weights, and a prompt for each."""
+    text = folder / "random.model"
+    text.write_text(random_text(4, ("layer",)))
+    models = ((ac.load("reverse"), "31415926"), (ac.load(text), "abc"))
+    return [(ac.build(ac.quantize(model), "c64", packed=packed), p) for model, p in models]
+
+
+def used(image: ac.Image, memory: np.ndarray) -> dict[str, bytes]:
+    """What lies in every object of the memory map."""
+    return {f"{o.name} {o.address:04x}": bytes(memory[o.address : o.end]) for o in image.objects}
+
+
+def after_an_answer(image: ac.Image, path: Path, prompt: str) -> dict[str, bytes]:
+    """Our emulator's memory, which was all zeros before the program came."""
+    machine = create("c64")
+    machine.ram[0x0800:] = bytes(0xF800)
+    machine.load(path)
+    if path.suffix == ".crt":  # loading one switches the machine on anew
+        machine.ram[0x0800:] = bytes(0xF800)
+    machine.run(max_cycles=SET_UP, until=image.symbols["ready"])
+    machine.type(prompt + "\r")
+    machine.run(max_cycles=10**9, until=image.symbols["answer_done"])
+    assert machine.registers["pc"] == image.symbols["answer_done"]
+    return used(image, machine.memory)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("suffix", [".prg", ".d64", ".crt"])
+def test_every_kind_of_image_starts_by_itself(tmp_path: Path, suffix: str, packed: bool) -> None:
+    for image, _ in images(tmp_path, packed):
+        path = tmp_path / f"x{suffix}"
+        path.write_bytes(image.container[suffix])
+        machine = create("c64")
+        machine.load(path)
+        machine.run(max_cycles=SET_UP, until=image.symbols["ready"])
+        assert machine.registers["pc"] == image.symbols["ready"]
+        loaded = next(data for address, data in image.program.segments if address == 0x0801)
+        code = slice(image.symbols["section_forward"], image.symbols["section_forward_end"])
+        assert bytes(machine.memory[code]) == loaded[code.start - 0x0801 : code.stop - 0x0801]
+
+
+def test_a_packed_image_is_smaller_and_gives_the_same_answer() -> None:
+    fixed = ac.quantize(ac.load("reverse"))
+    image, packed = (ac.build(fixed, "c64", packed=p) for p in (False, True))
+    assert len(packed.container[".prg"]) < len(image.container[".prg"])
+    assert packed.container[".crt"] == image.container[".crt"]
+    assert packed.run("31415926").text == image.run("31415926").text == "62951413"
+
+
+@unraisable
+@pytest.mark.vice
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("suffix", [".prg", ".d64", ".crt"])
+def test_vice_runs_it_to_the_same_memory(
+    vicectl: ModuleType, tmp_path: Path, suffix: str, packed: bool
+) -> None:
+    for image, prompt in images(tmp_path, packed):
+        path = tmp_path / f"x{suffix}"
+        path.write_bytes(image.container[suffix])
+        cartridge = ("-cartcrt", str(path)) if suffix == ".crt" else ()
+        program = None if cartridge else str(path)
+        with vicectl.Vice(program, extra=(*ZEROS, *cartridge), drive=suffix == ".d64") as vice:
+            vice.run_cycles(SET_UP)
+            vice.brk(image.symbols["answer_done"])
+            vice.keybuf(prompt + "\r")
+            vice.go()
+            memory = np.frombuffer(vice.mem(0, 0xFFFF), np.uint8)
+            vice.s.close()
+        assert used(image, memory) == after_an_answer(image, path, prompt)
