@@ -3,8 +3,8 @@
     start weights -> [draw a sample, forward, loss, backward, updates] ... -> tests
 
 All of it is integers, the same on every machine: the start weights, the order of the samples, what
-a skipped step is, the digits of the reports.  Of the recipe, logarithms know steps, window and the
-rates of single parameters; the gradients are clipped inside attention, by its contract.
+a skipped step is, the digits of the reports.  Of the recipe, logarithms know steps, window and
+rates; the gradients are clipped inside attention, by its contract.
 
 To add an op: logarithms.py says.
 """

@@ -7,9 +7,9 @@
                attention's scale and the learning rate
 
 The scales are LOG-11's: tables Q13, matrices Q10, values Q8, logits and scores Q6, gradients Q11,
-gradients of what tables gave Q9.  A parameter's rate is its role's in RATES, for the loss summed
-over the positions; a program text that names the parameter's own rate, which is for the mean
-loss, has its way.
+gradients of what tables gave Q9.  A parameter's rate is the recipe's times its role's SHARE, unless
+the recipe names a rate for it; a table's is then the nearest power of two.  A recipe's rates are
+for the mean of the positions' losses, those here for the sum.
 
 To add an op: its contracts in kernels/reference/, its methods here and their lines in FORWARD and
 BACKWARD.
@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from anachron.compiler.autodiff import TARGET, Step
+from anachron.compiler.autodiff import RATE, TARGET, Step
 from anachron.compiler.model import ModelError, Node
 from anachron.compiler.ops import OPS
 from anachron.kernels.arithmetic import Fixed, Log
@@ -37,7 +37,7 @@ TABLE_SHIFT = 3  # before the code of what tables gave is looked up
 VALUE_FRAC, LOGIT_FRAC = 8, 6
 GRADIENT_FRAC, TABLE_GRADIENT_FRAC = 11, 9
 WEIGHT_GRADIENT_FRAC, SCORE_GRADIENT_FRAC = 7, 15  # inside attention
-RATES = {"table": 1 / 16, "matrix": 1 / 2, "logits": 1 / 64}
+SHARES = {"table": 1, "matrix": 8, "logits": 1 / 4}
 
 
 @dataclass(frozen=True)
@@ -212,11 +212,11 @@ class Lowering:
                 f"{node.where or node.name}: {parameter} is a table and a matrix, which have "
                 "different scales in logarithms"
             )
-        rate = self.rates.setdefault(parameter, RATES[role])
         model = self.step.model
-        if parameter in model.recipe:
-            rate = float(model.recipe[parameter]) / model.seq_len
-        self.rates[parameter] = rate
+        named = model.recipe.get(parameter)
+        rate = model.recipe.get("rate", RATE) * SHARES[role] if named is None else named
+        octave = math.log2(rate / model.seq_len)
+        self.rates.setdefault(parameter, 2.0 ** (round(octave) if role == "table" else octave))
 
     def _heads(self, node: Node) -> dict[str, int]:
         return {name: node.attributes[name] for name in ("heads", "kv_heads")}

@@ -32,7 +32,7 @@ GRAPHS = {
 }
 
 
-def parse_graph(graph, recipe="sgd(steps = 3)", task="reverse"):
+def parse_graph(graph, recipe="sgd(rate = 1/2)", task="reverse"):
     text = f"{HEAD}task {task}\ntrain {recipe}\n{graph}logits = linear(y, vocab_size)"
     return parse(text).model
 
@@ -231,11 +231,17 @@ def test_start_weights_come_from_the_machines_generator():
     assert abs(weights["v.weight"]).max() <= 512 and abs(weights["tok.weight"]).max() <= 4096
 
 
-def test_a_parameters_own_rate_is_for_the_mean_loss():
-    recipe = "sgd(logits.weight = 1/4)"
+def test_rates_are_the_recipes_by_role_unless_it_names_one():
+    recipe = "sgd(rate = 1/2, y.linear.weight = 1/4)"
     rates = lower_step(differentiate(parse_graph(GRAPHS["one head"], recipe))).rates
-    assert rates["logits.weight"] == 1 / 32
-    assert rates["x.embed.weight"] == 1 / 16
+    assert rates["logits.weight"] == 1 / 64 and rates["y.linear2.weight"] == 1 / 2
+    assert rates["x.embed.weight"] == 1 / 16 and rates["y.linear.weight"] == 1 / 32
+
+
+def test_a_tables_rate_is_a_power_of_two():
+    lowered = lower_step(differentiate(parse_graph(GRAPHS["one head"], "sgd(rate = 1/3)")))
+    assert lowered.rates["x.embed.weight"] == 1 / 32
+    assert [op.attributes["amount"] for op in lowered.updates[:2]] == [-1, -1]
 
 
 # The loss.
