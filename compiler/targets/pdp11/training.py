@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from anachron.compiler.image import Location
 from anachron.compiler.log_training import N_TESTS, WEIGHTS_STREAM, start_shift
-from anachron.compiler.logarithms import RATES, LogStep
+from anachron.compiler.logarithms import LogStep
 from anachron.compiler.model import Model, Node
 from anachron.compiler.targets import DoesNotFit, Machine, Options
 from anachron.compiler.targets.pdp11.assembler import assemble
@@ -42,11 +42,10 @@ from anachron.kernels.pdp11.training import (
     tasks,
     update,
 )
-from anachron.kernels.pdp11.training.shape import MOST_TERMS, Shape
+from anachron.kernels.pdp11.training.shape import MOST_TERMS, Scales, Shape
 from anachron.kernels.reference.sampling import seed_state
 
 ORIGIN = 0o1000
-SCALE = 0.25  # of attention: what the codes of scores have room for
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,8 @@ def build(
     model = log.step.model
     parts = find_parts(log)
     dim = model.shapes[parts.token][1]
-    shape = Shape(model.seq_len, dim, model.vocab_size, Cpu(machine.multiplies))
+    scales = find_scales(log, parts)
+    shape = Shape(model.seq_len, dim, model.vocab_size, scales, Cpu(machine.multiplies))
     _check_report(model, steps, window)
     sections = _sections(log, parts, shape, machine, steps, window, seed)
     source = compose(f"{model.name} learns on {machine.title}", ORIGIN, "start", sections)
@@ -142,8 +142,8 @@ def find_parts(log: LogStep) -> Parts:
         raise fail(y, "x + attention(q, k, v)")
     attention = nodes[mixed[0]]
     settings = attention.attributes
-    if settings["heads"] != 1 or settings["causal"] or settings["scale"] != SCALE:
-        raise fail(attention, f"attention with one head, not causal, of scale {SCALE}")
+    if settings["heads"] != 1 or settings["causal"]:
+        raise fail(attention, "attention with one head, not causal")
     (x,) = [name for name in y.inputs if name != attention.name] or [""]
     three = [find(name, "linear", "linear(x, dim)") for name in attention.inputs]
     if len({node.name for node in three}) < 3 or any(node.inputs != (x,) for node in three):
@@ -165,14 +165,19 @@ def find_parts(log: LogStep) -> Parts:
             raise ValueError(
                 f"{model.name}: {size} {what}, training on a PDP-11 takes 2 to {MOST_TERMS}"
             )
-    parts = Parts(*(node.parameters["weight"] for node in (token, position, *three, last)))
-    roles = {parts.token: "table", parts.position: "table", parts.output: "logits"}
-    for name, rate in log.rates.items():
-        if rate != RATES[roles.get(name, "matrix")]:
-            raise ValueError(
-                f"{model.name}: training on a PDP-11 has its own rates: leave that of {name} out"
-            )
-    return parts
+    return Parts(*(node.parameters["weight"] for node in (token, position, *three, last)))
+
+
+def find_scales(log: LogStep, parts: Parts) -> Scales:
+    """The constants of the lowered step that are not the kernels' own."""
+    updates = {op.name: op.attributes for op in log.updates}
+    attention = {op.contract: op.attributes for op in (*log.forward, *log.backward)}
+    return Scales(
+        attention["attention_weights"]["constant"],
+        attention["attention_scores_gradient"]["score_constant"],
+        *(updates[n]["constant"] for n in (parts.output, parts.query, parts.key, parts.value)),
+        *(updates[n]["amount"] for n in (parts.token, parts.position)),
+    )
 
 
 def _check_report(model: Model, steps: int, window: int) -> None:
@@ -197,6 +202,7 @@ def _sections(
     """Everything in memory, in order."""
     model, cpu = log.step.model, shape.cpu
     labels = parts.labels(shape.dim)
+    lowest = tables.find_lowest(shape)
     tensors = [
         (labels[name], rows * columns, start_shift(log, name))
         for name, (rows, columns) in model.shapes.items()
@@ -211,22 +217,8 @@ def _sections(
         "d_scores": backward.d_scores(shape),
         "d_queries": backward.d_records(shape),
         "d_x": backward.d_x(shape),
-        "update_output": update.update(
-            shape,
-            "update_output",
-            source="y.codes",
-            gradients="slopes",
-            weights="out",
-            n_rows=shape.vocab,
-        ),
-        "update_qkv": update.update(
-            shape,
-            "update_qkv",
-            source="x.codes",
-            gradients=f"records+{shape.place}.",
-            weights="qkv",
-            n_rows=3 * shape.dim,
-        ),
+        "update_output": update.update_output(shape),
+        **update.update_qkv(shape),
         "step_done": program.end_step(steps, window),
         "forward": forward.enter(),
         "embed": forward.embed(shape),
@@ -256,8 +248,8 @@ def _sections(
         Section("tens", "table", "tens", report.tens()),
         Section("symbols", "table", "token.characters", _characters(model)),
         strings(report.texts(title, N_TESTS)),
-        Section("codes", "table", "codes", tables.codes()),
-        Section("powers", "table", "powers", tables.powers()),
+        Section("codes", "table", "codes", tables.codes(lowest)),
+        Section("powers", "table", "powers", tables.powers(lowest)),
         *(reserve(name, name, n_words, "buffer") for name, n_words in shape.buffers().items()),
     ]
 

@@ -122,7 +122,7 @@ def d_scores(shape: Shape) -> str:
     {wrap("R0")}
     MOV codes(R0),R0
     ADD -(R2),R0
-    MOV octaves.6(R0),R0
+    MOV {shape.scales.d_scores}.(R0),R0
     {_clip(MOST_SLOPE, f"d_scores.b{column}")}
     {wrap("R0")}
     MOV codes(R0),R0
@@ -193,7 +193,7 @@ def _d_record(
 
 
 def d_x(shape: Shape) -> str:
-    """The gradients of x, Q9, taken from the embeddings, Q13: a rate of 1/16."""
+    """The gradients of x, Q9, taken from the embeddings, Q13: a rate of 1/16 where unshifted."""
     kernel = d_x_products(shape)
     row = 2 * shape.dim
     own = "\n".join(
@@ -212,11 +212,10 @@ def d_x(shape: Shape) -> str:
         ]
         groups.append(kernel.group(group, read_down(shape.row), preloaded=True))
         for k, register in enumerate(kernel.registers):
-            groups += [
-                f"SUB R{register},pos.weight-qkv.codes+{row * (first + k)}.(R1)",
-                f"d_x.token{first + k}:",
-                f"SUB R{register},0(R1) ;@ patched",
-            ]
+            source, shifts = _scale(register, shape.scales.position)
+            groups += [*shifts, f"SUB {source},pos.weight-qkv.codes+{row * (first + k)}.(R1)"]
+            source, shifts = _scale(register, shape.scales.token)
+            groups += [*shifts, f"d_x.token{first + k}:", f"SUB {source},0(R1) ;@ patched"]
     body = "\n".join(groups)
     return f"""\
 ; d_x: y's gradient, and qkv.weight turned over, times the gradients of the records
@@ -228,3 +227,11 @@ d_x.next:
 {body}
     ADD #2,R1
     {repeat("R1", f"qkv.codes+{row}.", "d_x.next", shape.dim)}"""
+
+
+def _scale(register: int, amount: int) -> tuple[str, list[str]]:
+    """Where a register's word stands when it is shifted to the left, and how it comes there."""
+    if amount == 0:
+        return f"R{register}", []
+    shift = "ASL R0" if amount > 0 else "ASR R0"
+    return "R0", [f"MOV R{register},R0", *[shift] * min(16, abs(amount))]

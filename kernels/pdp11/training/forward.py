@@ -140,7 +140,7 @@ def scores(shape: Shape) -> str:
     return f"""\
 ; scores: attention = queries times keys (Q4)
 scores:
-    {kernel.patch(shape.cpu, keys, shape.row - shape.place)}
+    {kernel.patch(shape.cpu, keys, shape.row - shape.place, shape.scales.scores)}
     MOV #records,R1
     MOV #attention,SP
 scores.next:

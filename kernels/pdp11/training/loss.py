@@ -13,7 +13,6 @@ from anachron.kernels.pdp11.training.shape import Shape
 
 CERTAIN = 40  # a gradient from -40 up, of 4096, is none
 NO_SLOPE = 312  # a code so far below 1 that its product with every other one is 0
-RATE_OCTAVES = 4  # slopes: the gradient times 2**-4, which is a rate of 2**-6 in Q10
 
 
 def loss(shape: Shape) -> str:
@@ -27,7 +26,7 @@ def loss(shape: Shape) -> str:
     MOV (R1)+,R0
     SUB R3,R0
     MOV R0,{at(kernel.stride * k, "R5")}
-    SUB #octaves.1+octaves.{RATE_OCTAVES},R0
+    SUB #octaves.1-octaves.12-{shape.scales.output}.,R0
     MOV R0,{at(shape.row * k, "R4")}"""
         for k in range(vocab)
     )

@@ -18,9 +18,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from anachron.kernels.pdp11.instructions import Cpu
+from anachron.kernels.reference.log_tables import octaves
 
 MOST_COLUMNS = 4  # at a time: R2 to R5
 NEXT = "(R1)+"
+USUAL = octaves(-12)  # what two halves of an address add to each product
 WRAP = "160001"  # bits to clear of a number that looks up a code
 
 Load = Callable[[int], str]  # term -> the operand that its code is read from
@@ -80,17 +82,25 @@ class Products:
             lines += [f"{operation} 0(R0),R{register} ;@ patched" for register in self.registers]
         return "\n".join(lines)
 
-    def patch(self, cpu: Cpu, source: str, skip: int = 0) -> str:
+    def patch(self, cpu: Cpu, source: str, skip: int = 0, constant: int = USUAL) -> str:
         """Write the slots from a matrix, a row a term; skip bytes lie between its rows.
 
-        Uses R1 to R3.
+        constant   the code that is to be added to each product
+        Uses R0 to R3.
         """
-        copies = [f"MOV (R1)+,{at(self.offset(k), 'R2')}" for k in range(self.columns)]
+        copies = [copy_code(at(self.offset(k), "R2"), constant) for k in range(self.columns)]
         lines = [f"MOV #{source},R1", f"MOV #{self.slot(0)},R2", f"MOV #{self.terms}.,R3"]
         lines += [f"{self.name}.patch:", *copies]
         lines += [f"ADD #{skip}.,R1"] * bool(skip)
         lines += [f"ADD #{self.stride}.,R2", cpu.count("R3", f"{self.name}.patch", self.terms)]
         return "\n".join(lines)
+
+
+def copy_code(slot: str, constant: int) -> str:
+    """The next code from (R1)+ to a slot; uses R0 where the constant is not that of two halves."""
+    if constant == USUAL:
+        return f"MOV (R1)+,{slot}"
+    return f"MOV (R1)+,R0\nADD #{constant - USUAL}.,R0\nMOV R0,{slot}"
 
 
 def at(offset: int | str, register: str) -> str:

@@ -10,28 +10,57 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from anachron.kernels.pdp11.training.backward import MOST_DISTANCE
+from anachron.kernels.pdp11.training.loss import NO_SLOPE
+from anachron.kernels.pdp11.training.products import USUAL
+from anachron.kernels.pdp11.training.shape import Shape
+from anachron.kernels.reference.log_model import FARTHEST, SUM_OCTAVES, SUM_SHIFT
 from anachron.kernels.reference.log_tables import (
-    LOWEST,
-    SIGN,
+    HIGHEST,
+    ZERO,
     code_table,
+    exponential,
+    magnitude_code,
     octaves,
-    product_table,
 )
 
-OCTAVES = (1, 4, 6, 8, 11, 12)  # that the kernels name
-USUAL = 12  # octaves that the sum of two codes is lowered by
+OCTAVES = (1, 8, 11, 12)  # that the kernels name
+LARGEST_CODE = magnitude_code(4096)
 WORDS_A_LINE = 8
 
 
-def codes() -> str:
+def find_lowest(shape: Shape) -> int:
+    """The smallest sum of codes that a step can make; ValueError where one is too large."""
+    scales = shape.scales
+    terms = max(shape.vocab, shape.positions)
+    most = terms * exponential(octaves(SUM_OCTAVES)) >> SUM_SHIFT
+    share = -FARTHEST // 2 - magnitude_code(most) + octaves(SUM_OCTAVES - SUM_SHIFT)
+    slope = share + octaves(12) + scales.output
+    products = (USUAL, scales.scores, scales.query, scales.key, scales.value)
+    highest = (*(2 * LARGEST_CODE + c for c in products if c != USUAL),
+               2 * LARGEST_CODE + scales.output,
+               magnitude_code(MOST_DISTANCE) + scales.d_scores)  # fmt: skip
+    over = max(highest) - HIGHEST
+    if over > 0:
+        times = 2 ** (over / octaves(1))
+        raise ValueError(f"a rate, or attention's scale, is {times:.1f} times too large for codes")
+    lowest = (*(2 * ZERO + c for c in products), share + ZERO, slope + ZERO,
+              share + ZERO + scales.d_scores, ZERO - NO_SLOPE)  # fmt: skip
+    return min(lowest)
+
+
+def codes(lowest: int) -> str:
     """The table of codes, in the order of the numbers' bits."""
-    return "\n".join([".EVEN", "codes:", *_lines(f"half+{code}." for code in code_table(SIGN))])
+    cells = (f"half+{code}." for code in code_table(HIGHEST - lowest + 2))
+    return "\n".join([".EVEN", "codes:", *_lines(cells)])
 
 
-def powers() -> str:
-    """The table of products, and the symbols that name its places."""
-    lines = [".EVEN", "powers:", *_lines(f"{product}." for product in product_table())]
-    lines += [f"one = powers+{-LOWEST}.", f"half = <one-octaves.{USUAL}>/2"]
+def powers(lowest: int) -> str:
+    """The table of products, plus, minus, plus, and the symbols that name its places."""
+    plus = [exponential(code) for code in range(lowest, HIGHEST + 2, 2)]
+    products = plus + [-product for product in plus] + plus
+    lines = [".EVEN", "powers:", *_lines(f"{product}." for product in products)]
+    lines += [f"one = powers+{-lowest}.", f"half = <one+{USUAL}.>/2".replace("+-", "-")]
     lines += [f"octaves.{n} = {octaves(n)}." for n in OCTAVES]
     return "\n".join(lines)
 

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from anachron.kernels.pdp11.training.products import Products, read_along, repeat, wrap
+from anachron.kernels.pdp11.training.products import (
+    USUAL,
+    Products,
+    at,
+    copy_code,
+    read_along,
+    repeat,
+    wrap,
+)
 from anachron.kernels.pdp11.training.shape import Shape
 
 
 def update(
-    shape: Shape, name: str, *, source: str, gradients: str, weights: str, n_rows: int
+    shape: Shape,
+    name: str,
+    *,
+    source: str,
+    gradients: str,
+    weights: str,
+    first_row: int,
+    n_rows: int,
+    constant: int,
 ) -> str:
-    """weights -= gradients times source, summed over the positions; Q10, wrapping.
+    """Some rows of weights -= gradients times source, summed over the positions; Q10, wrapping.
 
     source      matrix of codes, a row a feature
-    gradients   where the codes of the first row's gradients lie; rows as of weights' codes
+    gradients   where the codes of row 0's gradients lie; rows as of weights' codes
     weights     stem of two labels: linear, and codes
+    constant    the code that is added to each product: the rate is in it
     """
     kernel = Products(f"{name}.sum", shape.positions, shape.dim)
     groups = []
@@ -30,21 +47,20 @@ def update(
         groups.append(f"ADD #{(shape.row if last else 0) - shape.place}.,R1")
     body = "\n".join(groups)
     return f"""\
-; {name}: {weights}.weight and {weights}.codes
+; {name}: {n_rows} rows of {weights}.weight and {weights}.codes
 {name}:
-{_patch_columns(shape, kernel, source)}
-    MOV #{gradients},R1
-    MOV #{weights}.weight,SP
+{_patch_columns(shape, kernel, source, constant)}
+    MOV #{gradients}+{first_row * shape.row}.,R1
+    MOV #{weights}.weight+{2 * first_row * shape.dim}.,SP
 {name}.next:
 {body}
-    {repeat("R1", f"{gradients}+{n_rows * shape.row}.", f"{name}.next", n_rows)}"""
+    {repeat("R1", f"{gradients}+{(first_row + n_rows) * shape.row}.", f"{name}.next", n_rows)}"""
 
 
-def _patch_columns(shape: Shape, kernel: Products, source: str) -> str:
-    """The slots from a matrix with a row a column; uses R1 to R4."""
+def _patch_columns(shape: Shape, kernel: Products, source: str, constant: int) -> str:
+    """The slots from a matrix with a row a column; uses R0 to R4."""
     copies = "\n".join(
-        f"MOV (R1)+,{kernel.stride * term}.(R2)" if term else "MOV (R1)+,(R2)"
-        for term in range(kernel.terms)
+        copy_code(at(kernel.stride * term, "R2"), constant) for term in range(kernel.terms)
     )
     group = f"{kernel.name}.1-{kernel.name}.0" if kernel.groups > 1 else "0"
     return f"""\
@@ -59,6 +75,44 @@ def _patch_columns(shape: Shape, kernel: Products, source: str) -> str:
     {shape.cpu.count("R3", f"{kernel.name}.column", kernel.each)}
     ADD #{group}-{4 * kernel.each}.,R2
     {shape.cpu.count("R4", f"{kernel.name}.group", kernel.groups)}"""
+
+
+def update_qkv(shape: Shape) -> dict[str, str]:
+    """Label -> an update of queries', keys' and values' weights: one for those of one rate."""
+    scales = shape.scales
+    runs: list[tuple[int, int, int]] = []
+    for part, constant in enumerate((scales.query, scales.key, scales.value)):
+        if runs and runs[-1][2] == constant:
+            runs[-1] = (runs[-1][0], runs[-1][1] + 1, constant)
+        else:
+            runs.append((part, 1, constant))
+    return {
+        f"update_qkv{first}": update(
+            shape,
+            f"update_qkv{first}",
+            source="x.codes",
+            gradients=f"records+{shape.place}.",
+            weights="qkv",
+            first_row=first * shape.dim,
+            n_rows=count * shape.dim,
+            constant=constant,
+        )
+        for first, count, constant in runs
+    }
+
+
+def update_output(shape: Shape) -> str:
+    """The slopes hold the rate already, and the whole of an address with the codes of y."""
+    return update(
+        shape,
+        "update_output",
+        source="y.codes",
+        gradients="slopes",
+        weights="out",
+        first_row=0,
+        n_rows=shape.vocab,
+        constant=USUAL,
+    )
 
 
 def encode_weights(shape: Shape) -> str:

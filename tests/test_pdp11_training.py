@@ -1,0 +1,150 @@
+"""A PDP-11 that trains has the reference's weights after every step, prints its lines, in its time.
+
+The reference is kernels/reference/log_*.py by way of compiler/log_training.py; a training image is
+one for all seeds, which the host deposits.
+"""
+import numpy as np
+import pytest
+
+import anachron.compiler as ac
+from anachron.compiler.autodiff import differentiate
+from anachron.compiler.language import parse
+from anachron.compiler.log_training import Loop, train_log
+from anachron.compiler.logarithms import lower_step
+from anachron.compiler.machine_training import build_training, read_weights, train_on
+from anachron.compiler.run import start
+from anachron.compiler.targets import DoesNotFit
+
+MACHINES = ("pdp11/34a", "pdp11/20")
+TEXT = """\
+model small
+size      dim = 16, seq_len = {n}, vocab_size = 10
+tokenizer digits
+task      {task}
+train     sgd(steps = 12, window = 5)
+
+tok    = embed(token, dim)
+pos    = embed(position, dim)
+x      = tok + pos
+q      = linear(x, dim)
+k      = linear(x, dim)
+v      = linear(x, dim)
+y      = x + attention(q, k, v)
+logits = linear(y, vocab_size)
+"""
+
+
+@pytest.fixture(scope="module")
+def reverse():
+    return ac.load("reverse")
+
+
+@pytest.fixture(scope="module", params=MACHINES)
+def image(request, reverse):
+    return build_training(reverse, request.param)
+
+
+def small(n: int = 8, task: str = "reverse", text: str = TEXT):
+    return parse(text.format(n=n, task=task)).model
+
+
+def expect_error(text: str, wanted: str) -> None:
+    with pytest.raises(ValueError, match=wanted):
+        build_training(parse(text.format(n=8, task="reverse")).model, "pdp11/34a")
+
+
+def test_weights_equal_the_reference_after_every_one_of_twenty_steps(reverse, image):
+    machine = start(image)
+    loop = Loop(lower_step(differentiate(reverse)), (image.seed,))
+    machine.run(until=image.symbols["train_start"])
+    for name, array in read_weights(image, machine).items():
+        assert np.array_equal(array, loop.weights[name][0]), f"{name} at the start"
+    for step in range(1, 21):
+        loop.step()
+        machine.run(until=image.symbols["step_done"])
+        for name, array in read_weights(image, machine).items():
+            assert np.array_equal(array, loop.weights[name][0]), f"{name} after step {step}"
+
+
+@pytest.mark.parametrize("seed", [0, 1, 11, 2**32 - 1])
+def test_weights_and_lines_equal_the_reference_after_350_steps(reverse, image, seed):
+    training = train_on(image, seed)
+    (wanted,) = train_log(reverse, seeds=(seed,))
+    assert training.sha256 == wanted.sha256
+    assert training.console.splitlines()[-len(wanted.transcript):] == list(wanted.transcript)
+    assert training.steps == 350
+
+
+def test_the_default_seed_converges_within_its_time_on_the_11_34a(reverse):
+    training = train_on(build_training(reverse, "pdp11/34a"))
+    assert training.time_ns <= 33_600_000_000
+    assert training.accuracy == 1.0
+    assert training.console.endswith("TESTS 10/10\n")
+
+
+def test_the_whole_program_lies_in_32_kb(reverse):
+    image = build_training(reverse, "pdp11/34a", memory_bytes=32768)
+    assert image.memory_bytes <= 32768
+    with pytest.raises(DoesNotFit):
+        build_training(reverse, "pdp11/34a", memory_bytes=image.memory_bytes - 2)
+
+
+def test_no_instruction_is_one_that_a_judge_misexecutes(image):
+    used = {line.row.mnemonic for line in image.program.instructions.values()}
+    assert not used & {"SXT", "XOR", "MTPS", "MFPS"}
+
+
+@pytest.mark.parametrize("task", ["reverse", "copy", "sort", "sum"])
+@pytest.mark.parametrize("n", [2, 5, 6, 8, 9])
+def test_every_task_at_every_length_gives_the_weights_of_the_reference(task, n):
+    model = small(n, task)
+    training = train_on(build_training(model, MACHINES[n % 2]), seed=n)
+    assert training.steps == 12  # two whole windows, and one of two steps
+    assert len(training.reports) == 3
+
+
+@pytest.mark.parametrize("dim", [4, 8, 32])
+def test_rows_are_padded_where_features_and_positions_differ(dim):
+    text = TEXT.replace("dim = 16", f"dim = {dim}").replace("k, v)", "k, v, scale = 1/4)")
+    train_on(build_training(small(text=text), "pdp11/34a"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wanted"),
+    [
+        ("attention(q, k, v)", "attention(q, k, v, heads = 2)", "one head"),
+        ("v      = linear(x, dim)", "v      = linear(q, dim)", "three linear"),
+        ("x      = tok + pos", "x      = tok + tok", "embed"),
+        ("y      = x + attention(q, k, v)", "y      = attention(q, k, v)", "x . attention"),
+        ("steps = 12, window = 5", "steps = 5000, window = 5000", "windows of 5000 steps"),
+        ("window = 5", "window = 5, batch = 2", "batches of 1"),
+    ],
+)
+def test_a_model_of_another_shape_is_refused_with_its_place(old, new, wanted):
+    assert old in TEXT
+    expect_error(TEXT.replace(old, new), wanted)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        "rate = 1/8",
+        "rate = 1/2, q = 1, k = 3, v = 5, tok = 1/4, pos = 2",
+        "rate = 1/4, logits = 1/16, tok = 1/2, q = 1, k = 1",
+    ],
+)
+def test_rates_of_the_recipe_are_the_constants_of_the_kernels(recipe):
+    names = ("q", "k", "v", "tok", "pos", "logits")
+    for name in names:
+        recipe = recipe.replace(f" {name} =", f" {name}.weight =")
+    text = TEXT.replace("sgd(", f"sgd({recipe}, ")
+    train_on(build_training(small(text=text), "pdp11/34a"))
+
+
+def test_a_rate_that_the_tables_have_no_room_for_is_refused():
+    expect_error(TEXT.replace("sgd(", "sgd(rate = 40, "), "times too large")
+
+
+def test_a_machine_that_does_not_train_says_which_do(reverse):
+    with pytest.raises(ValueError, match="these train: reference"):
+        build_training(reverse, "c64")
