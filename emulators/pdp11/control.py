@@ -287,10 +287,6 @@ def MTPS(y):
         event = 0
 
 
-def MFPS():
-    return MOV(status() & 0xFF, 1)
-
-
 def SPL():
     global psw, event
     if psw & MODE == 0:
@@ -347,7 +343,6 @@ def MFPI(ea):
 
 def MTPI(ea, x):
     global other_sp
-    MOV(x, 0)
     if other_stack(ir & 0o77):
         other_sp = x
     else:

@@ -14,7 +14,7 @@ from anachron.emulators.pdp11.isa import FLAG_OPERATORS, INSTRUCTIONS, Instructi
 
 # The stages, as bits of SHAPES[row].
 IS_BYTE, HAS_SOURCE, HAS_REGISTER, POPS = 1, 2, 4, 8
-HAS_DESTINATION, READS_IT, WRITES_IT, FILLS = 16, 32, 64, 128
+HAS_DESTINATION, READS_IT, WRITES_IT, FILLS, TAKES_STATUS = 16, 32, 64, 128, 256
 
 GENERAL = """
 def general(row):
@@ -28,7 +28,9 @@ def general(row):
     elif what & HAS_REGISTER:
         x = register(ir >> 6 & 7, 0)
     elif what & POPS:
-        x = pop()
+        x = MOV(pop(), 0)
+    elif what & TAKES_STATUS:
+        x = MOV(status() & 0xFF, 1)
     if what & HAS_DESTINATION:
         ea = operand(ir & 63, byte)
         if DESTINATION_FIRST and what & HAS_SOURCE and ir & 0o7000 == 0:
@@ -68,14 +70,16 @@ def shape(row: Instruction) -> int:
         what |= READS_IT
     if row.access in ("write", "modify"):
         what |= WRITES_IT
+    what |= TAKES_STATUS * (row.mnemonic == "MFPS")
     return what | FILLS * (row.mnemonic in ("MOVB", "MFPS"))
 
 
-SHAPES = np.zeros(256, np.uint8)
+SHAPES = np.zeros(256, np.uint16)
 SHAPES[list(ROWS.values())] = [shape(row) for row in ROWS]
 CONSTANTS = {"SHAPES": SHAPES, "IS_BYTE": IS_BYTE, "HAS_SOURCE": HAS_SOURCE,
              "HAS_REGISTER": HAS_REGISTER, "POPS": POPS, "HAS_DESTINATION": HAS_DESTINATION,
-             "READS_IT": READS_IT, "WRITES_IT": WRITES_IT, "FILLS": FILLS}
+             "READS_IT": READS_IT, "WRITES_IT": WRITES_IT, "FILLS": FILLS,
+             "TAKES_STATUS": TAKES_STATUS}
 
 
 def call(row: Instruction, byte: object) -> str:
@@ -95,7 +99,7 @@ def call(row: Instruction, byte: object) -> str:
         case "RSS", _:
             text = f"{name}(ir >> 6 & 7, y)"
         case _:
-            unusual = {"MTPS": "MTPS(y)", "MFPI": "MFPI(ea)", "MTPI": "MTPI(ea, x)"}
+            unusual = {"MFPS": "x", "MTPS": "MTPS(y)", "MFPI": "MFPI(ea)", "MTPI": "MTPI(ea, x)"}
             text = unusual.get(name, f"{name}()")
     return f"y = {text}" if shape(row) & WRITES_IT else text
 
