@@ -7,7 +7,15 @@ from anachron.compiler.targets.pdp11.assembler import assemble
 from anachron.compiler.targets.pdp11.sections import code, compose, data, reserve, words
 from anachron.emulators import create
 from anachron.kernels.arithmetic import exp_table, isqrt
-from anachron.kernels.pdp11 import activation, arithmetic, attention, embedding, matvec, norm
+from anachron.kernels.pdp11 import (
+    activation,
+    arithmetic,
+    attention,
+    embedding,
+    matvec,
+    norm,
+    rope,
+)
 from anachron.kernels.pdp11.instructions import Cpu
 from anachron.kernels.pdp11.sampling import argmax, sample
 from anachron.kernels.reference import activation as activation_meaning
@@ -335,7 +343,7 @@ def test_rope_turns_pairs(machine, bits, interleaved, heads, half):
     cosine[3, 0], sine[3, 0] = -32768, 32767
     x = numbers(half, heads * 2 * half)
     turns = np.stack([cosine, sine], -1).ravel()
-    text = attention.rope(
+    text = rope.rope(
         MACHINES[machine], "op", x="#x", y="#y", turns="t", heads=heads, half=half,
         interleaved=interleaved, bits=bits,
     )  # fmt: skip

@@ -15,7 +15,7 @@ from anachron.compiler.fixed import Op
 from anachron.compiler.ranges import Ranges
 from anachron.compiler.targets.pdp11.sections import Section, code, data
 from anachron.compiler.targets.pdp11.values import Values
-from anachron.kernels.pdp11 import activation, attention, embedding, matvec, norm
+from anachron.kernels.pdp11 import activation, attention, embedding, matvec, norm, rope
 from anachron.kernels.pdp11.instructions import Cpu
 
 KERNELS = frozenset(
@@ -168,7 +168,7 @@ class Lowering:
         turns = np.stack([cosine, sine], -1).astype("<i2")
         if int(np.abs(turns.astype(np.int64)).sum(-1).max()) >= 1 << 16:
             raise ValueError(f"{op.name}: an angle's cosine and sine are both -2: 32 bits overflow")
-        return attention.rope(
+        return rope.rope(
             self.cpu,
             name,
             x=self.values.at(op.inputs[0]),
