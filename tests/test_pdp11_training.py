@@ -3,6 +3,10 @@
 The reference is kernels/reference/log_*.py by way of compiler/log_training.py; a training image is
 one for all seeds, which the host deposits.
 """
+import re
+import shutil
+import subprocess
+
 import numpy as np
 import pytest
 
@@ -148,3 +152,29 @@ def test_a_rate_that_the_tables_have_no_room_for_is_refused():
 def test_a_machine_that_does_not_train_says_which_do(reverse):
     with pytest.raises(ValueError, match="these train: reference"):
         build_training(reverse, "c64")
+
+
+@pytest.mark.simh
+def test_simh_prints_the_same_lines_and_trains_the_same_weights(reverse, tmp_path):
+    simulator = shutil.which("pdp11")
+    if simulator is None:
+        pytest.skip("SIMH's pdp11 is not installed")
+    image = build_training(reverse, "pdp11/34a", seed=4)
+    (wanted,) = train_log(reverse, seeds=(4,))
+    (tmp_path / "image.lda").write_bytes(image.container[".lda"])
+    first = image.symbols["tok.weight"]
+    last = max(place.address + 2 * place.size for place in image.weights.values()) - 2
+    (tmp_path / "run.ini").write_text(
+        f"set cpu 11/34\nload {tmp_path}/image.lda\ndep pc {image.entry:o}\ndep psw 0\ngo\n"
+        f"ex -o {first:o}-{last:o}\nquit\n"
+    )
+    said = subprocess.run(
+        [simulator, tmp_path / "run.ini"], stdin=subprocess.DEVNULL, capture_output=True, timeout=60
+    ).stdout.decode("latin-1")
+    assert "\r\n".join((*wanted.transcript, "")) in said
+    memory = np.zeros(1 << 16, np.uint8)
+    for address, word in re.findall(r"^([0-7]+):\s+([0-7]{6})\s*$", said, re.MULTILINE):
+        at = int(address, 8)
+        memory[at : at + 2] = np.frombuffer(int(word, 8).to_bytes(2, "little"), np.uint8)
+    for name, place in image.weights.items():
+        assert np.array_equal(place.decode(memory), wanted.integers[name].reshape(-1)), name
