@@ -192,6 +192,10 @@ class Lowering:
         reads = {"x": x, "weight": weight}
         self.emit(node.name, "linear", Fixed(16, frac), reads, constant, "x weight")
 
+    def relu(self, node: Node) -> None:
+        (x,) = node.inputs
+        self.emit(node.name, node.op, self.formats[x], {"x": x})
+
     def attention(self, node: Node) -> None:
         """Two ops: the weights, which the backward pass reads again, and the sums."""
         q, k, v = node.inputs
@@ -240,6 +244,10 @@ class Lowering:
         constant = {"constant": self.constant(frac, dy, weight)}
         reads = {"dy": dy, "weight": weight}
         self.emit(node.name, node.op, Fixed(16, frac), reads, constant, "dy weight")
+
+    def relu_gradient(self, node: Node) -> None:
+        dy, x = node.inputs
+        self.emit(node.name, node.op, self.formats[dy], {"dy": dy, "x": x})
 
     def attention_scores_gradient(self, node: Node) -> None:
         dy, v, weights = node.inputs
@@ -295,6 +303,7 @@ FORWARD = {
     "embed": Lowering.embed,
     "add": Lowering.add,
     "linear": Lowering.linear,
+    "relu": Lowering.relu,
     "attention": Lowering.attention,
 }
 BACKWARD = {
@@ -304,6 +313,7 @@ BACKWARD = {
     "embed_weight_gradient": Lowering.of_parameter,
     "linear_gradient": Lowering.linear_gradient,
     "linear_weight_gradient": Lowering.of_parameter,
+    "relu_gradient": Lowering.relu_gradient,
     "attention_weights": Lowering.known,
     "attention_scores_gradient": Lowering.attention_scores_gradient,
     "attention_q_gradient": Lowering.attention_q_gradient,

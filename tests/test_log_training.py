@@ -28,6 +28,7 @@ GRAPHS = {
     + "y = a + attention(linear(a, dim), linear(a, dim), linear(a, dim), heads = 2)\n",
     "a matrix twice": X
     + "q = linear(x, dim)\ny = x + attention(q, linear(x, dim, weight = q), linear(x, dim))\n",
+    "a hidden layer": X + "y = x + linear(relu(linear(x, 24)), dim)\n",
     "no matrices in attention": X + "y = x + attention(x, x, x)\n",
 }
 
@@ -297,7 +298,7 @@ def test_digits_of_a_report_are_cut():
 @pytest.mark.parametrize(
     ("graph", "recipe", "message"),
     [
-        (X + "y = x + linear(relu(linear(x, dim)), dim)\n", "sgd()", "relu does not train"),
+        (X + "y = rms_norm(x)\n", "sgd()", "rms_norm does not train"),
         (X + "y = x + linear(x, dim, bias)\n", "sgd()", "biases do not train"),
         (GRAPHS["one head"], "adam()", "its recipe says adam"),
         (GRAPHS["one head"], "sgd(batch = 2)", "a step has one sample"),

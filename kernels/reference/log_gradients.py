@@ -57,6 +57,11 @@ def linear_gradient(dy: Array, weight: Array, *, constant: int) -> Array:
     return accumulate(dy[..., None] + weight[:, None] + constant, -2)
 
 
+def relu_gradient(dy: Array, x: Array) -> Array:
+    """dy where x is above 0, int16 both."""
+    return np.where(x > 0, dy, 0)
+
+
 def attention_scores_gradient(
     dy: Array,
     v: Array,

@@ -54,6 +54,11 @@ def linear(x: Array, weight: Array, *, constant: int) -> Array:
     return accumulate(x[:, :, None, :] + weight[:, None] + constant, -1)
 
 
+def relu(x: Array) -> Array:
+    """max(0, x), int16."""
+    return np.maximum(x, 0)
+
+
 def split_heads(x: Array, heads: int, readers: int = 1) -> Array:
     """(seeds, positions, heads * size) -> (seeds, heads * readers, positions, size)."""
     parts = np.moveaxis(x.reshape(*x.shape[:-1], heads, -1), -2, -3)
