@@ -67,6 +67,7 @@ class Loadable:
     """A program in memory and in its container, whatever it is for.
 
     symbols    label -> address
+    regions    (address, end) of the memory that it may use
     container  the file's bytes by suffix, the usual one first: {".prg": ..., ".d64": ...}
     """
 
@@ -76,6 +77,7 @@ class Loadable:
     program: Any  # the assembler's Program
     symbols: Mapping[str, int]
     objects: tuple[Placed, ...]
+    regions: tuple[tuple[int, int], ...]
     container: Mapping[str, bytes]
     entry: int
 

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.image import Image, Loadable
+from anachron.compiler.memory import Placed
 from anachron.compiler.ranges import analyse
 from anachron.compiler.run import Run
 from anachron.compiler.targets import Machine
@@ -174,10 +175,12 @@ def calls_table(image: Image) -> Table:
     return table
 
 
-def map_table(image: Loadable) -> Table:
-    """Every object in memory, by address."""
+def map_table(image: Loadable, objects: Iterable[Placed] | None = None) -> Table:
+    """Objects in memory; by default every one, by address."""
     table = _table("from|to", "bytes", "kind|object")
-    for o in sorted(image.objects, key=lambda o: (o.address, o.size)):
+    if objects is None:
+        objects = sorted(image.objects, key=lambda o: (o.address, o.size))
+    for o in objects:
         last = image.address(max(o.address, o.end - 1))
         table.add_row(image.address(o.address), last, count(o.size), o.kind, o.name)
     return table
@@ -248,6 +251,8 @@ def rows(table: Table) -> list[dict[str, str]]:
 
 def write_image(image: Loadable, path: Path) -> list[Path]:
     """Write an image's container, and its .map, .lbl and .lst beside it."""
+    from anachron.compiler.maps import format_map
+
     if path.suffix not in image.container:
         allowed = ", ".join(image.container)
         raise ValueError(
@@ -255,7 +260,7 @@ def write_image(image: Loadable, path: Path) -> list[Path]:
         )
     write_file(path, image.container[path.suffix])
     texts = {
-        ".map": plain(map_table(image)) + "\n",
+        ".map": format_map(image),
         ".lbl": format_labels(image),
         ".lst": image.program.listing(),
     }

@@ -42,8 +42,9 @@ def images(folder: Path, packed: bool) -> list[tuple[ac.Image, str]]:
 
 
 def used(image: ac.Image, memory: np.ndarray) -> dict[str, bytes]:
-    """What lies in every object of the memory map."""
-    return {f"{o.name} {o.address:04x}": bytes(memory[o.address : o.end]) for o in image.objects}
+    """What lies in every object of the memory map; the zero page is BASIC's, too."""
+    objects = [o for o in image.objects if o.kind != "zero page"]
+    return {f"{o.name} {o.address:04x}": bytes(memory[o.address : o.end]) for o in objects}
 
 
 def after_an_answer(image: ac.Image, path: Path, prompt: str) -> dict[str, bytes]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from anachron.compiler.memory import Placed, find_free
+from anachron.kernels.mos6502 import zeropage
 
 BYTES_A_LINE = 24
 PAGE = 256
@@ -85,6 +86,12 @@ def place_sections(sections: Iterable[Section], symbols: Mapping[str, int]) -> t
         if end > start:
             found.append(Placed(section.name, start, end - start, section.kind))
     return tuple(found)
+
+
+def zero_page() -> tuple[Placed, ...]:
+    """The variables that kernels share."""
+    addresses = zeropage.assign()
+    return tuple(Placed(n, addresses[n], size, "zero page") for n, size, _ in zeropage.ROWS)
 
 
 class Overflow(ValueError):

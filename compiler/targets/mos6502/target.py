@@ -39,6 +39,7 @@ from anachron.compiler.targets.mos6502.sections import (
     page_ends,
     place_areas,
     place_sections,
+    zero_page,
 )
 from anachron.compiler.targets.mos6502.text import character_ids, message, piece_section
 from anachron.compiler.targets.mos6502.values import Values
@@ -105,7 +106,7 @@ def _build(
     areas.append(area("buffers", "buffer", buffer_bytes))
     title = f"{fixed.name} for {machine.title}"
     program, source, placed = _link(title, sections, areas, _buffer_constants(values, offsets))
-    objects = (*place_sections(sections, program.symbols), *placed)
+    objects = (*zero_page(), *place_sections(sections, program.symbols), *placed)
     load_end = program.symbols["image_end"]
     memory = next(d for a, d in program.segments if a == prg.BASIC_START)
     calls = tuple(
@@ -123,6 +124,7 @@ def _build(
         symbols=program.symbols,
         locations=_locations(values, program.symbols, options),
         objects=objects,
+        regions=(CASSETTE, (prg.BASIC_START, MEMORY_END)),
         calls=calls,
         container=pack_files(
             fixed.name,

@@ -89,6 +89,7 @@ def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
         symbols=symbols,
         locations=_locations(values, symbols),
         objects=objects,
+        regions=((ORIGIN, memory),),
         calls=calls,
         container={".lda": lda.pack(program.segments, entry)},
         entry=entry,

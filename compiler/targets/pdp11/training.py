@@ -108,6 +108,7 @@ def build(
         symbols=symbols,
         weights=_locate_weights(model, parts, shape, symbols),
         objects=place(sections, symbols),
+        regions=((ORIGIN, memory),),
         container={".lda": lda.pack(assembled.segments, symbols["start"])},
         entry=symbols["start"],
     )
