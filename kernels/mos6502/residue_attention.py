@@ -148,7 +148,7 @@ def _start(m: int, small: int, constant: str, own: str) -> str:
             return f"    sta total\n    eor #$ff\n    clc\n    adc {constant}\n{own}:\n    adc #0"
         case 99:
             return (
-                "    adc #0\n    sta total+1\n    tay\n    sed\n    lda less_middle,y   ;@ aligned\n"
+                "    adc #0\n    sta total+1\n    tay\n    sed\n    lda less_middle,y ;@ aligned\n"
                 f"    ldy total\n    adc less_low,y      ;@ aligned\n    adc {constant}\n"
                 f"{own}:\n    adc #0"
             )
@@ -325,7 +325,7 @@ def _divide(mixer: Mixer) -> str:
     """total, A = floor((total + 256 term) / (divisor + 1)), signed; X is lost."""
     bits = mixer.bits
     text = [
-        f"""\
+        """\
     clc
     lda term
     adc correction
@@ -423,7 +423,7 @@ def call_keep(shape: Shape, name: str, role: str, x: Vector, select: str = "") -
 def relocate(shape: Shape, text: str) -> str:
     """The code for several caches: `<name>_select` points it at the pages from Y on."""
     uses: dict[int, list[str]] = {}
-    found = []
+    found: list[str] = []
     for line in text.split("\n"):
         if match := re.search(rf"{shape.name}_cache\+(\d+)", line):
             label = f"{shape.name}_at_{len(found)}"

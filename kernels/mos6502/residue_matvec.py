@@ -43,6 +43,7 @@ class Packed:
     blocks  bytes of each, from the start of a page
     places  (block, first row in it) of each matrix
     origin  (columns,)  what was taken off the weights
+    stride  bytes from a column to the next
     column, constant  offsets in a block of each column, and of each modulus's row constants
     """
 
@@ -52,6 +53,7 @@ class Packed:
     blocks: tuple[bytes, ...]
     places: tuple[tuple[int, int], ...]
     origin: Array
+    stride: int
     column: tuple[int, ...]
     constant: dict[int, int]
 
@@ -71,7 +73,8 @@ def pack(name: str, basis: Basis, bits: int, matrices: list[tuple[Array, Array]]
             filled.append(0)
         places.append((at, filled[at]))
         filled[at] += len(weight)
-    stride = filled[0] if len(filled) == 1 else BLOCK_ROWS
+    # A power of two: then columns follow each other at that distance.
+    stride = 1 << (filled[0] - 1).bit_length() if len(filled) == 1 else BLOCK_ROWS
     in_page = BLOCK_ROWS // stride
     offsets = [i // in_page * BLOCK_ROWS + i % in_page * stride for i in range(columns + 3)]
     constant = dict(zip(basis.moduli, offsets[columns:], strict=False))
@@ -83,7 +86,7 @@ def pack(name: str, basis: Basis, bits: int, matrices: list[tuple[Array, Array]]
             blocks[at][constant[m] + first :][: len(values)] = values
     data = tuple(block.tobytes() for block in blocks)
     return Packed(
-        name, basis, bits, data, tuple(places), origin, tuple(offsets[:columns]), constant
+        name, basis, bits, data, tuple(places), origin, stride, tuple(offsets[:columns]), constant
     )
 
 

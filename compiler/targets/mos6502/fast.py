@@ -5,31 +5,53 @@ To add a fast kernel: a method that overrides the general one and falls back to 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
+
 from anachron.compiler.fixed import Op
 from anachron.compiler.ranges import Ranges
+from anachron.compiler.targets.mos6502.attentions import Heads
 from anachron.compiler.targets.mos6502.lowering import Lowering
 from anachron.compiler.targets.mos6502.matrices import Group
-from anachron.compiler.targets.mos6502.sections import Area, Section, byte_lines
+from anachron.compiler.targets.mos6502.sections import Area, Section, byte_lines, data
 from anachron.compiler.targets.mos6502.values import Values
-from anachron.kernels.mos6502 import residue_matvec, residues
-from anachron.kernels.mos6502.instructions import Vector, lines
+from anachron.kernels.mos6502 import (
+    guard,
+    matvec,
+    residue_attention,
+    residue_cache,
+    residue_matvec,
+    residues,
+)
+from anachron.kernels.mos6502.instructions import Vector, lines, set_word
+
+TOO_LONG = 0.03  # how often an input is longer than some row allows, on soul's answers
 
 
 class FastLowering(Lowering):
     """As Lowering, with a plan of variants."""
 
     def __init__(
-        self, values: Values, ranges: Ranges, groups: tuple[Group, ...], reasons: dict[str, str]
+        self,
+        values: Values,
+        ranges: Ranges,
+        groups: tuple[Group, ...],
+        heads: tuple[Heads, ...],
+        reasons: Mapping[str, str],
     ) -> None:
         super().__init__(values, ranges)
+        self.heads_of = {op.name: group for group in heads for op in group.ops}
         self.group_of = {op.name: group for group in groups for op in group.ops}
         self.packed = {group.name: group.pack() for group in groups}
         self.reasons = reasons
-        self._selected: dict[str, int] = {}
+        self._selected: dict[str, object] = {}
         self._operands: dict[str, str] = {}
         for group in groups:
             self._place(group)
-        if groups:
+        for shared in heads:
+            self._place_heads(shared)
+        if groups or heads:
             self._residue_tables()
 
     def begin_stage(self) -> None:
@@ -81,15 +103,150 @@ class FastLowering(Lowering):
             text.append(f"    jsr {group.name}_prepare")
             self._operands[group.name] = op.inputs[0]
         shift = int(op.constants["shift"][0])
-        text.append(residue_matvec.call(packed, number, out.size, shift, out))
-        self._emit(op, lines(*text))
         self.environments[op.name] = {
             "rows": out.size,
             residue_matvec.which(group.name): residue_matvec.end_label(packed, shift, out.bits),
         }
         bounds = self.ranges.accumulators[op.name]["rows"]
-        self.variants[op.name] = (
-            f"residues {', '.join(map(str, packed.basis.moduli))}",
-            f"sums proven within {int(bounds.max()):,} of 0; they may reach "
-            f"{packed.basis.highest:,}",
+        why = (
+            f"sums proven within {int(np.max(bounds)):,} of 0; they may reach "
+            f"{packed.basis.highest:,}"
         )
+        if op.name in group.limits:
+            self._emit(op, lines(*text, self._guard(op, name, group, number)))
+            text = [f"{name}_fast:"]
+            why = (
+                f"while the input's length allows it: sums may reach {int(np.max(bounds)):,}, "
+                f"more than {packed.basis.highest:,}; else some rows bit by bit"
+            )
+        text.append(residue_matvec.call(packed, number, out.size, shift, out))
+        self._emit(op, lines(*text))
+        self.variants[op.name] = (f"residues {', '.join(map(str, packed.basis.moduli))}", why)
+
+    def _guard(self, op: Op, name: str, group: Group, number: int) -> str:
+        """Measure the input; where it is too long, do the rows exactly and return."""
+        packed, x = self.packed[group.name], self.values.vector(op.inputs[0])
+        out, (block, first) = self.values.vector(op.name), packed.places[number]
+        self._squares()
+        self._routine(op, "exact_rows", guard.exact_rows())
+        self._routine(op, "shift_total", matvec.shift_total())
+        shift = int(op.constants["shift"][0])
+        bias = op.constants["bias"].astype("<i4").tobytes()
+        label = f"{name}_bias"
+        self.tables[label] = data(f"{op.name} bias", "weights", label, bias)
+        origin = f"{group.name}_origin"
+        taken = (packed.origin & 0xFF).astype(np.uint8).tobytes()
+        self.tables[origin] = data(f"{group.name} origins", "weights", origin, taken)
+        self.environments[op.name] |= {
+            "elements": x.size,
+            "exact_columns": x.size,
+            "shift_bytes": shift // 8,
+            "shift_bits": shift % 8,
+        }
+        limits = group.limits[op.name]
+        rows = f"{name}_limits"
+        self.tables[rows] = data(f"{op.name} limits", "weights", rows, guard.row_limits(limits))
+        weights = f"{residue_matvec.block_label(group.name, block)}+{first}"
+        words = (
+            ("row", weights),
+            ("past_low", origin),
+            ("past_high", label),
+            ("key_low", rows),
+            ("count_a", str(packed.stride)),
+            ("out_low", out.low),
+            ("out_high", out.high),
+        )
+        return lines(
+            set_word("source_low", x.low),
+            set_word("source_high", x.high),
+            f"    ldy #{x.size - 1}\n    jsr measure",
+            guard.check(min(limits)),
+            f"    bcc *+5             ;@ p={TOO_LONG}\n    jmp {name}_fast\n    jsr {name}_fast",
+            *(set_word(label, value) for label, value in words),
+            f"    lda #{x.size}\n    sta count_b\n    lda #{shift}\n    sta count_b+1\n"
+            f"    lda #{out.size}\n    sta rows_left\n    jmp exact_rows",
+        )
+
+    def _squares(self) -> None:
+        """What measures the length of vectors."""
+        self.fills["fill_squares"] = guard.fill_squares()
+        for name, size in guard.TABLES.items():
+            self.areas[name] = Area(name, "table", ((0, size),), 256)
+        self.routines["norm"]["measure"] = guard.measure()
+        self.anything |= {"elements": 1, "exact_columns": 1}
+
+    # ---- attention
+
+    def _place_heads(self, heads: Heads) -> None:
+        """The code of attentions of one shape, and their caches."""
+        shape = heads.shape
+        parts = (
+            residue_cache.take(shape),
+            residue_cache.keep_key(shape),
+            residue_cache.keep_value(shape),
+            residue_attention.attend(heads.mixer),
+        )
+        text = lines(*parts)
+        if len(heads.ops) > 1:
+            text = residue_attention.relocate(shape, text)
+        self.routines["attention"][shape.name] = text
+        for op in heads.ops:
+            label = heads.cache(op)
+            self.areas[label] = Area(label, "cache", ((0, shape.cache_bytes),), 256)
+        rows = shape.key_stride
+        for name, size in (
+            ("taken", shape.taken_bytes),
+            ("scores_low", rows),
+            ("scores_high", rows),
+            ("weights", rows),
+        ):
+            align = 1 << (size - 1).bit_length()  # so that it crosses no page
+            label = f"{shape.name}_{name}"
+            self.areas[label] = Area(label, "buffer", ((0, size),), align)
+        label = heads.mixer.table
+        self.tables[label] = data(f"{shape.name} exponential", "table", label, heads.table)
+        for name, content in residues.make_small_tables(shape.small).items():
+            self._aligned(name, f"residues {name}", "table", content)
+
+    def _choose_cache(self, heads: Heads, op: Op) -> str:
+        """The label to select, or nothing where the code points there already."""
+        label, name = heads.cache(op), heads.shape.name
+        if len(heads.ops) == 1 or self._selected.get(name) == label:
+            return ""
+        self._selected[name] = label
+        return label
+
+    def _attention(self, op: Op, name: str) -> None:
+        heads = self.heads_of.get(op.name)
+        if heads is None:
+            super()._attention(op, name)
+            if op.name in self.reasons:
+                self.variants[op.name] = ("general", f"32-bit sums: {self.reasons[op.name]}")
+            return
+        q, out = self.values.vector(op.inputs[0]), self.values.vector(op.name)
+        assert not self._choose_cache(heads, op)  # its keys and values have just been kept
+        self._emit(op, residue_attention.call(heads.mixer, name, q, out))
+        score = self.ranges.accumulators[op.name]["score"]
+        moduli = ", ".join(map(str, heads.shape.moduli))
+        self.variants[op.name] = (
+            f"residues {moduli}",
+            f"scores proven within {int(score):,} of 0; they may reach "
+            f"{residues.reach(heads.shape.small):,}; three chains mix weights up to "
+            f"{heads.mixer.narrow_weight:,}, four more",
+        )
+
+    def _keep(self, op: Op) -> None:
+        readers = [
+            (role, r, self.heads_of.get(r.name)) for role, r in self.values.attentions(op.name)
+        ]
+        if not any(heads for _, _, heads in readers):
+            super()._keep(op)
+            return
+        for role, reader, heads in readers:
+            assert heads is not None
+            label = f"keep_{role}_{self.values.labels[op.name]}"
+            select = self._choose_cache(heads, reader)
+            x = self.values.vector(op.name)
+            text = residue_attention.call_keep(heads.shape, label, role, x, select)
+            self.texts["attention"].append(text)
+            self.sequence[op.name].append(label)

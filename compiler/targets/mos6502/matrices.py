@@ -6,7 +6,6 @@ reads.  A matrix whose sums are not proven to fit gets a guard, a limit on its i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -15,19 +14,27 @@ import numpy as np
 from anachron.compiler.fixed import FixedModel, Op
 from anachron.compiler.ranges import Ranges
 from anachron.compiler.targets.mos6502.values import Values
-from anachron.kernels.mos6502 import residue_matvec
+from anachron.kernels.arithmetic import Array
+from anachron.kernels.mos6502 import guard, residue_matvec
 from anachron.kernels.mos6502.residues import NARROW, WIDE, Basis
+
+MOST_GUARDED = 128  # columns
+LEAST_LIMIT = 256  # of a guard: below, most inputs would be too long
 
 
 @dataclass(frozen=True)
 class Group:
-    """Matrices that share a residue kernel; limits: op -> the largest norm of x it may take."""
+    """Matrices that share a residue kernel.
+
+    limits  of ops whose sums are not proven to fit: for each row the largest sum of squares of
+            (x >> 4) with which it does
+    """
 
     basis: Basis
     columns: int
     bits: int  # of x
     ops: tuple[Op, ...]
-    limits: Mapping[str, float] = field(default_factory=dict)
+    limits: Mapping[str, list[int]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -39,9 +46,9 @@ class Group:
         return f"vector_{self.columns}_{self.bits}"
 
     @property
-    def products(self) -> int:
-        """Multiplications of a pass."""
-        return sum(op.constants["weight"].size for op in self.ops)
+    def saves(self) -> int:
+        """Cycles of a pass that the general kernel would take more, roughly."""
+        return 34 * sum(op.constants["weight"].size for op in self.ops)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -64,6 +71,7 @@ def group_matrices(fixed: FixedModel, ranges: Ranges) -> tuple[tuple[Group, ...]
     found: dict[tuple[str, int, int], list[Op]] = {}
     bases: dict[str, Basis] = {basis.name: basis for basis in (NARROW, WIDE)}
     reasons: dict[str, str] = {}
+    limits: dict[str, list[int]] = {}
     for stage in values.stages:
         for op in stage.ops:
             if op.contract != "matvec":
@@ -78,10 +86,14 @@ def group_matrices(fixed: FixedModel, ranges: Ranges) -> tuple[tuple[Group, ...]
                     break
                 if basis is NARROW:
                     why = ""
-            if why:
+            limit = _guard(op, ranges) if why else []
+            if limit and min(limit) >= LEAST_LIMIT:
+                found.setdefault((WIDE.name, columns, bits), []).append(op)
+                limits[op.name] = limit
+            elif why:
                 reasons[op.name] = why
     groups = [
-        Group(bases[name], columns, bits, tuple(ops))
+        Group(bases[name], columns, bits, tuple(ops), limits)
         for (name, columns, bits), ops in found.items()
     ]
     shared = share_vectors(values, groups)
@@ -113,9 +125,31 @@ def _objection(op: Op, ranges: Ranges, basis: Basis) -> str:
     )
 
 
-def longest_input(op: Op, basis: Basis) -> float:
-    """The norm of x up to which every sum of a matrix lies inside a basis."""
-    lengths = np.sqrt((op.constants["weight"].astype(float) ** 2).sum(1))
+def _guard(op: Op, ranges: Ranges) -> list[int]:
+    """The largest sums of squares of (x >> 4) with which the wide basis does, or nothing."""
+    rows, columns = op.constants["weight"].shape
+    shifts = set(op.constants["shift"].tolist())
+    x = ranges.values[op.inputs[0]]
+    shapes = rows <= residue_matvec.BLOCK_ROWS and columns <= MOST_GUARDED
+    if not shapes or len(shifts) != 1 or op.value.format.bits != 16 or x.peak.max() < 256:
+        return []
+    (amount,) = shifts
+    if amount not in residue_matvec.SHIFTS or WIDE.highest >> amount > 32767:
+        return []
+    norms = longest_inputs(op, WIDE, positive=bool(x.lo.min() >= 0))
+    return [guard.limit(float(norm), columns) for norm in norms]
+
+
+def longest_inputs(op: Op, basis: Basis, positive: bool) -> Array:
+    """(rows,) the norm of x up to which each sum of a matrix lies inside a basis.
+
+    positive  x has no negative elements: only weights of one sign can make a sum large
+    """
+    weight = op.constants["weight"].astype(float)
     bias = op.constants["bias"].astype(float)
-    room = np.minimum(basis.highest - bias, bias - basis.lowest)
-    return float((room / np.maximum(lengths, 1e-9)).min(initial=math.inf))
+    up = np.linalg.norm(np.maximum(weight, 0) if positive else weight, axis=1)
+    down = np.linalg.norm(np.minimum(weight, 0) if positive else weight, axis=1)
+    return np.minimum(
+        (basis.highest - bias) / np.maximum(up, 1e-9),
+        (bias - basis.lowest) / np.maximum(down, 1e-9),
+    )

@@ -18,6 +18,7 @@ from anachron.compiler.memory import Placed
 from anachron.compiler.ranges import Ranges, analyse
 from anachron.compiler.targets import DoesNotFit, Machine, Options
 from anachron.compiler.targets.mos6502.assembler import assemble
+from anachron.compiler.targets.mos6502.attentions import Heads, group_attentions
 from anachron.compiler.targets.mos6502.containers import pack_files
 from anachron.compiler.targets.mos6502.fast import FastLowering
 from anachron.compiler.targets.mos6502.forward import (
@@ -56,6 +57,7 @@ MEMORY_END = 0xFFFA  # the vectors, of which the RESTORE key's is used
 CASSETTE = (0x0334, 0x0400)  # free between the KERNAL's vectors and the screen
 LINE_SIZE = 240
 SHOW_FRAMES = 4
+MOST_CHOICES = 6  # kernels with which and without which a build is tried
 
 
 def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
@@ -66,15 +68,39 @@ def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
     """
     ranges = analyse(fixed)
     groups, reasons = group_matrices(fixed, ranges)
-    while groups:
+    heads, objections = group_attentions(Values(fixed), ranges)
+    reasons |= objections
+    over: DoesNotFit | None = None
+    for some, some_heads in _choices(groups, heads):
+        left = {op.name for group in (*groups, *heads) for op in group.ops}
+        left -= {op.name for group in (*some, *some_heads) for op in group.ops}
+        why = f"in residues, {over.bytes_over:,} bytes too many" if over else ""
         try:
-            return _build(fixed, machine, options, ranges, groups, reasons)
-        except DoesNotFit as over:
-            least = min(groups, key=lambda group: group.products)
-            groups = tuple(group for group in groups if group is not least)
-            why = f"in residues, {over.bytes_over:,} bytes too many"
-            reasons |= dict.fromkeys((op.name for op in least.ops), why)
-    return _build(fixed, machine, options, ranges, groups, reasons)
+            known = reasons | dict.fromkeys(left, why)
+            return _build(fixed, machine, options, ranges, some, some_heads, known)
+        except DoesNotFit as error:
+            over = over or error
+            last = error
+    raise last
+
+
+def _choices(
+    groups: tuple[Group, ...], heads: tuple[Heads, ...]
+) -> list[tuple[tuple[Group, ...], tuple[Heads, ...]]]:
+    """What may run in residues, all first, then what saves the most without some of it."""
+    parts = [*groups, *heads]
+    kept = [
+        [part for i, part in enumerate(parts) if choice >> i & 1]
+        for choice in range(1 << min(len(parts), MOST_CHOICES))
+    ]
+    kept.sort(key=lambda some: -sum(part.saves for part in some))
+    return [
+        (
+            tuple(part for part in some if isinstance(part, Group)),
+            tuple(part for part in some if isinstance(part, Heads)),
+        )
+        for some in kept
+    ]
 
 
 def _build(
@@ -83,6 +109,7 @@ def _build(
     options: Options,
     ranges: Ranges,
     groups: tuple[Group, ...],
+    heads: tuple[Heads, ...],
     reasons: dict[str, str],
 ) -> Image:
     """The program with some matrices in residues; reasons say why the others are not."""
@@ -91,7 +118,7 @@ def _build(
         raise ValueError(
             f"{fixed.name}: a model that generates token by token needs causal attention"
         )
-    lowering = FastLowering(values, ranges, groups, reasons)
+    lowering = FastLowering(values, ranges, groups, heads, reasons)
     loads = []
     for number, stage in enumerate(values.stages):
         lowering.begin_stage()
@@ -320,7 +347,7 @@ def _sections(lowering: Lowering, pass_text: str, options: Options) -> list[Sect
         Section("argmax", "code" if encoder else "runtime", "\n".join(choosing)),
     ]
     for part, texts in lowering.texts.items():
-        if texts:
+        if texts or lowering.routines[part]:
             sections.append(
                 Section(part, "code", "\n".join([*texts, *lowering.routines[part].values()]))
             )
