@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 from anachron.compiler.image import Loadable, Location
 from anachron.compiler.model import Model
+from anachron.compiler.timing import Cycles, predict
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class TrainingImage(Loadable):
     """A program that trains.
 
-    weights  parameter -> where its integers lie, row after row, in the model's order
+    weights    parameter -> where its integers lie, row after row, in the model's order
+    stretches  kernel of a step -> the label where it ends
     Labels that the host may listen at: start, train_start, step_done, train_end, finished.
     """
 
@@ -21,6 +23,7 @@ class TrainingImage(Loadable):
     steps: int
     seed: int
     weights: Mapping[str, Location]
+    stretches: Mapping[str, str]
 
     @property
     def name(self) -> str:
@@ -31,6 +34,14 @@ class TrainingImage(Loadable):
     def memory_bytes(self) -> int:
         """Bytes of memory that the machine must have."""
         return max(o.end for o in self.objects)
+
+    def predict(self) -> dict[str, Cycles]:
+        """Kernel -> its time in a step that goes back, with all that it calls, unrun."""
+        timing = self.options.timing or None
+        return {
+            name: predict(self.program, self.symbols[name], self.symbols[stop], timing=timing)
+            for name, stop in self.stretches.items()
+        }
 
     def __repr__(self) -> str:
         return (

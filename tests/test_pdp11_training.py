@@ -178,3 +178,24 @@ def test_simh_prints_the_same_lines_and_trains_the_same_weights(reverse, tmp_pat
         memory[at : at + 2] = np.frombuffer(int(word, 8).to_bytes(2, "little"), np.uint8)
     for name, place in image.weights.items():
         assert np.array_equal(place.decode(memory), wanted.integers[name].reshape(-1)), name
+
+
+BRANCHING = {"draw", "weights", "loss", "d_scores"}  # their time depends on data
+
+
+def test_the_time_of_every_kernel_of_a_step_is_predicted(image):
+    machine = start(image)
+    machine.run(until=image.symbols["train_start"])
+    before = np.array(machine.profile())
+    machine.run(until=image.symbols["step_done"])
+    spent = np.array(machine.profile()) - before
+    objects = {o.name: int(spent[o.address : o.end].sum()) for o in image.objects}
+    objects["draw"] += objects["random"] + objects.get("multiply", 0)  # it calls them
+    predicted = image.predict()
+    assert BRANCHING < predicted.keys()
+    for name, time in predicted.items():
+        assert time.lo <= objects[name] <= time.hi, name
+        if name not in BRANCHING:
+            assert time.lo == time.hi, name
+    whole = sum(time.expected for time in predicted.values())
+    assert abs(whole - spent.sum()) < 0.01 * spent.sum()

@@ -107,6 +107,7 @@ def build(
         program=assembled,
         symbols=symbols,
         weights=_locate_weights(model, parts, shape, symbols),
+        stretches=_stretches(sections),
         objects=place(sections, symbols),
         regions=((ORIGIN, memory),),
         container={".lda": lda.pack(assembled.segments, symbols["start"])},
@@ -210,7 +211,7 @@ def _sections(
     ]
     straight = {
         "start": program.start(),
-        "train_start": program.begin_step(),
+        "step": program.begin_step(),
         "loss": loss.loss(shape),
         "choose": program.choose(),
         "d_y": backward.d_y(shape),
@@ -253,6 +254,14 @@ def _sections(
         Section("powers", "table", "powers", tables.powers(lowest)),
         *(reserve(name, name, n_words, "buffer") for name, n_words in shape.buffers().items()),
     ]
+
+
+def _stretches(sections: list[Section]) -> dict[str, str]:
+    """The kernels of a step: they are run through, each into the next, except for `draw`."""
+    names = [section.label for section in sections]
+    inside = [*range(names.index("embed"), names.index("forward_end")), names.index("loss")]
+    inside += range(names.index("d_y"), names.index("step_done"))
+    return {"draw": "random"} | {names[i]: names[i + 1] for i in inside}
 
 
 def _variables(seed: int) -> dict[str, int]:

@@ -47,6 +47,7 @@ start:
     JSR PC,encode.all
     MOV data.state,random_state
     MOV data.state+2,random_state+2
+train_start:
     CLR n.steps
     JSR PC,clear_window"""
 
@@ -54,7 +55,6 @@ start:
 def begin_step() -> str:
     """To the logits of the next sequence; the loss follows."""
     return """\
-train_start:
 step:
     INC n.steps
     INC window.steps
