@@ -17,6 +17,7 @@ from anachron.compiler.targets.mos6502.matrices import Group
 from anachron.compiler.targets.mos6502.sections import Area, Section, byte_lines, data
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.mos6502 import (
+    fast_norm,
     guard,
     matvec,
     residue_attention,
@@ -174,6 +175,32 @@ class FastLowering(Lowering):
             self.areas[name] = Area(name, "table", ((0, size),), 256)
         self.routines["norm"]["measure"] = guard.measure()
         self.anything |= {"elements": 1, "exact_columns": 1}
+
+    def _rms_norm(self, op: Op, name: str) -> None:
+        x, out = self.values.vector(op.inputs[0]), self.values.vector(op.name)
+        gain, attributes = op.constants["gain"], op.attributes
+        why = fast_norm.applicable(x.size, gain, dict(attributes))
+        if not why and self.ranges.values[op.name].image is None:
+            why = "it may saturate"
+        if why or out.bits != 16:
+            super()._rms_norm(op, name)
+            self.variants[op.name] = ("general", f"32-bit products: {why or 'of 8 bits'}")
+            return
+        bits = attributes["reciprocal_bits"]
+        shape = fast_norm.Shape(x.size, attributes["gain_shift"], bits)
+        self._squares()
+        self.fills["fill_less_products"] = fast_norm.fill_tables()
+        for label, size in fast_norm.TABLES.items():
+            self.areas[label] = Area(label, "table", ((0, size),), 256)
+        self.routines["norm"][shape.name] = fast_norm.routine(shape)
+        data_of_gain = np.vstack([gain, fast_norm.gain_constants(gain)]).ravel()
+        label = self._bytes(op, "gain", data_of_gain, "weights")
+        self._emit(op, fast_norm.call(shape, name, x, out, label))
+        self.environments[op.name] = {"elements": x.size}
+        self.variants[op.name] = (
+            "tables",
+            "its gains are not negative, its results proven not to saturate",
+        )
 
     # ---- attention
 
