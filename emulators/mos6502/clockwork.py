@@ -1,8 +1,8 @@
 """The C64's chips as one machine: their texts compiled into one loop, and their state at power-on.
 
-cpu.py and alu.py are the 6510, banks.py what it sees, vic.py, cia.py and reu.py the chips, and
-devices.py the wires between them. All share their globals: each file's FIELDS are the state that
-it owns, the arrays below belong to all.
+cpu.py and alu.py are the 6510, banks.py what it sees, vic.py, sprites.py, cia.py and reu.py the
+chips, and devices.py the wires between them. All share their globals: each file's FIELDS are the
+state that it owns, the arrays below belong to all.
 
 To add a chip: a module here and in MODULES, its arrays in ARRAYS, its wires in devices.py.
 """
@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 
 from anachron.emulators.jit import compile_machine, interpret_machine
-from anachron.emulators.mos6502 import alu, banks, cia, cpu, devices, reu, vic
+from anachron.emulators.mos6502 import alu, banks, cia, cpu, devices, reu, sprites, vic
 from anachron.emulators.mos6502.machine import Run, assemble_text
 
-MODULES = (cpu, alu, banks, vic, cia, reu, devices)
+MODULES = (cpu, alu, banks, vic, sprites, cia, reu, devices)
 FIELDS = tuple(name for module in MODULES for name in getattr(module, "FIELDS", ()))
 REU_LIMIT = 0x1000000
 ARRAYS = {
     "mem": f"u1[{banks.SPACE}]", "attr": f"u1[{banks.SPACE}]", "profile": "i8[65536]",
     "bank": "i4[32]", "cia": "i8[128]", "keys": "u1[16]", "reu": f"u1[{REU_LIMIT}]",
-    "sid_log": f"i8[{devices.SID_LOG}]",
+    "sprites": "u1[16]", "sid_log": f"i8[{devices.SID_LOG}]",
 }
 
 # Cycles a second, a line, and lines a frame: PAL (8565) and NTSC (8562).
@@ -59,7 +59,8 @@ def power_on(ntsc: bool, old_cia: bool) -> dict[str, int]:
         "ba_from": cpu.NEVER, "ba_until": cpu.NEVER, "vic_since": cpu.NEVER,
         "raster_at": 1, "latched_frame": -1, "reu_since": cpu.NEVER,
         "line_cycles": cycles, "frame_lines": lines, "cpu_hz": hz, "tod_hz": mains,
-        "old_cia": int(old_cia), "exrom": 1, "game": 1, "port_input": 0x17, "port_output": 0x37,
+        "sprite_x": 55 if ntsc else 54, "old_cia": int(old_cia), "exrom": 1, "game": 1,
+        "port_input": 0x17, "port_output": 0x37,
         "noise": 0x7FFFF8, "length": 0xFFFF, "length_reload": 0xFFFF, "reu_command": 0x10,
     }
 

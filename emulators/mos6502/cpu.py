@@ -12,8 +12,8 @@ The functions here and in alu.py are a machine in the sense of emulators/jit: th
 chip's registers, and dispatch.py writes the loop around them from the table of isa.py. An
 instruction is a whole: `cycles` is advanced first, by the table, and an access knows how long
 before the instruction's end it happens (`back`: 1 is the last cycle). That is enough to be exact:
-a bad line's stall is settled at the end of the instruction (`bus_time` tells devices what it did
-to an access), and so are interrupts, which the chip samples before its last cycle.
+what the VIC-II takes is added at the end of the instruction (`bus_time` tells devices when an
+access really happens), and so are interrupts, which the chip samples before its last cycle.
 
 p holds only D and I. C is c, V is v (any bit), N and Z are nz: Z if its low byte is 0, N if bit 7
 or 8 is 1. `flags` puts them together.

@@ -14,7 +14,7 @@ import numpy as np
 from anachron.emulators.jit import subroutine
 from anachron.emulators.mos6502.isa import INSTRUCTIONS
 
-FIELDS = "key_reads sid_logging sid_logged noise errand errand_address errand_value".split()
+FIELDS = "held key_reads sid_logging sid_logged noise errand errand_address errand_value".split()
 
 WRITES = np.array([row.writes for row in INSTRUCTIONS], np.uint8)
 LENGTHS = np.array([max(2, row.length) for row in INSTRUCTIONS], np.uint8)  # fetched, at least
@@ -26,42 +26,39 @@ NOP_CODE = 0xEA
 
 # ---- time
 def first_read():
-    """How many cycles into the instruction its first read at or after BA's fall is."""
-    k = ba_from - began if ba_from > began else 0
+    """When the instruction makes its first read at or after BA's fall."""
+    began_late = began + held
+    k = ba_from - began_late if ba_from > began_late else 0
     while k < 8 and WRITES[opcode] >> k & 1:
         k += 1
-    return k
+    return began_late + k
 
 
 @subroutine
 def bus_time(moment):
-    """When an access really happens that the instruction would make at a moment."""
-    if moment < ba_from or ba_until <= began or began + first_read() > moment:
-        return moment
-    return moment + ba_until - (began + first_read())
-
-
-@subroutine
-def stolen(end):
-    """Cycles that a bad line adds to the instruction that would end now."""
-    if ba_until <= began:
-        plan_bad_line(began)
-    resumed = began + first_read()
-    if resumed >= end:
-        return 0
-    extra = ba_until - resumed
-    plan_bad_line(ba_until)
-    return extra
+    """When a cycle of the instruction really happens: `held` grows by what the VIC-II takes."""
+    global held
+    moment += held
+    while moment >= ba_from:
+        waiting = first_read()
+        if waiting > moment:
+            break
+        if waiting < ba_until:
+            held += ba_until - waiting
+            moment += ba_until - waiting
+        plan_bus(ba_until)
+    return moment
 
 
 def stall():
-    """Settle a bad line that began before this instruction ended."""
-    global cycles
-    if cycles > ba_from:
-        extra = stolen(cycles)
-        cycles += extra
+    """Settle what the VIC-II has taken from the instruction that ends now."""
+    global cycles, held
+    if held or cycles > ba_from:
+        bus_time(cycles - 1)
+        cycles += held
         if PROFILE:
-            profile[at] += extra
+            profile[at] += held
+        held = 0
 
 
 @subroutine
@@ -208,7 +205,7 @@ def sid_write(register, m, now):
 def do_errand():
     """Read or write once for someone outside, between two instructions."""
     global errand, errand_value, began, opcode
-    began = cycles
+    began = cycles + 1  # outside of all instructions: nothing is taken from it
     opcode = NOP_CODE
     if errand == ERRAND_READ:
         k = place(errand_address)

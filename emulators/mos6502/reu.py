@@ -132,13 +132,12 @@ def host_write(address, m, now):
         mem[k] = m
 
 
-def after_bad_line(now):
-    """When the bus is free: now, or when the bad line under way is over."""
-    if now < ba_from:
-        return now
-    if now < ba_until:
-        now = ba_until
-    plan_bad_line(now)
+def when_free(now):
+    """When the bus is free: now, or when the VIC-II has done with it."""
+    while now >= ba_from:
+        if now < ba_until:
+            now = ba_until
+        plan_bus(now)
     return now
 
 
@@ -151,7 +150,7 @@ def transfer(now):
     n = length if length else 0x10000
     equal = 1
     while n and equal:
-        now = after_bad_line(now)
+        now = when_free(now)
         k = reu_at & (reu_size - 1)
         match kind:
             case 0:
@@ -160,7 +159,7 @@ def transfer(now):
                 host_write(host_at, reu[k], now)
             case 2:
                 m = host_read(host_at, now)
-                now = after_bad_line(now + 1)
+                now = when_free(now + 1)
                 host_write(host_at, reu[k], now)
                 reu[k] = m
             case 3:

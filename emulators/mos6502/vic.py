@@ -8,7 +8,7 @@ In a bad line (line & 7 equals YSCROLL, $30 to $F7, the screen switched on in li
 needs the bus for the characters of the next row, and the CPU stands still: 43 cycles, 40 if it
 happens to write. When that happens next is known in advance, so it is planned (`ba_from`,
 `ba_until`) and nothing is done in between; the same for the raster interrupt (`raster_at`).
-A write to $D011 or $D012 plans anew. Sprites show no picture and take no cycles.
+A write to $D011 or $D012 plans anew. Sprites (sprites.py) take cycles, but show no picture.
 
 Here time is counted in cycles, 0-based in the line: cycle 12 is x = 11.
 
@@ -62,7 +62,7 @@ def bad_lines_allowed(now):
 
 @subroutine
 def plan_bad_line(now):
-    """The next stretch of cycles, from now on, in which the CPU cannot read."""
+    """The next bad line's stretch, from now on, in which BA is low."""
     global ba_from, ba_until
     frame_cycles = line_cycles * frame_lines
     begin = now - now % frame_cycles
@@ -82,6 +82,19 @@ def plan_bad_line(now):
     ba_until = begin + line * line_cycles + BUS_FREE_X
     if ba_from < now:
         ba_from = now
+
+
+@subroutine
+def plan_bus(now):
+    """The next stretch of cycles, from now on, in which the CPU cannot read."""
+    global ba_from, ba_until
+    plan_sprites(now)
+    sprites_from = ba_from
+    sprites_end = ba_until
+    plan_bad_line(now)
+    if sprites_from < ba_from:
+        ba_from = sprites_from
+        ba_until = sprites_end
 
 
 def compared_line():
@@ -159,7 +172,13 @@ def vic_write(register, m, now):
                 if den() and (now + 1) % frame_cycles // line_cycles == FIRST_BAD_LINE:
                     latched_frame = (now + 1) // frame_cycles
                     latched_den = DEN
-                plan_bad_line(now + 1)
+                plan_bus(now + 1)
+        case 0x01 | 0x03 | 0x05 | 0x07 | 0x09 | 0x0B | 0x0D | 0x0F | 0x15 | 0x17:
+            sprites_until(now)
+            if register == SPRITES_EXPANDED:
+                expand_sprites(m, now)
+            mem[VIC + register] = m
+            plan_bus(now + 1)
         case 0x19:
             vic_flags = vic_flags & ~m & 15
             vic_line(now)
