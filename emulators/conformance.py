@@ -5,7 +5,7 @@ order of folders below it.  What is known of each, and what it must give, is in 
 
 To add a program: a function that runs it and says what it saw, and a row in CHECKS.
 Sources: K. Dormann, 6502_functional_tests; B. Clark, "Decimal mode", 6502.org; W. Lorenz, test
-suite 2.15, with the harness of A. Weissflog's chips-test; DEC MAINDEC-11-DFKAA and DFKAC (11/34);
+suite 2.15, with the harness of A. Weissflog's chips-test; DEC MAINDEC-11-DFKAA, -DFKAC and -DFKTH;
 D. Brault, ATTN-11.
 """
 
@@ -144,6 +144,19 @@ def diagnostic(path: Path) -> str:
     raise Failed(f"no end of a pass within 60 M instructions; it says {m.console[-60:]!r}")
 
 
+def memory_management(path: Path) -> str:
+    """DEC's diagnostic of the 11/34's memory management: a pass, and how many errors it counts."""
+    m = create("pdp11/34a")
+    m.insert(lda.parse(path.read_bytes(), path.name), path.name)
+    m.registers["pc"] = 0o200
+    m.run(max_instructions=10_000_000, max_time_ns=60_000_000_000)
+    lines = [line.split() for line in m.console.splitlines() if "END PASS" in line]
+    if not lines:
+        raise Failed(f"no end of a pass within 10 M instructions; it says {m.console[-60:]!r}")
+    expect(int(lines[0][-1]), 0, "errors in the first pass:")
+    return "END PASS, 0 errors"
+
+
 def attn11(path: Path) -> str:
     """ATTN-11 trains to 10 of 10 in the time that the circuit-level ll-34 takes, to 0.01 %."""
     m = create("pdp11/34a")
@@ -165,6 +178,9 @@ CHECKS = (
     Check("Lorenz 2.15, CPU part", "_start", "6502", lorenz),
     Check("DEC FKAAC0, 11/34 instructions", "FKAAC0.BIC", "pdp11/34a", diagnostic),
     Check("DEC FKACA0, 11/34 EIS", "FKACA0.BIC", "pdp11/34a", diagnostic),
+    Check("DEC DFKAA-B, 11/34 instructions", "maindec-11-dfkaa-b1-pb.bin", "pdp11/34a", diagnostic),
+    Check("DEC DFKAC-A, 11/34 EIS", "maindec-11-dfkac-a-pb.bin", "pdp11/34a", diagnostic),
+    Check("DEC FKTHB0, 11/34 memory management", "FKTHB0.BIN", "pdp11/34a", memory_management),
     Check("ATTN-11, trained whole", "attn11.lda", "pdp11/34a", attn11),
 )
 

@@ -42,18 +42,30 @@ def set_status(w):
         mem[SP] = other_sp
         other_sp = k
     psw = w & 0xFFF0
-    space = space_of(w)
+    space = instruction_space()
     event = 0
 
 
 def space_of(w):
     """Where the pages of a PSW's mode lie in `place`."""
-    k = 2 * SPACE
+    k = NO_SUCH_MODE
     if w & MODE == 0:
         k = 0
     elif w & MODE == MODE:
         k = SPACE
     return k
+
+
+def instruction_space():
+    """The pages of all that is not a destination."""
+    return UNRELOCATED if MAPPED and maintenance else space_of(psw)
+
+
+def relocate_destination(on):
+    """In maintenance mode: the destination's own mode for this, and back again."""
+    global space
+    if MAPPED and maintenance:
+        space = space_of(psw) if on else UNRELOCATED
 
 
 # ---- between two instructions
@@ -123,9 +135,9 @@ def serve(vector, ns):
 def enter(vector):
     """Save PSW and PC on the stack of the vector's PSW, and go where the vector says."""
     global pc, entering, space
-    entering = 1
+    entering = vector
     old = status()
-    space = 0
+    space = UNRELOCATED if MAPPED and maintenance else 0
     k = load(vector, 0)
     w = load(vector + 2, 0)
     if MANAGED:
@@ -323,7 +335,7 @@ def previous_space():
 
 def own_space():
     global space
-    space = space_of(psw)
+    space = instruction_space()
 
 
 def other_stack(spec):

@@ -33,7 +33,7 @@ from anachron.emulators.jit import subroutine
 
 REGISTERS = "pc time nz ir at".split()
 FIELDS = """c v event top count began stop due limit resume psw fault aborted overflow traced
-waiting entering written_psw n_reports level space other_sp froze branch_taken
+waiting entering written_psw n_reports level space other_sp froze maintenance branch_taken
 sob_taken odd_byte trap_ns abort_ns timeout_ns
 mul_step mul_negative mul_zero mul_short mul_least mul_least_negative mul_both_least
 div_by_zero div_overflow div_odd div_even div_no_quotient div_negative
@@ -45,7 +45,7 @@ ARRAYS = {"mem": "u2[262144]", "decode": "u4[65536]", "io": "u2[4096]", "place":
 pc = time = count = c = v = nz = ir = began = at = stop = 0
 event = due = limit = resume = psw = fault = aborted = overflow = traced = waiting = 0
 n_reports = level = top = space = froze = other_sp = odd_byte = written_psw = entering = 0
-abort_ns = timeout_ns = 0
+abort_ns = timeout_ns = maintenance = 0
 
 R = 0x3FFF8  # mem[R + n] is register n
 SP, PC = R + 6, R + 7
@@ -67,9 +67,12 @@ REPORTS, REPORTED_READ, REPORTED_WRITE, REPORTED_BYTE = 1 << 17, 0, 1, 2
 RESET_REPORT = 0  # the address of the report that INIT was given
 
 # place: what is added to a virtual address, by 64 bytes, for reading and then for writing, in
-# kernel mode, in user mode, in the modes there are not. ELSEWHERE makes the slow way translate.
+# kernel mode, in user mode, in the modes there are not, and where nothing is relocated. ELSEWHERE
+# makes the slow way translate.
 ELSEWHERE, WRITES, SPACE = 1 << 20, 1024, 2048
+NO_SUCH_MODE, UNRELOCATED = 2 * SPACE, 3 * SPACE
 SR0, SR2 = 0o777572, 0o777576
+ENABLE, MAINTENANCE = 1, 0o400  # of SR0; maintenance relocates nothing but destinations
 KERNEL_PDR, USER_PDR, PAR_OFFSET = 0o772300, 0o777600, 0o40
 NON_RESIDENT, PAGE_LENGTH, READ_ONLY, ABORTS = 0o100000, 0o040000, 0o020000, 0o160000
 WRITTEN = 0o100  # of a PDR
@@ -92,17 +95,16 @@ def translate(ea, write):
     """A virtual address + ELSEWHERE -> physical, as the KT11 does; -1 after an abort."""
     global fault, aborted, froze
     va = ea & 0xFFFF
-    pdr_at = KERNEL_PDR
-    mode = 0
-    if space:
-        pdr_at = USER_PDR
-        mode = 3
+    pdr_at = KERNEL_PDR if space == 0 else USER_PDR
+    mode = psw >> 14
+    if space != space_of(psw):
+        mode = psw >> 12 & 3
     pdr_at = (pdr_at >> 1) + (va >> 13)
     pdr = mem[pdr_at]
     block = va >> 6 & 0o177
     bound = pdr >> 8 & 0o177
     reason = 0
-    if pdr & 2 == 0 or pdr & 0o6 == 4 or space > SPACE:
+    if pdr & 2 == 0 or pdr & 0o6 == 4 or space == NO_SUCH_MODE:
         reason = NON_RESIDENT
     if (pdr & 8 and block < bound) or (pdr & 8 == 0 and block > bound):
         reason |= PAGE_LENGTH
@@ -115,11 +117,12 @@ def translate(ea, write):
         fault = MANAGEMENT
         aborted = abort_ns
         return -1
-    if write and pdr & WRITTEN == 0:
+    par = mem[pdr_at + (PAR_OFFSET >> 1)]
+    pa = ((par & 0o7777) + block << 6 | va & 63) & UNIBUS - 1
+    if write and pdr & WRITTEN == 0 and pa & -2 != SR0:
         mem[pdr_at] = pdr | WRITTEN
         report(SR0, 0, REPORTED_READ)
-    par = mem[pdr_at + (PAR_OFFSET >> 1)]
-    return ((par & 0o7777) + block << 6 | va & 63) & UNIBUS - 1
+    return pa
 
 
 @subroutine
@@ -155,6 +158,7 @@ def find(ea, write, byte, size):
 @subroutine
 def read_bus(ea, byte, vc, nzs, now, size):
     """A value and (above it) how much later than memory it came, + LATENCY; -1 if it traps."""
+    page = ea >> 13 & 7
     ea = find(ea, 0, byte, size)
     if ea < 0:
         return -1
@@ -166,6 +170,8 @@ def read_bus(ea, byte, vc, nzs, now, size):
             w = psw | vc | (nzs & 0xFFFF == 0) << 2 | (nzs & 0x18000 != 0) << 3
         elif ea & -2 == SR2 and mem[SR0 >> 1] & ABORTS == 0:
             w = now
+        elif ea & -2 == SR0 and w & (ABORTS | ENABLE) == ENABLE:  # it shows the page in use
+            w = w & (MAINTENANCE | ENABLE) | psw >> 14 << 5 | page << 1
         if k & TELLS_READ:
             report(ea, w, REPORTED_READ)
     if byte:

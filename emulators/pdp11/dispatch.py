@@ -37,8 +37,8 @@ def run():
     while 1:
         attend()
         while time < event:
-            at = pc
             began = time
+            x = pc
             if profile[pc] < 0:
                 ir = fetch_unusual()
             elif MAPPED:
@@ -46,6 +46,7 @@ def run():
             else:
                 ir = mem[pc >> 1]
                 pc = (pc + 2) & 0xFFFF
+            at = x  # an instruction that could not be fetched has not begun
             k = decode[ir]
             spend(k >> 16)
             count += 1
@@ -94,7 +95,8 @@ def _operand_shortcuts(row: Instruction, what: int, mapped: bool) -> Iterator[Sh
     to_register, to_memory = (
         (f"y = {y}\n" if what & READS_IT else "") + general.call(row, 0)
         + (f"\n{y} = y" if what & WRITES_IT else "") for y in ("mem[R + (ir & 7)]", "mem[ea >> 1]"))
-    source, x, again = None, "", ""
+    source: int | None = None
+    x = again = ""
     if row.form == "SSDD":
         source, x = DIRECT, "x = mem[R + (ir >> 6 & 7)]\n"
         again = f"if DESTINATION_FIRST:\n    {x}"

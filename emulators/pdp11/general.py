@@ -36,14 +36,18 @@ def general(row):
         if DESTINATION_FIRST and what & HAS_SOURCE and ir & 0o7000 == 0:
             x = register(ir >> 6 & 7, byte)
         if what & READS_IT:
+            relocate_destination(1)
             y = load(ea, byte)
+            relocate_destination(0)
     match row:
 {cases}
     if what & WRITES_IT:
         if what & FILLS and ea < 0:  # a byte that is moved to a register fills it with its sign
             y = (y ^ 0x80) - 0x80 & 0xFFFF
             byte = 0
+        relocate_destination(1)
         store(ea, y, byte)
+        relocate_destination(0)
 
 
 def register(r, byte):

@@ -17,7 +17,7 @@ from anachron.emulators.pdp11.unibus import Device, Register
 SR0, SR1, SR2 = 0o777572, 0o777574, 0o777576
 PDR_BITS, PAR_BITS = 0o077516, 0o007777  # that exist; SIMH's masks for the 11/34
 PDR_WRITABLE = PDR_BITS & ~cpu.WRITTEN
-SR0_WRITABLE, ENABLE = 0o160401, 1
+SR0_WRITABLE = cpu.ABORTS | cpu.MAINTENANCE | cpu.ENABLE
 PAGES = tuple(range(0, 16, 2))
 N_BLOCKS = 1 << 7  # of 64 bytes, in a page
 
@@ -42,7 +42,17 @@ class Kt11(Device):
 
     @property
     def enabled(self) -> bool:
-        return bool(self.bus.peek(SR0) & ENABLE)
+        return bool(self.bus.peek(SR0) & (cpu.ENABLE | cpu.MAINTENANCE))
+
+    @property
+    def maintenance(self) -> bool:
+        return self.bus.peek(SR0) & (cpu.ENABLE | cpu.MAINTENANCE) == cpu.MAINTENANCE
+
+    def space(self, psw: int) -> int:
+        """Where the pages for this status lie in the table, as the processor's `space`."""
+        if self.maintenance:
+            return cpu.UNRELOCATED
+        return {0: 0, 3: cpu.SPACE}.get(psw >> 14, cpu.NO_SUCH_MODE)
 
     def reset(self) -> None:
         self.bus.poke(SR0, 0)
@@ -55,6 +65,8 @@ class Kt11(Device):
         if address == SR0:
             old = self.bus.peek(SR0)
             self.bus.poke(SR0, old & ~SR0_WRITABLE | value & SR0_WRITABLE)
+            if value & cpu.ABORTS and not old & cpu.ABORTS:
+                self.bus.poke(SR2, self.bus.instruction)
         elif address in (SR1, SR2):
             return
         elif address & cpu.PAR_OFFSET:
@@ -70,6 +82,9 @@ class Kt11(Device):
         self.table[:] = cpu.ELSEWHERE
         if not self.enabled:
             return
+        self.table[cpu.UNRELOCATED:] = 0
+        for half in (cpu.UNRELOCATED, cpu.UNRELOCATED + cpu.WRITES):
+            self.table[half + 7 * N_BLOCKS:half + 8 * N_BLOCKS] = cpu.IO_PAGE & ~0xFFFF
         blocks = np.arange(N_BLOCKS)
         for base, space in ((cpu.KERNEL_PDR, 0), (cpu.USER_PDR, cpu.SPACE)):
             for page in range(8):

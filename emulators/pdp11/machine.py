@@ -98,6 +98,11 @@ class Pdp11:
         return self.get("time")
 
     @property
+    def instruction(self) -> int:
+        """The address of the instruction that runs, or has run."""
+        return self.get("at")
+
+    @property
     def n_instructions(self) -> int:
         """Since reset."""
         return self.get("count")
@@ -140,8 +145,7 @@ class Pdp11:
         self.put("c", value & 1)
         self.put("v", value >> 1 & 1)
         self.put("nz", (value >> 2 & 1 ^ 1) | (value & 8) << 13)
-        mode = value >> 14
-        self.put("space", 0 if mode == 0 else cpu.SPACE if mode == 3 else 2 * cpu.SPACE)
+        self._settle()
 
     # ---- devices
     def request(self, vector: int, level: int) -> None:
@@ -157,6 +161,9 @@ class Pdp11:
         self.put("level", self.requests.level)
         self.put("due", min((device.due for device in self.devices), default=cpu.NEVER))
         mapped = self.kt11 is not None and self.kt11.enabled
+        if self.kt11:
+            self.put("maintenance", self.kt11.maintenance)
+            self.put("space", self.kt11.space(self.get("psw")))
         self._run = compiled_machine(self.model.name, mapped, self._compiled)
         low = self.size if mapped or self._flat else min(self.size, cpu.IO_PAGE & 0xFFFF)
         self.put("top", low)
@@ -286,9 +293,11 @@ class Pdp11:
             if why == cpu.ATTEND:
                 self._attend()
             elif why == 0 and self.get("entering"):
+                vector, fault = self.get("entering"), self.get("fault")
                 self.put("entering", 0)
-                self.put("fault", 0)
-                return cpu.DOUBLE
+                if fault != cpu.MANAGEMENT or vector == cpu.MANAGEMENT:
+                    self.put("fault", 0)
+                    return cpu.DOUBLE
             elif why:
                 return why
 
