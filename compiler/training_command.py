@@ -195,10 +195,10 @@ def as_json(training: Training) -> dict[str, object]:
         for name in training.model.shapes:
             digest.update(training.weights[name].astype("<f8").tobytes())
         sha256 = digest.hexdigest()
-    on_machine = isinstance(training, MachineTraining)
-    time_ns = training.time_ns if on_machine else None
+    trained_on = training if isinstance(training, MachineTraining) else None
+    time_ns = trained_on.time_ns if trained_on else None
     return {
-        "machine": training.machine.name if on_machine else "reference",
+        "machine": trained_on.machine.name if trained_on else "reference",
         "status": "ok",
         "steps": training.steps,
         "seed": training.seed,

@@ -12,7 +12,7 @@ import numpy as np
 
 from anachron.emulators.ptx.isa import Step
 from anachron.emulators.ptx.memory import SHARED_WINDOW, WORDS, Space
-from anachron.emulators.ptx.registers import SIGNED, Array, Registers, assign, find_type
+from anachron.emulators.ptx.registers import Array, Registers, assign, find_type
 from anachron.emulators.ptx.syntax import Instruction, PtxError
 
 SPACES = ("global", "shared", "param")
@@ -105,7 +105,7 @@ def bind_window(instruction: Instruction, registers: Registers, memory: Memory) 
     kind = instruction.type
     to, source = instruction.operands
     target, whole = registers.write(to, kind), registers.read(source, kind)
-    moved = SIGNED[64](SHARED_WINDOW if "shared" in instruction.parts else 0)
+    moved = np.int64(SHARED_WINDOW if "shared" in instruction.parts else 0)
     if "to" in instruction.parts:
         moved = -moved
     if not {"shared", "global"} & set(instruction.parts):

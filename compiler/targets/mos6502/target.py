@@ -72,8 +72,7 @@ def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
     reasons |= objections
     over: DoesNotFit | None = None
     for some, some_heads in _choices(groups, heads):
-        left = {op.name for group in (*groups, *heads) for op in group.ops}
-        left -= {op.name for group in (*some, *some_heads) for op in group.ops}
+        left = _ops(*groups, *heads) - _ops(*some, *some_heads)
         why = f"in residues, {over.bytes_over:,} bytes too many" if over else ""
         try:
             known = reasons | dict.fromkeys(left, why)
@@ -84,11 +83,16 @@ def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
     raise last
 
 
+def _ops(*parts: Group | Heads) -> set[str]:
+    """The ops of groups, by name."""
+    return {op.name for part in parts for op in part.ops}
+
+
 def _choices(
     groups: tuple[Group, ...], heads: tuple[Heads, ...]
 ) -> list[tuple[tuple[Group, ...], tuple[Heads, ...]]]:
     """What may run in residues, all first, then what saves the most without some of it."""
-    parts = [*groups, *heads]
+    parts: list[Group | Heads] = [*groups, *heads]
     kept = [
         [part for i, part in enumerate(parts) if choice >> i & 1]
         for choice in range(1 << min(len(parts), MOST_CHOICES))
