@@ -65,7 +65,20 @@ def test_lower_case_is_upper_case(row) -> None:  # type: ignore[no-untyped-def]
 
 
 def test_flag_operators_are_joined() -> None:
-    assert words(" CLC!CLV\n SEN!SEZ!SEC") == [0o243, 0o275]
+    assert words(" CLC!CLV\n SEN!SEZ!SEC\n +SEC!SEV\n +NOP") == [0o243, 0o275, 0o263, 0o240]
+
+
+def test_an_instruction_s_name_is_its_opcode_in_an_expression() -> None:
+    assert words("SCOPE = NOP\n SCOPE\n .WORD RTS!7") == [0o240, 0o207]
+
+
+def test_a_number_in_brackets_is_a_register() -> None:
+    assert words(" CLR (4)\n CLR @(3)+\n CLR 2(%1)\n CLR 2(1)") == (
+        [0o005014, 0o005033, 0o005061, 2, 0o005061, 2])
+
+
+def test_a_symbol_alone_is_its_word() -> None:
+    assert words("SCOPE = 104400\n SCOPE\nA: B\nB: NOP") == [0o104400, 4, 0o240]
 
 
 @pytest.mark.parametrize("expression, value", [
@@ -217,6 +230,9 @@ def test_the_first_pdp11_lacks_what_came_later(name: str) -> None:
     (" FOO R1", "it.mac:1:2: FOO is not an instruction"), (" .FOO", ".FOO is not an instruction"),
     (" MOV X,R0", "it.mac:1:6: X is not defined"), ("A:\nA:", "A is already defined at it.mac:1"),
     (" .ASCII /X", "no second '/' ends the text"), (" CLC!SEC", "cannot both set and clear"),
+    (" FOO", "it.mac:1:2: FOO is not an instruction, a directive, a macro or a symbol"),
+    ("FOO:\n+ 5", "it.mac:2:3: expected an instruction, found '5'"),
+    (" FOO", "it.mac:1:2: FOO is not an instruction, a directive, a macro or a symbol"),
     (" CLC!MOV", "MOV does not set or clear flags"),
     (" .PSECT A", "needs a linker"), (" .IF EQ 1", "it.mac:1:1: no .endc"),
     (" .IF EQ 0", "it.mac:1:1: nothing ends this"), (" .IF XX 1\n.ENDC", "'xx' is not a test"),

@@ -70,8 +70,9 @@ def include_from(folders: Iterable[str | Path]) -> Callable[[str], str]:
                 return path.read_text(encoding="utf-8", errors="replace")
             except OSError as error:
                 raise ValueError(f"{name} cannot be read: {error.strerror}") from None
-        looked = ", ".join(map(str, searched)) or "no folder: none was given"
-        raise ValueError(f"{name} is not in {looked}")
+        if not searched:
+            raise ValueError(f"{name} cannot be found: no folder to look in was given")
+        raise ValueError(f"{name} is not in {', '.join(map(str, searched))}")
 
     return include
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from anachron.compiler.assembly.errors import AssemblyError
+from anachron.compiler.assembly.errors import AssemblyError, Undefined
 from anachron.compiler.assembly.expressions import (
     Binary,
     Digits,
@@ -22,6 +22,7 @@ from anachron.compiler.assembly.expressions import (
     Local,
     Name,
     Number,
+    Scope,
     Unary,
     encode_text,
     literal,
@@ -50,6 +51,33 @@ def assemble(text: str, name: str = "source.mac", *,
     reader = include if callable(include) else include_from(include or ())
     known = {symbol.upper(): value for symbol, value in (symbols or {}).items()}
     return assemble_text(dialect(), text, name, reader, known, machine)
+
+
+class Implied(NamedTuple):
+    """A symbol where an instruction is expected: its value is the word, as after `.WORD`."""
+
+    text: str
+    column: int
+
+    def evaluate(self, scope: Scope) -> int:
+        try:
+            return scope.value(self.text, self.column)
+        except Undefined:
+            raise Undefined(f"{self.text} is not an instruction, a directive, a macro or a symbol",
+                            self.column) from None
+
+
+class Opcode(NamedTuple):
+    """An instruction's name in an expression: a symbol of that name, else its word."""
+
+    text: str
+    column: int
+
+    def evaluate(self, scope: Scope) -> int:
+        try:
+            return scope.value(self.text, self.column)
+        except Undefined:
+            return encoding.opcode_of(self.text)
 
 
 # --- lines ----------------------------------------------------------------------------------------
@@ -122,6 +150,11 @@ _ACTIONS: dict[str, Callable[..., Any]] = {
         labels, "directive", "word", (Number(encoding.encode_flags(list(names))),)),
     "two_flags": lambda first, _, second: (first, second),
     "more_flags": lambda names, _, name: (*names, name),
+    "plus_flags": lambda labels, _, names: Statement(
+        labels, "directive", "word", (Number(encoding.encode_flags(list(names))),)),
+    "instruction_after_plus": lambda labels, _, mnemonic: _instruction(labels, mnemonic),
+    "implied_word": lambda labels, name: Statement(
+        labels, "directive", "word", (Implied(name[0].upper(), name[1]),)),
     "no_labels": lambda: (),
     "global_label": lambda labels, name, _: (*labels, Label("global", name[0].upper(), name[1])),
     "local_label": lambda labels, name, _: (*labels, Label("local", *name)),
@@ -138,6 +171,7 @@ _ACTIONS: dict[str, Callable[..., Any]] = {
         {"!": "|", "/": "/16"}.get(sign[0], sign[0]), left, right, sign[1]),
     "unary": lambda sign, value: Unary(sign[0], value, sign[1]),
     "complement": lambda sign, value: Unary("~", value, sign[1]),
+    "opcode": lambda found: Opcode(found[0].upper(), found[1]),
     "name": lambda found: Name(found[0].upper(), found[1]), "local": lambda found: Local(*found),
     "here": lambda _: Here(), "group": Group, "digits": lambda found: Digits(*found),
     "decimal": lambda found: Number(literal(found[0][:-1], 10, found[1])),

@@ -187,6 +187,11 @@ _FORMS: dict[str, Callable[[Assembly, Statement, Instruction], Words]] = {
 }
 
 
+def opcode_of(name: str) -> int:
+    """The word of an instruction whose operands are all zero."""
+    return ROWS[name].opcode
+
+
 def encode_flags(names: list[tuple[str, int]]) -> int:
     """`CLC!CLV`: the flag operators of several names as one word."""
     words = []
