@@ -9,6 +9,7 @@ import pytest
 
 import anachron.compiler as ac
 from anachron.compiler.assembly.program import Program
+from anachron.compiler.machine_training import build_training
 from anachron.compiler.targets.mos6502 import assembler as mos6502
 from anachron.compiler.targets.pdp11 import assembler as pdp11
 from anachron.emulators.mos6502.disassembler import listing
@@ -272,6 +273,16 @@ def test_macro11_reads_our_language_alike(tmp_path: Path) -> None:
 def test_macro11_assembles_the_programs_that_we_print(name: str, machine: str,
                                                       tmp_path: Path) -> None:
     image = ac.build(ac.quantize(ac.load(name)), machine)
+    ours = {address + k: byte for address, data in image.program.segments
+            for k, byte in enumerate(data)}
+    assert ours == macro11(image.source, tmp_path)
+
+
+@pytest.mark.macro11
+@pytest.mark.skipif(MACRO11 is None, reason="no macro11 in PATH or ANACHRON_MACRO11")
+@pytest.mark.parametrize("machine", ["pdp11/34a", "pdp11/20"])
+def test_macro11_assembles_the_program_that_trains(machine: str, tmp_path: Path) -> None:
+    image = build_training(ac.load("reverse"), machine)
     ours = {address + k: byte for address, data in image.program.segments
             for k, byte in enumerate(data)}
     assert ours == macro11(image.source, tmp_path)
