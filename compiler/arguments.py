@@ -80,7 +80,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     c = add("train", "train a model and save its weights", add_one, add_hardware, add_training)
     c.add_argument("--seeds", type=int, help="train this many seeds, report how many converge")
     c.add_argument(
-        "--numerics", choices=("float", "log"), help="log: as machines train (default there)"
+        "--numerics", choices=("float", "log"), help="log: as machines do, the default"
     )
     c.add_argument("--plot", metavar="FILE.png", help="the curves as a picture")
     c.add_argument("-o", metavar="FILE.npz", help="where to save the weights")
@@ -208,6 +208,8 @@ def run_lines(image: Image, path: Path) -> list[str]:
     file = quote(str(path))
     if image.machine.target == "mos6502":
         return [f"x64sc {'-cartcrt' if path.suffix == '.crt' else '-autostart'} {file}"]
+    if image.machine.target == "cuda":
+        return []
     model = "11/20" if image.machine.name == "pdp11/20" else "11/34"
     commands = (f"set cpu {model} 64K", f"load {path}", f"go {image.entry:o}")
     script = quote(str(path.with_suffix(".ini")))

@@ -112,6 +112,22 @@ class LogTraining(Training):
         return super().__repr__().replace("Training(", "LogTraining(", 1)
 
 
+def trains_in_logarithms(model: Model) -> bool:
+    """Whether every op of a model, and its recipe, is what logarithms have."""
+    try:
+        check_recipe(model)
+        lower_step(differentiate(model))
+    except ModelError:
+        return False
+    return True
+
+
+def check_recipe(model: Model) -> None:
+    """Raises ModelError for a recipe that logarithms cannot follow."""
+    if model.recipe.get("batch", 1) != 1:
+        raise ModelError(f"{model.name}: in logarithms a step has one sample: leave batch out")
+
+
 def train_log(
     model: Model,
     steps: int | None = None,
@@ -126,8 +142,7 @@ def train_log(
     steps = model.recipe.get("steps", STEPS) if steps is None else steps
     if not 1 <= steps <= MAX_STEPS:
         raise ModelError(f"{model.name}: {steps} steps, allowed is 1 to {MAX_STEPS:,}")
-    if model.recipe.get("batch", 1) != 1:
-        raise ModelError(f"{model.name}: in logarithms a step has one sample: leave batch out")
+    check_recipe(model)
     lowered = lower_step(differentiate(model))
     trainings = []
     for start in range(0, len(seeds), CHUNK):

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import anachron.compiler as ac
 from anachron.compiler import arguments, report
-from anachron.compiler.log_training import LogTraining, train_log
+from anachron.compiler.log_training import LogTraining, train_log, trains_in_logarithms
 from anachron.compiler.machine_training import MachineTraining, build_training, train_on
 from anachron.compiler.model import Model
 from anachron.compiler.printer import format_model
@@ -41,7 +41,7 @@ def main(args: argparse.Namespace, out: Console, err: Console) -> int:
     seeds = range(first, first + (args.seeds or 1))
     if args.on != "reference":
         trainings = train_on_machine(model, args, seeds, out, err)
-    elif args.numerics == "log":
+    elif args.numerics == "log" or args.numerics is None and trains_in_logarithms(model):
         trainings = train_in_logarithms(model, args, seeds, out, err)
     else:
         trainings = [train_one(model, args, seed, out, err) for seed in seeds]

@@ -1,5 +1,6 @@
 """Training in logarithms: the integers, against plain loops; the directions, against autodiff."""
 
+import json
 import math
 
 import numpy as np
@@ -7,9 +8,17 @@ import pytest
 
 from anachron.compiler import ModelError, load, quantize, run_reference
 from anachron.compiler.autodiff import differentiate, evaluate
+from anachron.compiler.cli import main
 from anachron.compiler.data import IGNORED, make_batches
 from anachron.compiler.language import parse
-from anachron.compiler.log_training import Loop, Report, make_reports, start_weights, train_log
+from anachron.compiler.log_training import (
+    Loop,
+    Report,
+    make_reports,
+    start_weights,
+    train_log,
+    trains_in_logarithms,
+)
 from anachron.compiler.logarithms import lower_step
 from anachron.compiler.weights import save_weights
 from anachron.kernels.reference.log_gradients import cross_entropy, sends_back
@@ -309,6 +318,20 @@ def test_what_logarithms_lack_is_one_clear_line(graph, recipe, message):
     with pytest.raises(ModelError) as caught:
         train_log(parse_graph(graph, recipe), 1)
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_programs_that_logarithms_train_are_known():
+    trained = {name: trains_in_logarithms(load(name)) for name in ("reverse", "sort", "chat")}
+    assert trained == {"reverse": True, "sort": False, "chat": False}
+
+
+def test_the_command_trains_as_machines_do_where_it_can(capsys):
+    assert main(["train", "reverse", "--steps", "2", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    (wanted,) = train_log(load("reverse"), 2)
+    assert told["weights_sha256"] == wanted.sha256 and told["loss"] == list(wanted.losses)
+    assert main(["train", "reverse", "--steps", "2", "--numerics", "float", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["weights_sha256"] != wanted.sha256
 
 
 def test_steps_have_limits():
