@@ -9,6 +9,7 @@ from anachron.kernels.mos6502.instructions import (
     each,
     lines,
     load,
+    negate,
     shift_right,
     store_saturated,
 )
@@ -105,19 +106,12 @@ _inside:
     eor #$80            ; the sign that was meant
     sta scratch+2
     bpl _rises          ;@ p=0.5
-    sec
-    lda #0
-    sbc factor_a
-    sta factor_a
-    lda #0
-    sbc factor_a+1
-    sta factor_a+1
+{negate("factor_a", 2)}
 _rises:
     jsr multiply
     bit scratch+2
-    bpl _sum            ;@ p=0.5
-    sec""",
-            *(f"    lda #0\n    sbc total+{i}\n    sta total+{i}" for i in range(4)),
+    bpl _sum            ;@ p=0.5""",
+            negate("total", 4),
             "_sum:",
             shift_right("total", 4, shift),
             f"""\

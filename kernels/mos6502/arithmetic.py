@@ -172,19 +172,30 @@ multiply_signed:
 
 def divide() -> str:
     """Long division of unsigned numbers: 32 bits by 16."""
-    return """\
+    return f"""\
 ; divide: total (4 bytes) = total / divisor; the remainder in `remainder`; uses A, X
 ; divide_short: total+0,1 = total / divisor where the quotient is known to fit 16 bits
 divide:
     lda #0
     sta remainder
     sta remainder+1
-    ldx #32
+{_quotient(4)}
+    rts
+divide_short:
+    lda total+2
+    sta remainder
+    lda total+3
+    sta remainder+1
+{_quotient(2)}
+    rts"""
+
+
+def _quotient(size: int) -> str:
+    """Bits of `total`, of so many bytes, go to the remainder; those of the quotient come."""
+    return f"""\
+    ldx #{8 * size}
 _bit:
-    asl total
-    rol total+1
-    rol total+2
-    rol total+3
+{shift_left("total", size, 1)}
     rol remainder
     rol remainder+1
     bcs _fits           ;@ p=0.05
@@ -203,37 +214,7 @@ _fits:
     inc total
 _next:
     dex
-    bne _bit            ;@ times 32
-    rts
-divide_short:
-    lda total+2
-    sta remainder
-    lda total+3
-    sta remainder+1
-    ldx #16
-_bit:
-    asl total
-    rol total+1
-    rol remainder
-    rol remainder+1
-    bcs _fits           ;@ p=0.05
-    lda remainder
-    cmp divisor
-    lda remainder+1
-    sbc divisor+1
-    bcc _next           ;@ p=0.5
-_fits:
-    lda remainder
-    sbc divisor
-    sta remainder
-    lda remainder+1
-    sbc divisor+1
-    sta remainder+1
-    inc total
-_next:
-    dex
-    bne _bit            ;@ times 16
-    rts"""
+    bne _bit            ;@ times {8 * size}"""
 
 
 def isqrt() -> str:

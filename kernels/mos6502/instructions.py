@@ -64,6 +64,12 @@ def subtract(target: str, source: str, size: int, source_size: int, up: int = 0)
     return _fold("sbc", "sec", target, source, (size, source_size), up)
 
 
+def negate(target: str, size: int) -> str:
+    """target = -target."""
+    text = [f"    lda #0\n    sbc {target}+{i}\n    sta {target}+{i}" for i in range(size)]
+    return lines("    sec", *text)
+
+
 def add_constant(target: str, value: int, size: int) -> str:
     """target += value, modulo 2**(8 * size)."""
     data = (value % (1 << 8 * size)).to_bytes(size, "little")

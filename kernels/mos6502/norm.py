@@ -13,6 +13,7 @@ from anachron.kernels.mos6502.instructions import (
     copy,
     lines,
     load,
+    negate,
     shift_left,
     shift_right,
     store_saturated,
@@ -55,13 +56,7 @@ def _reciprocal(name: str, x: Vector, pre: int, up: int, bits: int) -> str:
         f"""\
     bit factor_a+1      ; the square of the size, without a sign
     bpl _positive       ;@ p=0.5
-    sec
-    lda #0
-    sbc factor_a
-    sta factor_a
-    lda #0
-    sbc factor_a+1
-    sta factor_a+1
+{negate("factor_a", 2)}
 _positive:
 {copy("factor_b", "factor_a", 2)}
     jsr multiply""",

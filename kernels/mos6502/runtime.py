@@ -85,7 +85,6 @@ def answer_next(talk: Talk) -> str:
             f"    lda next_token\n    cmp #<{token}\n    bne *+{5 + 7 * wide}\n{high}"
             "    jmp answer_end"
         )
-    take_high = "    iny\n    lda (pointer),y\n    sta token+1\n" if wide else ""
     return lines(
         f"    lda text_count\n    cmp #{talk.room + 1}\n    bcc _fits",
         set_word("pointer", "cut_note"),
@@ -96,19 +95,8 @@ def answer_next(talk: Talk) -> str:
         set_word("prompt_at", "prompt_ids"),
         f"""\
 prompt_next:
-    lda prompt_at
-    sta pointer
-    clc
-    adc #{talk.token_bytes}
-    sta prompt_at
-    lda prompt_at+1
-    sta pointer+1
-    adc #0
-    sta prompt_at+1
-    ldy #0
-    lda (pointer),y
-    sta token
-{take_high}    ldx position
+{_take("token", talk)}
+    ldx position
     inx
     cpx n_prompt
     bne _more
@@ -160,18 +148,9 @@ choose:
     )
 
 
-def answer_sequence(talk: Talk) -> str:
-    """An encoder: the whole line at once; the answers of all positions are in answer_ids."""
-    wide = talk.token_bytes == 2
-    return lines(
-        f"    lda text_count\n    cmp #{talk.seq_len}\n    beq _whole",
-        set_word("pointer", "length_note"),
-        "    jsr print\n    jmp converse\n_whole:\n    jsr compute",
-        set_word("prompt_at", "answer_ids"),
-        f"""\
-    lda #{talk.seq_len}
-    sta n_generated
-answer_next:
+def _take(target: str, talk: Talk) -> str:
+    """The next of the tokens at prompt_at."""
+    text = f"""\
     lda prompt_at
     sta pointer
     clc
@@ -183,9 +162,23 @@ answer_next:
     sta prompt_at+1
     ldy #0
     lda (pointer),y
-    sta next_token""",
-        "    iny\n    lda (pointer),y\n    sta next_token+1" if wide else "",
+    sta {target}"""
+    high = f"    iny\n    lda (pointer),y\n    sta {target}+1" if talk.token_bytes == 2 else ""
+    return lines(text, high)
+
+
+def answer_sequence(talk: Talk) -> str:
+    """An encoder: the whole line at once; the answers of all positions are in answer_ids."""
+    return lines(
+        f"    lda text_count\n    cmp #{talk.seq_len}\n    beq _whole",
+        set_word("pointer", "length_note"),
+        "    jsr print\n    jmp converse\n_whole:\n    jsr compute",
+        set_word("prompt_at", "answer_ids"),
         f"""\
+    lda #{talk.seq_len}
+    sta n_generated
+answer_next:
+{_take("next_token", talk)}
 token_chosen:
     jsr print_piece
     dec n_generated
