@@ -180,21 +180,28 @@ def _bound(op: Op, inputs: list[Bound], accumulators: dict, fixed: FixedModel) -
     return anything
 
 
-def _matvec(op: Op, x: Bound, accumulators: dict) -> Bound:
-    weight = op.constants["weight"].astype(np.int64)
-    bias = op.constants["bias"].astype(np.int64)
-    amount = op.constants["shift"].astype(np.int64)
+def sum_bounds(weight: Array, bias: Array, x: Bound) -> tuple[Array, Array]:
+    """(least, most) of weight @ x + bias, row by row, by the elements' intervals, by the norm, and
+    by where x comes from."""
+    weight = weight.astype(np.int64)
     up, down = np.maximum(weight, 0), np.minimum(weight, 0)
     highest, lowest = up @ x.hi + down @ x.lo, up @ x.lo + down @ x.hi
     reach = np.sqrt((weight.astype(float) ** 2).sum(1)) * x.norm
     reach = np.minimum(np.ceil(reach), 2.0**52).astype(np.int64)
     highest, lowest = np.minimum(highest, reach), np.maximum(lowest, -reach)
-    image = None
     if x.image is not None:
         least, most = x.image.reach(weight.astype(float))
         highest = np.minimum(highest, np.ceil(most).astype(np.int64))
         lowest = np.maximum(lowest, np.floor(least).astype(np.int64))
-        image = _through(x.image, weight, bias, amount)
+    return lowest + bias, highest + bias
+
+
+def _matvec(op: Op, x: Bound, accumulators: dict) -> Bound:
+    weight = op.constants["weight"].astype(np.int64)
+    bias = op.constants["bias"].astype(np.int64)
+    amount = op.constants["shift"].astype(np.int64)
+    lowest, highest = sum_bounds(weight, np.zeros_like(bias), x)
+    image = None if x.image is None else _through(x.image, weight, bias, amount)
     # While the sum grows, an order of summation may visit more than its end: the sum of absolutes.
     partial = np.minimum(np.abs(weight) @ x.peak, np.abs(weight).sum(1) * x.peak.max(initial=0))
     accumulators["rows_lo"], accumulators["rows_hi"] = lowest + bias, highest + bias

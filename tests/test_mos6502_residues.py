@@ -34,7 +34,7 @@ def place(bench, name, basis, bits, matrices):
         bench.pages(residue_matvec.block_label(name, number), block)
     columns = len(packed.origin)
     x = bench.vector(f"{name}_x", np.zeros(columns, int), bits)
-    ends = sorted({(shift, 16) for _, _, shift in matrices})
+    ends = sorted({(shift, 16, False) for _, _, shift in matrices})
     bench.add(
         residue_matvec.select(packed),
         residue_matvec.prepare(packed, x),
@@ -46,7 +46,7 @@ def place(bench, name, basis, bits, matrices):
         jump = f"    ldy #>{label}\n    jsr {name}_select\n" if len(packed.blocks) > 1 else ""
         bench.add(
             f"{name}_{i}:\n{jump}    jsr {name}_prepare\n"
-            + residue_matvec.call(packed, i, len(w), shift, out)
+            + residue_matvec.call(packed, i, len(w), (shift, 16, False), out)
         )
     return packed
 

@@ -31,9 +31,14 @@ from anachron.kernels.arithmetic import Array
 from anachron.kernels.mos6502.instructions import Vector, lines
 from anachron.kernels.mos6502.residues import Basis, choose_origin, row_constants
 
-BLOCK_ROWS = 256
+PAGE = 256
+BLOCK_ROWS = (256, 128, 64)  # of a block, where there are several: 1, 2 or 4 columns a page
+SUMS = 0  # in place of a shift: the row's sum goes to the arrays `sums`, to be added to
 SHIFTS = range(2, 15)  # of results that the kernel's ends can make
 CROSSING = 0.27  # of the reads t+x,Y, measured on trained weights
+
+
+End = tuple[int, int, bool]
 
 
 @dataclass(frozen=True)
@@ -65,20 +70,19 @@ class Packed:
 def pack(name: str, basis: Basis, bits: int, matrices: list[tuple[Array, Array]]) -> Packed:
     """Put matrices, (weight (rows, columns) int8, bias (rows,) int32), into blocks."""
     origin = choose_origin(np.concatenate([w for w, _ in matrices]))
-    columns, places = len(origin), []
-    filled: list[int] = []  # rows of each block
-    for weight, _ in matrices:
-        at = next((i for i, n in enumerate(filled) if n + len(weight) <= BLOCK_ROWS), len(filled))
-        if at == len(filled):
-            filled.append(0)
-        places.append((at, filled[at]))
-        filled[at] += len(weight)
+    columns = len(origin)
+    arrays = columns + len(basis.moduli)
+    tried = [(_fill([len(w) for w, _ in matrices], size), size) for size in BLOCK_ROWS]
+    (filled, places), size = min(
+        (way for way in tried if way[0][0]),
+        key=lambda way: _block_bytes(way[0][0], way[1], arrays),
+    )
     # A power of two: then columns follow each other at that distance.
-    stride = 1 << (filled[0] - 1).bit_length() if len(filled) == 1 else BLOCK_ROWS
-    in_page = BLOCK_ROWS // stride
-    offsets = [i // in_page * BLOCK_ROWS + i % in_page * stride for i in range(columns + 3)]
+    stride = 1 << (filled[0] - 1).bit_length() if len(filled) == 1 else size
+    in_page = PAGE // stride
+    offsets = [i // in_page * PAGE + i % in_page * stride for i in range(arrays)]
     constant = dict(zip(basis.moduli, offsets[columns:], strict=False))
-    blocks = [np.zeros(offsets[columns + len(constant) - 1] + stride, np.uint8) for _ in filled]
+    blocks = [np.zeros(offsets[-1] + stride, np.uint8) for _ in filled]
     for (weight, bias), (at, first) in zip(matrices, places, strict=True):
         for c, values in enumerate((weight.astype(np.int64) - origin).T):
             blocks[at][offsets[c] + first :][: len(values)] = values
@@ -90,6 +94,26 @@ def pack(name: str, basis: Basis, bits: int, matrices: list[tuple[Array, Array]]
     )
 
 
+def _fill(sizes: list[int], block: int) -> tuple[list[int], list[tuple[int, int]]]:
+    """Rows in each block, and (block, first row) of each matrix; nothing if one is too large."""
+    filled: list[int] = []
+    places: list[tuple[int, int]] = []
+    if max(sizes) > block:
+        return [], []
+    for size in sizes:
+        at = next((i for i, n in enumerate(filled) if n + size <= block), len(filled))
+        if at == len(filled):
+            filled.append(0)
+        places.append((at, filled[at]))
+        filled[at] += size
+    return filled, places
+
+
+def _block_bytes(filled: list[int], block: int, arrays: int) -> int:
+    stride = 1 << (filled[0] - 1).bit_length() if len(filled) == 1 else block
+    return len(filled) * -(-arrays // (PAGE // stride)) * PAGE
+
+
 def block_label(name: str, number: int) -> str:
     return f"{name}_block_{number}"
 
@@ -97,10 +121,14 @@ def block_label(name: str, number: int) -> str:
 def select(packed: Packed) -> str:
     """`<name>_select`: point the code at the block whose first page is in Y."""
     name, moduli = packed.name, packed.basis.moduli
+    uses: dict[int, list[str]] = {}
+    for c, offset in enumerate(packed.column):
+        uses.setdefault(offset // PAGE, []).extend(f"{name}_w{m}_{c}" for m in moduli)
+    for m, offset in packed.constant.items():
+        uses.setdefault(offset // PAGE, []).append(f"{name}_r{m}")
     text = [f"; {name}_select: the block of pages from Y on; uses Y\n{name}_select:"]
-    for c in range(packed.columns):
-        text += [f"    sty {name}_w{m}_{c}+2" for m in moduli] + ["    iny"]
-    text += [f"    sty {name}_r{m}+2\n    iny" for m in moduli]
+    for page in sorted(uses):
+        text += ["    iny" if page else "", *(f"    sty {label}+2" for label in uses[page])]
     return lines(*text, "    rts")
 
 
@@ -147,10 +175,10 @@ def prepare(packed: Packed, x: Vector) -> str:
     return lines(*text, "    rts")
 
 
-def rows(packed: Packed, ends: list[tuple[int, int]]) -> str:
+def rows(packed: Packed, ends: list[End]) -> str:
     """`<name>_rows`: the rows from X down to the one above the operand of the end's `last`.
 
-    ends  (shift, bits of the result) that the matrices need
+    ends  (shift, bits of the result, whether `sums` are added) that the matrices need; shift SUMS
     """
     name, moduli = packed.name, packed.basis.moduli
     first = block_label(name, 0)
@@ -201,11 +229,11 @@ def which(name: str) -> str:
     return f"{name}_which"
 
 
-def end_label(packed: Packed, shift: int, bits: int) -> str:
-    return f"{packed.name}_end_{shift}_{bits}"
+def end_label(packed: Packed, shift: int, bits: int, adds: bool = False) -> str:
+    return f"{packed.name}_end_{shift or 'sums'}_{bits}" + ("_more" if adds else "")
 
 
-def _end(packed: Packed, label: str, shift: int, bits: int) -> str:
+def _end(packed: Packed, label: str, shift: int, bits: int, adds: bool) -> str:
     """A row's end: the shifted sum to its place, the next row.
 
     In the wide basis A holds the low byte of T >> 8, Y the third residue, carry is out of the low
@@ -219,7 +247,22 @@ def _end(packed: Packed, label: str, shift: int, bits: int) -> str:
         else ("    asl\n    lda #0\n    adc #$ff\n    eor #$ff")
     )
     text = [f"{label}:"]
-    if bits == 8:
+    if shift == SUMS:
+        text.append(
+            f"{label}_sum_1:\n    sta $ffff,x\n{high}\n{label}_sum_2:\n    sta $ffff,x\n"
+            f"    lda total\n{label}_sum_0:\n    sta $ffff,x"
+        )
+    elif adds:
+        text.append(f"    sta total+1\n{high}\n    sta total+2\n    clc")
+        text += [
+            f"    lda total+{i}\n{label}_sum_{i}:\n    adc $ffff,x\n    sta total+{i}"
+            for i in range(3)
+        ]
+        text += ["    asl total\n    rol total+1\n    rol"] * up
+        text += ["    cmp #$80\n    ror\n    ror total+1"] * down
+        text.append(f"{label}_high:\n    sta $ffff,x" if bits == 16 else "")
+        text.append(f"    lda total+1\n{label}_low:\n    sta $ffff,x")
+    elif bits == 8:
         text += ["    asl total\n    rol"] * up
         if down:
             text.append(f"    sta total+1\n{high}")
@@ -241,11 +284,17 @@ def _end(packed: Packed, label: str, shift: int, bits: int) -> str:
     return lines(*text)
 
 
-def call(packed: Packed, matrix: int, n_rows: int, shift: int, out: Vector) -> str:
-    """Do a matrix's rows: a tail call.  Its block is selected, its vector prepared."""
-    label, first = end_label(packed, shift, out.bits), packed.places[matrix][1]
+def call(packed: Packed, matrix: int, n_rows: int, end: End, out: Vector, sums: str = "") -> str:
+    """Do a matrix's rows: a tail call.  Its block is selected, its vector prepared.
+
+    sums  label of three arrays of n_rows, where the end needs them
+    """
+    label, first = end_label(packed, *end), packed.places[matrix][1]
+    operands = [("low", out.low), ("high", out.high)][: out.bits // 8] if end[0] != SUMS else []
+    if end[0] == SUMS or end[2]:
+        operands += [(f"sum_{i}", f"{sums}+{i * n_rows}") for i in range(3)]
     text = []
-    for part, target in (("low", out.low), ("high", out.high))[: out.bits // 8]:
+    for part, target in operands:
         target = f"{target}-{first}" if first else target
         text.append(
             f"    lda #<({target})\n    sta {label}_{part}+1\n"
@@ -258,6 +307,20 @@ def call(packed: Packed, matrix: int, n_rows: int, shift: int, out: Vector) -> s
         f"    ldx #{first + n_rows - 1}\n    jmp {packed.name}_rows"
     )
     return lines(*text)
+
+
+def gather(vector: Vector, x: Vector, order: str) -> str:
+    """vector = the elements of x that the bytes at a label number; a loop, entered in line."""
+    return f"""\
+    ldx #{vector.size - 1}
+_gather:
+    ldy {order},x       ;@ p=0.1
+    lda {x.low},y       ;@ p=0.1
+    sta {vector.low},x
+    lda {x.high},y      ;@ p=0.1
+    sta {vector.high},x
+    dex
+    bpl _gather         ;@ times {vector.size}"""
 
 
 def applicable(basis: Basis, rows_lo: Array, rows_hi: Array, shift: Array, bits: int) -> str:

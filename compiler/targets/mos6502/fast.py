@@ -14,7 +14,7 @@ from anachron.compiler.ranges import Ranges
 from anachron.compiler.targets.mos6502.attentions import Heads
 from anachron.compiler.targets.mos6502.lowering import Lowering
 from anachron.compiler.targets.mos6502.matrices import Group
-from anachron.compiler.targets.mos6502.sections import Area, Section, byte_lines, data
+from anachron.compiler.targets.mos6502.sections import Area, Section, area, byte_lines, data
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.mos6502 import (
     fast_norm,
@@ -92,21 +92,19 @@ class FastLowering(Lowering):
             if why:
                 self.variants[op.name] = ("general", f"rows of 32-bit sums: {why}")
             return
+        if op.name in group.halves:
+            self._halves(op, name, group)
+            return
         packed, out = self.packed[group.name], self.values.vector(op.name)
-        number = group.ops.index(op)
-        block, _ = packed.places[number]
-        text = [f"{name}:"]
-        if len(packed.blocks) > 1 and self._selected.get(group.name) != block:
-            label = residue_matvec.block_label(group.name, block)
-            text.append(f"    ldy #>{label}\n    jsr {group.name}_select")
-            self._selected[group.name] = block
+        number = group.first_matrix(op)
+        text = [f"{name}:", self._choose_block(group, number)]
         if self._operands.get(group.name) != op.inputs[0]:
             text.append(f"    jsr {group.name}_prepare")
             self._operands[group.name] = op.inputs[0]
-        shift = int(op.constants["shift"][0])
+        (end,) = group.ends_of(op)
         self.environments[op.name] = {
             "rows": out.size,
-            residue_matvec.which(group.name): residue_matvec.end_label(packed, shift, out.bits),
+            residue_matvec.which(group.name): residue_matvec.end_label(packed, *end),
         }
         bounds = self.ranges.accumulators[op.name]["rows"]
         why = (
@@ -120,9 +118,48 @@ class FastLowering(Lowering):
                 f"while the input's length allows it: sums may reach {int(np.max(bounds)):,}, "
                 f"more than {packed.basis.highest:,}; else some rows bit by bit"
             )
-        text.append(residue_matvec.call(packed, number, out.size, shift, out))
+        text.append(residue_matvec.call(packed, number, out.size, end, out))
         self._emit(op, lines(*text))
         self.variants[op.name] = (f"residues {', '.join(map(str, packed.basis.moduli))}", why)
+
+    def _choose_block(self, group: Group, matrix: int) -> str:
+        """Select a matrix's block, unless it is."""
+        packed = self.packed[group.name]
+        block, _ = packed.places[matrix]
+        if len(packed.blocks) == 1 or self._selected.get(group.name) == block:
+            return ""
+        self._selected[group.name] = block
+        label = residue_matvec.block_label(group.name, block)
+        return f"    ldy #>{label}\n    jsr {group.name}_select"
+
+    def _halves(self, op: Op, name: str, group: Group) -> None:
+        """A matrix of twice the columns: one half's sums are kept, the other's are added."""
+        packed, out = self.packed[group.name], self.values.vector(op.name)
+        x, number = self.values.vector(op.inputs[0]), group.first_matrix(op)
+        vector = Vector(f"{group.vector}_low", f"{group.vector}_high", group.columns, group.bits)
+        order = self._bytes(op, "order", group.halves[op.name], "weights")
+        self.areas["sums"] = area("sums", "buffer", self._most_sums(3 * out.size))
+        labels = [f"{name}_half", name]
+        for half, (label, end) in enumerate(zip(labels, group.ends_of(op), strict=True)):
+            text = [f"{label}:", self._choose_block(group, number + half)]
+            text.append(residue_matvec.gather(vector, x, f"{order}+{half * group.columns}"))
+            text.append(f"    jsr {group.name}_prepare")
+            text.append(residue_matvec.call(packed, number + half, out.size, end, out, "sums"))
+            self._emit(op, lines(*text))
+            self.environments[label] = {
+                "rows": out.size,
+                residue_matvec.which(group.name): residue_matvec.end_label(packed, *end),
+            }
+        self.sequence[op.name] = labels
+        self._operands.pop(group.name, None)
+        self.variants[op.name] = (
+            f"residues {', '.join(map(str, packed.basis.moduli))}, in halves",
+            f"the sums of each half are proven to fit {packed.basis.highest:,}",
+        )
+
+    def _most_sums(self, size: int) -> int:
+        known = self.areas.get("sums")
+        return max(size, known.size if known else 0)
 
     def _guard(self, op: Op, name: str, group: Group, number: int) -> str:
         """Measure the input; where it is too long, do the rows exactly and return."""

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from anachron.compiler.fixed import FixedModel, Op
-from anachron.compiler.ranges import Ranges
+from anachron.compiler.ranges import Ranges, sum_bounds
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.arithmetic import Array
 from anachron.kernels.mos6502 import guard, residue_matvec
 from anachron.kernels.mos6502.residues import NARROW, WIDE, Basis
 
 MOST_GUARDED = 128  # columns
+HALVINGS = 40  # orders of columns that are tried
 LEAST_LIMIT = 256  # of a guard: below, most inputs would be too long
 
 
@@ -28,12 +29,14 @@ class Group:
 
     limits  of ops whose sums are not proven to fit: for each row the largest sum of squares of
             (x >> 4) with which it does
+    halves  of ops with twice as many columns: the order of columns in which they are halved
     """
 
     basis: Basis
     columns: int
     bits: int  # of x
     ops: tuple[Op, ...]
+    halves: Mapping[str, Array] = field(default_factory=dict)
     limits: Mapping[str, list[int]] = field(default_factory=dict)
 
     @property
@@ -52,16 +55,37 @@ class Group:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Values that it reads, each once, in order."""
-        return tuple(dict.fromkeys(op.inputs[0] for op in self.ops))
+        """Values that it reads in its buffer, each once, in order."""
+        whole = (op.inputs[0] for op in self.ops if op.name not in self.halves)
+        return tuple(dict.fromkeys(whole))
 
     @property
-    def ends(self) -> list[tuple[int, int]]:
-        """(shift, bits of the result) of its matrices."""
-        return sorted({(int(op.constants["shift"][0]), op.value.format.bits) for op in self.ops})
+    def ends(self) -> list[residue_matvec.End]:
+        """How the rows of its matrices end."""
+        ends = {end for op in self.ops for end in self.ends_of(op)}
+        return sorted(ends)
+
+    def ends_of(self, op: Op) -> list[residue_matvec.End]:
+        """How an op's rows end; of halves, the first and the second half."""
+        shift, bits = int(op.constants["shift"][0]), op.value.format.bits
+        if op.name in self.halves:
+            return [(residue_matvec.SUMS, 24, False), (shift, bits, True)]
+        return [(shift, bits, False)]
+
+    def first_matrix(self, op: Op) -> int:
+        """The number of an op's matrix, or of its first half, among those packed."""
+        before = self.ops[: [other.name for other in self.ops].index(op.name)]
+        return sum(2 if other.name in self.halves else 1 for other in before)
 
     def pack(self) -> residue_matvec.Packed:
-        matrices = [(op.constants["weight"], op.constants["bias"]) for op in self.ops]
+        matrices = []
+        for op in self.ops:
+            weight, bias = op.constants["weight"], op.constants["bias"]
+            if op.name in self.halves:
+                one, two = np.split(weight[:, self.halves[op.name]], 2, axis=1)
+                matrices += [(one, bias), (two, np.zeros_like(bias))]
+            else:
+                matrices.append((weight, bias))
         return residue_matvec.pack(self.name, self.basis, self.bits, matrices)
 
 
@@ -78,7 +102,7 @@ def group_matrices(fixed: FixedModel, ranges: Ranges) -> tuple[tuple[Group, ...]
                 continue
             bits = fixed.values[op.inputs[0]].format.bits
             rows, columns = op.constants["weight"].shape
-            why = "more than 256 rows" if rows > residue_matvec.BLOCK_ROWS else ""
+            why = "more than 256 rows" if rows > max(residue_matvec.BLOCK_ROWS) else ""
             for basis in bases.values():
                 why = why or _objection(op, ranges, basis)
                 if not why:
@@ -93,17 +117,67 @@ def group_matrices(fixed: FixedModel, ranges: Ranges) -> tuple[tuple[Group, ...]
             elif why:
                 reasons[op.name] = why
     groups = [
-        Group(bases[name], columns, bits, tuple(ops), limits)
+        Group(bases[name], columns, bits, tuple(ops), limits=limits)
         for (name, columns, bits), ops in found.items()
     ]
+    groups = _halve(fixed, values, ranges, groups)
     shared = share_vectors(values, groups)
     kept = []
     for group in groups:
-        ops = tuple(op for op in group.ops if op.inputs[0] in shared[group.vector])
+        ops = tuple(
+            op
+            for op in group.ops
+            if op.name in group.halves or op.inputs[0] in shared[group.vector]
+        )
         why = "the kernel's buffer holds another value while its input lives"
         reasons |= {op.name: why for op in group.ops if op not in ops}
         kept.append(replace(group, ops=ops))
     return tuple(group for group in kept if group.ops), reasons
+
+
+def _halve(fixed: FixedModel, values: Values, ranges: Ranges, groups: list[Group]) -> list[Group]:
+    """Matrices of twice the columns of another group as two halves, if their sums are proven."""
+    found = {(group.basis.name, group.columns, group.bits): group for group in groups}
+    for wide in groups:
+        narrow = found.get((wide.basis.name, wide.columns // 2, wide.bits))
+        if wide.columns % 2 or narrow is None or wide.bits != 16:
+            continue
+        orders = {op.name: _half_order(op, ranges, wide.basis) for op in wide.ops}
+        free = all(_is_free(values, narrow, op) for op in wide.ops)
+        if free and all(order is not None for order in orders.values()):
+            names = [op.name for op in (*narrow.ops, *wide.ops)]
+            ops = tuple(op for op in fixed.ops if op.name in names)
+            key = (narrow.basis.name, narrow.columns, narrow.bits)
+            found[key] = replace(narrow, ops=ops, halves={**narrow.halves, **orders})
+            del found[wide.basis.name, wide.columns, wide.bits]
+    return list(found.values())
+
+
+def _is_free(values: Values, group: Group, op: Op) -> bool:
+    """The buffer that a group's kernel reads holds nothing else when an op runs."""
+    tick = values.lifetimes[op.name].first
+    lives = [values.lifetimes[name] for name in group.inputs]
+    return all(life.last < tick or life.first > tick for life in lives)
+
+
+def _half_order(op: Op, ranges: Ranges, basis: Basis) -> Array | None:
+    """An order of columns such that the sums of both halves are proven to fit; the first found."""
+    rows, columns = op.constants["weight"].shape
+    if rows * 2 > max(residue_matvec.BLOCK_ROWS) or len(set(op.constants["shift"].tolist())) > 1:
+        return None
+    x = ranges.values[op.inputs[0]]
+    rng = np.random.default_rng(0)
+    order = np.arange(columns)
+    for _ in range(HALVINGS):
+        halves = []
+        for part, bias in zip(np.split(order, 2), (op.constants["bias"], 0), strict=True):
+            mask = np.zeros(columns, np.int64)
+            mask[part] = 1
+            halves.append(sum_bounds(op.constants["weight"] * mask, np.asarray(bias), x))
+        if all(basis.holds(int(lo.min()), int(hi.max())) for lo, hi in halves):
+            return order
+        order = rng.permutation(columns)
+    return None
 
 
 def share_vectors(values: Values, groups: Iterable[Group]) -> dict[str, tuple[str, ...]]:
@@ -130,7 +204,7 @@ def _guard(op: Op, ranges: Ranges) -> list[int]:
     rows, columns = op.constants["weight"].shape
     shifts = set(op.constants["shift"].tolist())
     x = ranges.values[op.inputs[0]]
-    shapes = rows <= residue_matvec.BLOCK_ROWS and columns <= MOST_GUARDED
+    shapes = rows <= max(residue_matvec.BLOCK_ROWS) and columns <= MOST_GUARDED
     if not shapes or len(shifts) != 1 or op.value.format.bits != 16 or x.peak.max() < 256:
         return []
     (amount,) = shifts

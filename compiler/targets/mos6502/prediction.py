@@ -42,7 +42,7 @@ class Prediction:
     """(position, whether logits are wanted) -> {part: Cycles}; an encoder ignores both.
 
     sequence      op -> labels that are called for it
-    environments  op -> what the claims in its routines ask for
+    environments  op, or a routine's label -> what the claims in its routines ask for
     anything      values that will do for any variable of claims
     extra         labels called once a position besides, an encoder's
     screen        it is on, and the VIC-II takes its share
@@ -94,7 +94,7 @@ class Prediction:
             seen = position + 1 if node.attributes["causal"] else self.values.fixed.seq_len
         key = (label, op, seen)
         if key not in self._known:
-            environment = dict(self.environments.get(op, {}))
+            environment = {**self.environments.get(op, {}), **self.environments.get(label, {})}
             if seen is not None:
                 environment["seen"] = seen
             self._known[key] = self._by_part(label, None, environment)
