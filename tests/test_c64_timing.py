@@ -352,6 +352,24 @@ def test_steps_and_one_run_come_to_the_same_state() -> None:
     assert ends[0][2] == ends[1][2]
 
 
+def test_a_timer_whose_interrupts_are_read_late_interrupts_again_in_one_run_as_in_steps() -> None:
+    code = bytes.fromhex("a93c8d04dd a9008d05dd a9818d0ddd a9118d0edd 4c14c0")  # every 61 cycles
+    handler = bytes.fromhex("48 e6fb 8a a20a cad0fd aa ad0ddd 68 40")  # takes longer
+    ends = []
+    for stepping in (True, False):
+        m = machine(code)
+        m.memory[0xC100:0xC100 + len(handler)] = list(handler)
+        m.memory[0xFFFA:0xFFFC] = [0x00, 0xC1]
+        m.poke(1, 0x35)
+        end = m.cycles + 5000
+        while stepping and m.cycles < end:
+            m.step()
+        m.run(max_cycles=end - m.cycles)
+        ends.append((m.cycles, m.registers["pc"], m.memory[0xFB]))
+    assert ends[0] == ends[1]
+    assert ends[0][2] > 30
+
+
 def test_the_c64_does_the_same_in_cpython() -> None:
     ends = []
     for compiled in (True, False):

@@ -66,8 +66,9 @@ def pull_low(n, when):
 
 
 def read_interrupts(n, now):
-    """Reading $D tells what has happened, forgets it, and lets the line go."""
-    global nmi_since
+    """Reading $D tells what has happened, forgets it, and lets the line go: it may fall again."""
+    global nmi_since, limit
+    limit = 0
     m = cia[n + FLAGS] | (0x80 if cia[n + SINCE] <= now else 0)
     if n == CIA_2 and now < cia[n + SINCE] < NEVER:
         nmi_since = NEVER
