@@ -86,6 +86,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     c.add_argument("-o", metavar="FILE.npz", help="where to save the weights")
     c = add("cycles", "predicted cycles by kernel", add_one, add_hardware, add_generation)
     c.add_argument("--measure", action="store_true", help="and measured ones beside them")
+    c.add_argument("--train", action="store_true", help="of a step of the program that trains")
+    add_training(c)
     commands.add_parser("emulate", help="run any .prg, .d64, .crt or .lda image", add_help=False)
     c = add("bench", "measure this machine", model=None)
     c.add_argument("what", choices=("emulators", "compile"), help="what to measure")

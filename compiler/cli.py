@@ -198,6 +198,10 @@ def train(args: argparse.Namespace) -> int:
 
 def cycles(args: argparse.Namespace) -> int:
     """The static prediction per kernel; with --measure the emulator's count beside it."""
+    if args.train:
+        from anachron.compiler import training_command
+
+        return training_command.cycles(args, out)
     fixed = load_fixed(args)
     prompt = ask_prompt(fixed, args)
     image = ac.build(fixed, args.on, logits=args.logits, **arguments.hardware(args))
@@ -212,16 +216,7 @@ def cycles(args: argparse.Namespace) -> int:
         passes, measured = len(result.counts), dict(result.cycles)
     predicted = predict(image, n_prompt, passes)
     if args.json:
-        rows = [
-            {
-                "kernel": name,
-                "least": row.lo,
-                "expected": row.expected,
-                "most": row.hi,
-                **({"measured": measured[name]} if measured else {}),
-            }
-            for name, row in predicted.items()
-        ]
+        rows = report.cycles_rows(predicted, measured)
         print_json({"machine": args.on, "model": fixed.name, "passes": passes, "rows": rows})
     else:
         times = "1 pass" if passes == 1 else f"{passes} passes"

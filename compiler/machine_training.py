@@ -119,6 +119,21 @@ def train_on(
     return MachineTraining(**known, machine=image.machine, time_ns=time_ns, console=said)
 
 
+def measure_step(image: TrainingImage) -> dict[str, int]:
+    """Kernel -> its time in the first step, with all that it calls, as image.predict() has it."""
+    machine = start(image)
+    machine.run(until=image.symbols["train_start"], max_time_ns=STEP_LIMIT)
+    before = np.array(machine.profile())
+    machine.run(until=image.symbols["step_done"], max_time_ns=STEP_LIMIT)
+    spent = np.array(machine.profile()) - before
+    own = {o.name: int(spent[o.address : o.end].sum()) for o in image.objects}
+    called = {"draw": ("random", "multiply")}
+    return {
+        name: own[name] + sum(own.get(routine, 0) for routine in called.get(name, ()))
+        for name in image.stretches
+    }
+
+
 def read_weights(image: TrainingImage, machine: Any) -> dict[str, Array]:
     """Every parameter's integers in a machine's memory."""
     return {

@@ -145,8 +145,24 @@ def compare_cells(run: Run) -> list[str]:
     ]
 
 
+def cycles_rows(
+    predicted: dict[str, Cycles], measured: dict[str, int] | None
+) -> list[dict[str, object]]:
+    """The rows of `cycles --json`."""
+    return [
+        {
+            "kernel": name,
+            "least": row.lo,
+            "expected": row.expected,
+            "most": row.hi,
+            **({"measured": measured[name]} if measured else {}),
+        }
+        for name, row in predicted.items()
+    ]
+
+
 def cycles_table(
-    image: Image, predicted: dict[str, Cycles], measured: dict[str, int] | None
+    image: Loadable, predicted: dict[str, Cycles], measured: dict[str, int] | None
 ) -> Table:
     """The prediction kernel by kernel, and the measurement beside it."""
     names = "least|expected|most|measured|off" if measured else "least|expected|most"

@@ -16,7 +16,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 import anachron.compiler as ac
 from anachron.compiler import arguments, report
 from anachron.compiler.log_training import LogTraining, train_log, trains_in_logarithms
-from anachron.compiler.machine_training import MachineTraining, build_training, train_on
+from anachron.compiler.machine_training import (
+    MachineTraining,
+    build_training,
+    measure_step,
+    train_on,
+)
 from anachron.compiler.model import Model
 from anachron.compiler.printer import format_model
 from anachron.compiler.training import STEPS, Training, train
@@ -70,6 +75,20 @@ def build_image(args: argparse.Namespace) -> TrainingImage:
     model = ac.load(args.model, tokenizer=args.tokenizer, overrides=arguments.sizes(args))
     seed, options = first_seed(model, args), arguments.hardware(args)
     return build_training(model, args.on, args.steps, seed, **options)
+
+
+def cycles(args: argparse.Namespace, out: Console) -> int:
+    """Each kernel of one step that goes back: predicted, and with --measure the first one's."""
+    image = build_image(args)
+    predicted = image.predict()
+    measured = measure_step(image) if args.measure else None
+    if args.json:
+        rows = report.cycles_rows(predicted, measured)
+        print(json.dumps({"machine": args.on, "model": image.name, "passes": 1, "rows": rows}))
+    else:
+        out.print(f"{image.name} on {image.machine.title}: one step of training\n")
+        out.print(report.cycles_table(image, predicted, measured))
+    return 0
 
 
 def first_seed(model: Model, args: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 The reference is kernels/reference/log_*.py by way of compiler/log_training.py; a training image is
 one for all seeds, which the host deposits.
 """
+import json
 import re
 import shutil
 import subprocess
@@ -12,10 +13,16 @@ import pytest
 
 import anachron.compiler as ac
 from anachron.compiler.autodiff import differentiate
+from anachron.compiler.cli import main
 from anachron.compiler.language import parse
 from anachron.compiler.log_training import Loop, train_log
 from anachron.compiler.logarithms import lower_step
-from anachron.compiler.machine_training import build_training, read_weights, train_on
+from anachron.compiler.machine_training import (
+    build_training,
+    measure_step,
+    read_weights,
+    train_on,
+)
 from anachron.compiler.run import start
 from anachron.compiler.targets import DoesNotFit
 
@@ -184,18 +191,47 @@ BRANCHING = {"draw", "weights", "loss", "d_scores"}  # their time depends on dat
 
 
 def test_the_time_of_every_kernel_of_a_step_is_predicted(image):
-    machine = start(image)
-    machine.run(until=image.symbols["train_start"])
-    before = np.array(machine.profile())
-    machine.run(until=image.symbols["step_done"])
-    spent = np.array(machine.profile()) - before
-    objects = {o.name: int(spent[o.address : o.end].sum()) for o in image.objects}
-    objects["draw"] += objects["random"] + objects.get("multiply", 0)  # it calls them
+    measured = measure_step(image)
     predicted = image.predict()
     assert BRANCHING < predicted.keys()
     for name, time in predicted.items():
-        assert time.lo <= objects[name] <= time.hi, name
+        assert time.lo <= measured[name] <= time.hi, name
         if name not in BRANCHING:
             assert time.lo == time.hi, name
     whole = sum(time.expected for time in predicted.values())
-    assert abs(whole - spent.sum()) < 0.01 * spent.sum()
+    assert abs(whole - sum(measured.values())) < 0.01 * whole
+
+
+def test_the_command_prints_what_the_machine_did_as_json(reverse, capsys):
+    assert main(["train", "reverse", "--on", "pdp11/20", "--steps", "3", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    (wanted,) = train_log(reverse, 3)
+    assert said["machine"] == "pdp11/20"
+    assert said["weights_sha256"] == wanted.sha256
+    assert said["loss"] == list(wanted.losses)
+    assert said["time_s"] == said["time_ns"] / 1e9
+    assert said["time_ns"] > 3 * 144_000_000
+
+
+def test_trained_weights_are_saved_and_answer(tmp_path, capsys):
+    file = tmp_path / "it.npz"
+    assert main(["train", "reverse", "--on", "pdp11/34a", "-o", str(file)]) == 0
+    assert "TESTS 10/10" in capsys.readouterr().out
+    assert main(["run", str(file), "--on", "pdp11/34a", "-i", "31415926"]) == 0
+    assert capsys.readouterr().out == "62951413\n"
+
+
+def test_build_train_writes_a_tape_and_what_stands_beside_it(reverse, tmp_path, capsys):
+    file = tmp_path / "it.lda"
+    words = ["build", "reverse", "--train", "--on", "pdp11/34a", "--seed", "9", "-o", str(file)]
+    assert main(words) == 0
+    assert file.read_bytes() == build_training(reverse, "pdp11/34a", seed=9).container[".lda"]
+    assert {p.suffix for p in tmp_path.iterdir()} == {".lda", ".map", ".lbl", ".lst"}
+
+
+def test_seeds_on_a_machine_are_counted_and_timed(capsys):
+    words = ["train", "reverse", "--on", "pdp11/34a", "--seed", "3", "--seeds", "2", "--json"]
+    assert main(words) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["seeds"], said["converged"]) == (2, 2)
+    assert said["median_s"] <= said["most_s"] < 34

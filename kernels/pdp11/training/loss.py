@@ -67,7 +67,7 @@ loss.miss:
     CLR R0
 loss.below:
     CMP R0,#-{CERTAIN}.
-    BLT loss.unsure ;@ p=0.3
+    BLT loss.unsure ;@ p=0.9
     ADD #{2 * vocab}.,R1
     MOV #one-half-{NO_SLOPE}.,R0
 {nothing}
