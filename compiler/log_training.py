@@ -31,7 +31,8 @@ from anachron.kernels.reference.log_tables import code
 
 WEIGHTS_STREAM = 0x5EED  # a seed with these bits turned gives the start weights
 N_TESTS = 10
-CHUNK = 100  # seeds at once
+CHUNK = 100  # seeds at once, fewer where their products fill memory
+MAX_PRODUCTS = 1 << 26  # of an op, of all seeds at once
 
 Progress = Callable[[int, float, float], None]
 
@@ -144,11 +145,24 @@ def train_log(
         raise ModelError(f"{model.name}: {steps} steps, allowed is 1 to {MAX_STEPS:,}")
     check_recipe(model)
     lowered = lower_step(differentiate(model))
+    chunk = min(CHUNK, MAX_PRODUCTS // count_products(model))
+    if not chunk:
+        raise ModelError(
+            f"{model.name}: an op has {count_products(model):,} products, {MAX_PRODUCTS:,} at most "
+            "train in logarithms"
+        )
     trainings = []
-    for start in range(0, len(seeds), CHUNK):
-        some = tuple(seeds[start : start + CHUNK])
+    for start in range(0, len(seeds), chunk):
+        some = tuple(seeds[start : start + chunk])
         trainings += Loop(lowered, some).train(steps, progress)
     return trainings
+
+
+def count_products(model: Model) -> int:
+    """Of the largest op for one seed: a matrix at every position, or an attention."""
+    wide = max(shape[-1] for shape in model.shapes.values())
+    largest = max(math.prod(shape) for shape in model.shapes.values())
+    return model.seq_len * max(largest, model.seq_len * wide)
 
 
 def make_reports(counts: Array, window: int) -> tuple[Report, ...]:

@@ -334,6 +334,13 @@ def test_the_command_trains_as_machines_do_where_it_can(capsys):
     assert json.loads(capsys.readouterr().out)["weights_sha256"] != wanted.sha256
 
 
+def test_a_model_too_large_for_memory_is_one_clear_line():
+    wide = parse_graph(GRAPHS["one head"].replace("dim", "4096"))
+    with pytest.raises(ModelError, match="134,217,728 products, 67,108,864 at most") as caught:
+        train_log(wide, 1)
+    assert "\n" not in str(caught.value)
+
+
 def test_steps_have_limits():
     with pytest.raises(ModelError, match="0 steps, allowed is 1"):
         train_log(load("reverse"), 0)
