@@ -247,6 +247,28 @@ def test_a_model_too_large_says_by_how_much():
     assert build(pairs(), "pdp11/34a", memory_bytes=need).symbols["image_end"] == need
 
 
+def test_a_program_beyond_sixteen_bits_of_address_does_not_fit_either():
+    text = BIGRAM.replace("dim = 12", "dim = 48").replace("seq_len = 10", "seq_len = 250")
+    large = from_text(text)
+    with pytest.raises(DoesNotFit, match="needs at least [0-9,]+ bytes, .* too many") as caught:
+        build(large, "pdp11/20")
+    assert caught.value.bytes_over > 0o200000 - 56 * 1024
+
+
+def test_shared_sums_of_products_are_tried_where_straight_ones_leave_the_address_space():
+    """Small matrices, many of them: straight, their code alone would be more than 64 KB."""
+    deep = """\
+size dim = 40, seq_len = 4, vocab_size = 4
+tokenizer digits
+x = embed(token, dim)
+repeat 60 as layer:
+    x = x + linear(relu(linear(x, 3)), dim)
+logits = linear(x, vocab_size)
+"""
+    image = build(from_text(deep), "pdp11/20")
+    assert {call.variant for call in image.calls if call.kernel == "matvec"} == {"shared"}
+
+
 def test_attention_over_too_many_positions_names_the_op():
     with pytest.raises(ValueError, match="attention over 258 positions, at most 257"):
         build(from_text(BIGRAM.replace("seq_len = 10", "seq_len = 258")), "pdp11/34a")

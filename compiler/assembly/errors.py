@@ -31,5 +31,13 @@ class AssemblyError(ValueError):
         return told
 
 
+class PastMemory(AssemblyError):
+    """More than 64 KB: n_bytes past the end, so far."""
+
+    def __init__(self, n_bytes: int, size: int) -> None:
+        super().__init__(f"{n_bytes} bytes past the end of memory, {size:#x}")
+        self.n_bytes = n_bytes
+
+
 class Undefined(AssemblyError):
     """A symbol that no pass so far has defined; an early pass goes on without it."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from anachron.compiler.assembly.errors import AssemblyError, Undefined
+from anachron.compiler.assembly.errors import AssemblyError, PastMemory, Undefined
 from anachron.compiler.assembly.expressions import Expression
 from anachron.compiler.assembly.program import MEMORY_BYTES, Line, Program, join_segments
 from anachron.compiler.assembly.source import (
@@ -198,8 +198,7 @@ class Assembly:
         self.here = address + size
         self.n_bytes += filled
         if self.here > MEMORY_BYTES:
-            raise AssemblyError(
-                f"{self.here - MEMORY_BYTES} bytes past the end of memory, {MEMORY_BYTES:#x}")
+            raise PastMemory(self.here - MEMORY_BYTES, MEMORY_BYTES)
         if self.n_bytes > MEMORY_BYTES:
             raise AssemblyError(f"more than {MEMORY_BYTES} bytes: some are written twice")
 
