@@ -5,8 +5,8 @@ order of folders below it.  What is known of each, and what it must give, is in 
 
 To add a program: a function that runs it and says what it saw, and a row in CHECKS.
 Sources: K. Dormann, 6502_functional_tests; B. Clark, "Decimal mode", 6502.org; W. Lorenz, test
-suite 2.15, with the harness of A. Weissflog's chips-test; DEC MAINDEC-11-DFKAA, -DFKAC and -DFKTH;
-D. Brault, ATTN-11.
+suite 2.15, with the harness of A. Weissflog's chips-test; DEC MAINDEC-11-DFKAA to -DFKAC and
+-DFKTH; D. Brault, ATTN-11.
 """
 
 from __future__ import annotations
@@ -133,14 +133,15 @@ def _run_lorenz(m: Any, path: Path, said: list[str], first: bool) -> int:
 
 
 def diagnostic(path: Path) -> str:
-    """A DEC diagnostic of the 11/34: it prints the end of a pass, or halts."""
+    """A DEC diagnostic of the 11/34: it prints END or DONE after a pass, or halts."""
     m = create("pdp11/34a")
     m.insert(lda.parse(path.read_bytes(), path.name), path.name)
     m.registers["pc"] = 0o200
     for _ in range(60):
         m.run(max_instructions=1_000_000)
-        if "END" in m.console:
-            return " ".join(m.console[m.console.index("END") :].split()[:2])
+        for word in ("END", "DONE"):
+            if word in m.console:
+                return " ".join(m.console[m.console.index(word) :].split()[:2])
     raise Failed(f"no end of a pass within 60 M instructions; it says {m.console[-60:]!r}")
 
 
@@ -180,6 +181,8 @@ CHECKS = (
     Check("DEC FKACA0, 11/34 EIS", "FKACA0.BIC", "pdp11/34a", diagnostic),
     Check("DEC DFKAA-B, 11/34 instructions", "maindec-11-dfkaa-b1-pb.bin", "pdp11/34a", diagnostic),
     Check("DEC DFKAC-A, 11/34 EIS", "maindec-11-dfkac-a-pb.bin", "pdp11/34a", diagnostic),
+    Check("DEC FKABD0, 11/34 traps", "FKABD0.BIC", "pdp11/34a", diagnostic),
+    Check("DEC DFKAB-C, 11/34 traps", "maindec-11-dfkab-c-pb.bin", "pdp11/34a", diagnostic),
     Check("DEC FKTHB0, 11/34 memory management", "FKTHB0.BIN", "pdp11/34a", memory_management),
     Check("ATTN-11, trained whole", "attn11.lda", "pdp11/34a", attn11),
 )

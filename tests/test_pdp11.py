@@ -264,6 +264,21 @@ def test_user_mode_has_its_own_stack_and_cannot_halt() -> None:
     assert m.registers["sp"] == 0o1000 - 6 and m.word[m.registers["sp"]] == 0o1200
 
 
+@pytest.mark.parametrize("name, instruction, moved", [
+    ("pdp11/34a", "TST (R0)+", 0), ("pdp11/34a", "TSTB (R0)+", 0),
+    ("pdp11/34a", "MOV (R0)+,R5", 0), ("pdp11/34a", "CLR (R0)+", 0),
+    ("pdp11/34a", "ADD R5,(R0)+", 0), ("pdp11/34a", "MUL (R0)+,R5", 0),
+    ("pdp11/34a", "MOV @(R0)+,R5", 0), ("pdp11/34a", "MOV R5,(R0)+", 2),
+    ("pdp11/34a", "MOVB R5,(R0)+", 1), ("pdp11/34a", "MOV -(R0),R5", -2),
+    ("pdp11/20", "TST (R0)+", 2)])
+def test_a_register_after_nothing_answered_is_as_ll_34_leaves_it(
+        name: str, instruction: str, moved: int) -> None:
+    m = machine(f". = 4\n.WORD HERE,0\n. = 1000\nSTART: {instruction}\nHALT\nHERE: HALT\n", name)
+    m.registers["r0"] = 0o170000
+    assert m.run(max_time_ns=LIMIT).startswith(f"HALT at {m.labels['HERE']:06o}")
+    assert m.registers["r0"] == 0o170000 + moved
+
+
 # ---- the API
 def test_snapshot_and_restore_come_back_to_the_same() -> None:
     m = machine("START: MOV #101,@#177566\n1$: TSTB @#177564\nBPL 1$\nINC R0\nBR START\n")

@@ -12,7 +12,7 @@ EK-KD11E-TM-001, sections 4.11 (service) and 4.12 (modes); order of traps as SIM
 
 c = v = nz = pc = time = count = stop = began = at = ir = 0
 psw = event = fault = aborted = overflow = traced = waiting = entering = written_psw = 0
-space = other_sp = froze = 0
+space = other_sp = froze = stepped = 0
 
 TRACE = 0o20  # the T bit
 PRIORITY = 0o340
@@ -117,8 +117,11 @@ def idle():
 
 def serve(vector, ns):
     """A trap: ns more, or as long as the aborted instruction took until now."""
-    global fault, aborted, traced, waiting, overflow, froze
+    global fault, aborted, traced, waiting, overflow, froze, stepped
     if aborted:
+        if INCREMENT_AFTER_READ and fault == BUS_ERROR and aborted == timeout_ns:
+            k = R + (stepped & 7)
+            mem[k] = (mem[k] - (stepped >> 3)) & 0xFFFF
         spend(began + aborted - time)
         overflow = 0
         if froze:
@@ -127,6 +130,7 @@ def serve(vector, ns):
     fault = 0
     aborted = 0
     froze = 0
+    stepped = 0
     traced = 0
     waiting = 0
     enter(vector)

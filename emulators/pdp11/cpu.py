@@ -33,7 +33,7 @@ from anachron.emulators.jit import subroutine
 
 REGISTERS = "pc time nz ir at".split()
 FIELDS = """c v event top count began stop due limit resume psw fault aborted overflow traced
-waiting entering written_psw n_reports level space other_sp froze maintenance branch_taken
+waiting entering written_psw n_reports level space other_sp froze maintenance stepped branch_taken
 sob_taken odd_byte trap_ns abort_ns timeout_ns
 mul_step mul_negative mul_zero mul_short mul_least mul_least_negative mul_both_least
 div_by_zero div_overflow div_odd div_even div_no_quotient div_negative
@@ -45,7 +45,7 @@ ARRAYS = {"mem": "u2[262144]", "decode": "u4[65536]", "io": "u2[4096]", "place":
 pc = time = count = c = v = nz = ir = began = at = stop = 0
 event = due = limit = resume = psw = fault = aborted = overflow = traced = waiting = 0
 n_reports = level = top = space = froze = other_sp = odd_byte = written_psw = entering = 0
-abort_ns = timeout_ns = maintenance = 0
+abort_ns = timeout_ns = maintenance = stepped = 0
 
 R = 0x3FFF8  # mem[R + n] is register n
 SP, PC = R + 6, R + 7
@@ -334,10 +334,15 @@ def decrement(r, by):
 
 
 def operand(spec, byte):
-    """The address of an operand: spec is its mode and register."""
-    global pc
+    """The address of an operand: spec is its mode and register.
+
+    `stepped` remembers a register that was incremented, 8 * by how much and its number, until what
+    it pointed to has been read.
+    """
+    global pc, stepped
     r = spec & 7
     mode = spec >> 3
+    stepped = 0
     if mode == 0:
         ea = REGISTER_0 + 2 * r
         if r == 7:
@@ -350,11 +355,15 @@ def operand(spec, byte):
                 ea = mem[R + r]
             case 2:
                 ea = mem[R + r]
-                mem[R + r] = (ea + step(r, byte)) & 0xFFFF
+                k = step(r, byte)
+                mem[R + r] = (ea + k) & 0xFFFF
+                stepped = k << 3 | r
             case 3:
                 k = mem[R + r]
                 mem[R + r] = (k + 2) & 0xFFFF
+                stepped = 2 << 3 | r
                 ea = settle(pointer(k, top))
+                stepped = 0
             case 4:
                 ea = decrement(r, step(r, byte))
             case 5:

@@ -95,8 +95,7 @@ def _operand_shortcuts(row: Instruction, what: int, mapped: bool) -> Iterator[Sh
     to_register, to_memory = (
         (f"y = {y}\n" if what & READS_IT else "") + general.call(row, 0)
         + (f"\n{y} = y" if what & WRITES_IT else "") for y in ("mem[R + (ir & 7)]", "mem[ea >> 1]"))
-    source: int | None = None
-    x = again = ""
+    source, x, again = None, "", ""
     if row.form == "SSDD":
         source, x = DIRECT, "x = mem[R + (ir >> 6 & 7)]\n"
         again = f"if DESTINATION_FIRST:\n    {x}"
@@ -108,9 +107,9 @@ def _operand_shortcuts(row: Instruction, what: int, mapped: bool) -> Iterator[Sh
         for way in TO_REGISTER:
             yield Shortcut(row, way, DIRECT, _if_near(f"near({way}, ir >> 6 & 7)",
                                                       f"x = mem[ea >> 1]\n{to_register}"))
-    for way in (*OFTEN.get(row.mnemonic, ()), None):
-        where = "near(way_of(ir & 63), ir & 7)" if way is None else f"near({way}, ir & 7)"
-        yield Shortcut(row, source, way, x + _if_near(where, again + to_memory))
+    for place in (*OFTEN.get(row.mnemonic, ()), None):
+        where = "near(way_of(ir & 63), ir & 7)" if place is None else f"near({place}, ir & 7)"
+        yield Shortcut(row, source, place, x + _if_near(where, again + to_memory))
 
 
 def _if_near(where: str, text: str) -> str:

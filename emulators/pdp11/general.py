@@ -18,6 +18,7 @@ HAS_DESTINATION, READS_IT, WRITES_IT, FILLS, TAKES_STATUS = 16, 32, 64, 128, 256
 
 GENERAL = """
 def general(row):
+    global stepped
     what = SHAPES[row]
     byte = what & IS_BYTE
     x = 0
@@ -42,12 +43,15 @@ def general(row):
     match row:
 {cases}
     if what & WRITES_IT:
+        if ir & 0o70000 == MOVES:
+            stepped = 0  # it does not read what it writes to
         if what & FILLS and ea < 0:  # a byte that is moved to a register fills it with its sign
             y = (y ^ 0x80) - 0x80 & 0xFFFF
             byte = 0
         relocate_destination(1)
         store(ea, y, byte)
         relocate_destination(0)
+    stepped = 0
 
 
 def register(r, byte):
@@ -57,6 +61,7 @@ def register(r, byte):
 """
 
 RESERVED_ROW = 0
+MOVES = 0o010000  # MOV and MOVB, in the bits 070000
 ROWS = {row: number for number, row in enumerate((*INSTRUCTIONS, *FLAG_OPERATORS), start=1)}
 NAMES = {"CLx": "clear_flags", "SEx": "set_some_flags", "RTT": "RTI", "MFPD": "MFPI",
          "MTPD": "MTPI"}
@@ -83,7 +88,7 @@ SHAPES[list(ROWS.values())] = [shape(row) for row in ROWS]
 CONSTANTS = {"SHAPES": SHAPES, "IS_BYTE": IS_BYTE, "HAS_SOURCE": HAS_SOURCE,
              "HAS_REGISTER": HAS_REGISTER, "POPS": POPS, "HAS_DESTINATION": HAS_DESTINATION,
              "READS_IT": READS_IT, "WRITES_IT": WRITES_IT, "FILLS": FILLS,
-             "TAKES_STATUS": TAKES_STATUS}
+             "TAKES_STATUS": TAKES_STATUS, "MOVES": MOVES}
 
 
 def call(row: Instruction, byte: object) -> str:

@@ -16,6 +16,7 @@ class Model:
     year: int
     psw_bits: int  # that exist
     managed: bool  # kernel and user mode, and the KT11's translation of addresses
+    increment_after_read: bool  # (R)+ stays where nothing answers the read: ll-34, DEC's FKABD0
     destination_first: bool  # OPR R,(R)+ takes R as the destination has left it
     jump_after_increment: bool  # JMP (R)+ goes where R points after it
     swab_clears_v: bool
@@ -30,10 +31,12 @@ class Model:
 
 
 MODELS = {
-    "pdp11/20": Model("pdp11/20", 1970, psw_bits=0o377, managed=False, destination_first=True,
+    "pdp11/20": Model("pdp11/20", 1970, psw_bits=0o377, managed=False,
+                      increment_after_read=False, destination_first=True,
                       jump_after_increment=True, swab_clears_v=False, t_writable=True,
                       rti_traces=False, register_jump_vector=4),
     "pdp11/34a": Model("pdp11/34a", 1976, psw_bits=0o170377, managed=True,
-                       destination_first=False, jump_after_increment=False, swab_clears_v=True,
-                       t_writable=False, rti_traces=True, register_jump_vector=4),
+                       increment_after_read=True, destination_first=False,
+                       jump_after_increment=False, swab_clears_v=True, t_writable=False,
+                       rti_traces=True, register_jump_vector=4),
 }
