@@ -26,6 +26,7 @@ from anachron.compiler import weights
 from anachron.compiler.language import parse
 from anachron.compiler.model import MAX_PARAMETERS, Array, Model, ModelError
 from anachron.compiler.tokenizer import Tokenizer
+from anachron.emulators.containers.files import read_file
 
 MAX_FILE_BYTES = 4 * MAX_PARAMETERS + (1 << 20)
 MAGIC = 0x616B3432  # llama2.c, "ak42"
@@ -101,13 +102,7 @@ SOUL_LAST = ("z.gain", "logits.weight")
 
 def load_checkpoint(path: Path, tokenizer: Tokenizer | None) -> Model:
     """Read a checkpoint of any of FORMATS; raises ModelError where it is none, or damaged."""
-    try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise ModelError(f"{path}: {size:,} bytes, at most {MAX_FILE_BYTES:,} are allowed")
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: {error.strerror or error}") from None
+    data = read_file(path, MAX_FILE_BYTES, ModelError)
     found = find_format(data)
     if path.suffix == ".safetensors":
         raise ModelError(

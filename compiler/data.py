@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from anachron.compiler.model import Array, Model, ModelError
+from anachron.emulators.containers.files import read_file
 from anachron.kernels.reference.sampling import seed_state, xorshift
 
 MAX_CORPUS_BYTES = 1 << 24
@@ -141,10 +142,6 @@ def read_corpus(model: Model) -> str:
     """The text that a model's task names."""
     path = Path(model.folder) / model.task["corpus"]
     try:
-        if path.stat().st_size > MAX_CORPUS_BYTES:
-            raise ModelError(f"{path}: a corpus has at most {MAX_CORPUS_BYTES:,} bytes")
-        return path.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise ModelError(f"{path}: {error.strerror or error}") from None
+        return read_file(path, MAX_CORPUS_BYTES, ModelError).decode("utf-8")
     except UnicodeDecodeError as error:
         raise ModelError(f"{path}: byte {error.start} is not UTF-8 text") from None

@@ -12,6 +12,7 @@ from anachron.compiler import checkpoints, weights
 from anachron.compiler.language import Program, parse
 from anachron.compiler.model import Model, ModelError, check, random_weights
 from anachron.compiler.tokenizer import Tokenizer, load_tokenizer
+from anachron.emulators.containers.files import read_file
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
 MAX_TEXT_BYTES = 1 << 20
@@ -80,10 +81,7 @@ def fill(program: Program, path: Path, seed: int, resized: bool) -> Model:
 def read_text(path: Path) -> str:
     """A program text; raises ModelError where it is not one."""
     try:
-        if path.stat().st_size > MAX_TEXT_BYTES:
-            raise ModelError(f"{path}: a program text has at most {MAX_TEXT_BYTES:,} bytes")
-        return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    except OSError as error:
-        raise ModelError(f"{path}: {error.strerror or error}") from None
+        text = read_file(path, MAX_TEXT_BYTES, ModelError).decode("utf-8-sig")
+        return text.replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise ModelError(f"{path}: byte {error.start} is not UTF-8 text") from None

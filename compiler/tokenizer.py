@@ -28,6 +28,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from anachron.emulators.containers.files import read_file
+
 MAX_FILE_BYTES = 1 << 24
 MAX_VOCABULARY = 1 << 15  # a machine keeps ids in 16 bits, -1 among them
 MAX_MERGES = 1 << 20
@@ -235,14 +237,7 @@ def load_tokenizer(path: str | Path, vocab_size: int | None = None) -> Tokenizer
         raise TokenizerError(
             f"{path}: a tokenizer is a {' or '.join(READERS)} file, not {path.suffix or 'that'}"
         )
-    try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise TokenizerError(f"{path}: {size:,} bytes, at most {MAX_FILE_BYTES:,} are allowed")
-        data = path.read_bytes()
-    except OSError as error:
-        raise TokenizerError(f"{path}: {error.strerror or error}") from None
-    found = reader(data, str(path))
+    found = reader(read_file(path, MAX_FILE_BYTES, TokenizerError), str(path))
     if vocab_size is not None and found.vocab_size != vocab_size:
         raise TokenizerError(
             f"{path}: {found.vocab_size} pieces, but the model's vocabulary has {vocab_size}"

@@ -181,7 +181,7 @@ ERRORS = {
     'tokenizer characters("aa")\n': "'a' is there twice",
     'tokenizer characters("é1")\n': "'é' is not a printable ASCII character",
     'tokenizer characters("ab")\n': "vocab_size is 10, but the tokenizer has 2 pieces",
-    'tokenizer bpe("none.json")\n': "none.json: No such file",
+    'tokenizer bpe("none.json")\n': "none.json: no such file",
     'tokenizer characters("a\\q")\n': "\\q is not known",
     'stop "x"\n' + X + OUT: "'x' is not one token of this vocabulary",
     'never "3"\n' + X + OUT: "tokens that are never chosen are the first ids",

@@ -140,7 +140,7 @@ def test_a_faulty_vocabulary_is_one_clear_line(tmp_path, tree, message):
 
 
 def test_a_missing_file_is_one_clear_line(tmp_path):
-    with pytest.raises(TokenizerError, match="No such file"):
+    with pytest.raises(TokenizerError, match="no such file"):
         load_tokenizer(tmp_path / "none.json")
 
 

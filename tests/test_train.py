@@ -154,7 +154,7 @@ def test_questions_vary_and_answers_do_not(tmp_path):
 @pytest.mark.parametrize(
     ("corpus", "message"),
     [
-        (None, "No such file"),
+        (None, "no such file"),
         (b"ab", "the corpus has 2 tokens, the context alone 16"),
         (b"\xff\xfe", "byte 0 is not UTF-8"),
     ],

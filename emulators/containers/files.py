@@ -5,20 +5,20 @@ import tempfile
 from pathlib import Path
 
 
-def read_file(path: str | Path, limit: int) -> bytes:
-    """The bytes of a regular file; ValueError, before reading, if it has more than limit."""
+def read_file(path: str | Path, limit: int, error: type[ValueError] = ValueError) -> bytes:
+    """The bytes of a regular file; an error, before reading on, if it has more than limit."""
     path = Path(path)
     try:
         if not path.is_file():
-            raise ValueError(f"{path}: no such file" if not path.exists() else
-                             f"{path}: not a regular file: give the name of an image")
+            raise error(f"{path}: no such file" if not path.exists() else
+                        f"{path}: not a regular file: give the name of one")
         with path.open("rb") as file:
             data = file.read(limit + 1)
             size = max(len(data), os.fstat(file.fileno()).st_size)
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
+    except OSError as problem:
+        raise error(f"{path}: cannot be read: {problem.strerror}") from None
     if len(data) > limit:
-        raise ValueError(f"{path}: {size} bytes, at most {limit} allowed for this kind of file")
+        raise error(f"{path}: {size} bytes, at most {limit} allowed for this kind of file")
     return data
 
 
