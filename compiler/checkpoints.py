@@ -185,6 +185,10 @@ def read_llama(data: bytes, path: Path, tokenizer: Tokenizer | None) -> Model:
             f"{path}: dim {sizes['dim']}, n_heads {sizes['n_heads']} and n_kv_heads "
             f"{sizes['n_kv_heads']} do not divide"
         )
+    if sizes["dim"] // sizes["n_heads"] % 2:
+        raise ModelError(
+            f"{path}: heads of {sizes['dim'] // sizes['n_heads']} features: they turn in pairs"
+        )
     text = LLAMA + (LLAMA_SHARED if shared else LLAMA_OWN)
     model = parse(text, str(path), sizes, tokenizer).model
     found = _read_llama_tensors(Reader(data, offset), model, version, group, path)

@@ -238,6 +238,15 @@ def test_a_value_that_is_not_finite_is_refused(tmp_path):
             load(write(tmp_path / "t.bin", data), tokenizer=LLAMA)
 
 
+def test_heads_of_odd_size_are_refused(tmp_path):
+    write_llama(tmp_path / "m.bin", 0)
+    data = bytearray((tmp_path / "m.bin").read_bytes())
+    data[:4], data[12:16], data[16:20] = (struct.pack("<i", n) for n in (12, 4, 2))
+    with pytest.raises(ModelError, match="heads of 3 features: they turn in pairs") as caught:
+        load(write(tmp_path / "t.bin", data), tokenizer=LLAMA)
+    assert "\n" not in str(caught.value)
+
+
 @settings(deadline=None)
 @given(st.data())
 def test_a_damaged_checkpoint_raises_nothing_but_a_model_error(tmp_path_factory, data):
