@@ -252,3 +252,10 @@ def test_the_arithmetic_element_agrees_with_simh() -> None:
                re.findall(r"^(?:sim> )*(?:AC|MQ|SC|SR):\s+([0-7]+)\s*$", output, re.M)]
     theirs = [numbers[i:i + 4] for i in range(0, len(numbers), 4)]
     assert theirs == ours
+
+
+def test_fillers_are_not_printed() -> None:
+    m = machine("START: MOV #7$,R1\n1$: TSTB @#177564\nBPL 1$\nMOVB (R1)+,@#177566\nBNE 1$\n"
+                "HALT\n7$: .ASCIZ /A/<177>/B/\n")
+    m.run(max_time_ns=10**9)
+    assert m.console == "AB"

@@ -207,9 +207,10 @@ class Pdp11:
 
     @property
     def console(self) -> str:
-        """What has been printed on the console, as text; seven bits a character."""
+        """What has been printed on the console, as text of seven bits; NUL and rubout are not."""
         line = self._device("DL11")
-        return bytes(code & 0x7F for code in line.printed).decode("ascii").replace("\0", "")
+        codes = bytes(code & 0x7F for code in line.printed)
+        return codes.translate(None, b"\0\x7f").decode("ascii")
 
     def type(self, text: str) -> None:
         """Characters for the console's receiver; a newline is typed as carriage return."""
