@@ -189,10 +189,6 @@ def read_llama(data: bytes, path: Path, tokenizer: Tokenizer | None) -> Model:
         raise ModelError(
             f"{path}: heads of {sizes['dim'] // sizes['n_heads']} features: they turn in pairs"
         )
-    if sizes["dim"] // sizes["n_heads"] % 2:
-        raise ModelError(
-            f"{path}: dim {sizes['dim']} over n_heads {sizes['n_heads']} is odd, but rope turns pairs"
-        )
     text = LLAMA + (LLAMA_SHARED if shared else LLAMA_OWN)
     model = parse(text, str(path), sizes, tokenizer).model
     found = _read_llama_tensors(Reader(data, offset), model, version, group, path)

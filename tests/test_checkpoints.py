@@ -174,7 +174,7 @@ def head(**changes):
         ([head(), b"\0" * 9999], "10,027 bytes, but its header says"),
         ([head(dim=9), b"\0" * 999], "dim 9, n_heads 4 and n_kv_heads 2 do not divide"),
         ([head(kv=3), b"\0" * 999], "n_kv_heads 3 do not divide"),
-        ([head(dim=12), b"\0" * 999], "dim 12 over n_heads 4 is odd"),
+        ([head(dim=12), b"\0" * 999], "heads of 3 features: they turn in pairs"),
         ([head(vocabulary=7), b"\0" * 999], "vocab_size is 7, but the tokenizer has 5"),
         ([head(vocabulary=2**31 - 1), b"\0" * 999], "this is no checkpoint of"),
         ([head(dim=16384, hidden=65536, layers=200)], "parameters, at most"),
