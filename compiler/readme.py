@@ -96,6 +96,7 @@ def _inference_row(
     run = ac.build(fixed, "c64", logits=logits).run(prompt)
     if not run.agrees(ac.run_reference(fixed, prompt)):
         raise RuntimeError(f"{name}: the C64 does not agree with the reference")
+    assert run.time_ns is not None  # a C64 has a clock
     ratio = f"{SOUL_PLAYER / run.total:.0f} x" if model.name == "soul" else ""
     return {
         "model": name,

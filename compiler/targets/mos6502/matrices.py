@@ -142,9 +142,10 @@ def _halve(fixed: FixedModel, values: Values, ranges: Ranges, groups: list[Group
         narrow = found.get((wide.basis.name, wide.columns // 2, wide.bits))
         if wide.columns % 2 or narrow is None or wide.bits != 16:
             continue
-        orders = {op.name: _half_order(op, ranges, wide.basis) for op in wide.ops}
+        halves = {op.name: _half_order(op, ranges, wide.basis) for op in wide.ops}
+        orders = {name: order for name, order in halves.items() if order is not None}
         free = all(_is_free(values, narrow, op) for op in wide.ops)
-        if free and all(order is not None for order in orders.values()):
+        if free and len(orders) == len(halves):
             names = [op.name for op in (*narrow.ops, *wide.ops)]
             ops = tuple(op for op in fixed.ops if op.name in names)
             key = (narrow.basis.name, narrow.columns, narrow.bits)
