@@ -106,10 +106,10 @@ def test_no_instruction_is_one_that_a_judge_misexecutes(image):
 
 
 @pytest.mark.parametrize("task", ["reverse", "copy", "sort", "sum"])
-@pytest.mark.parametrize("n", [2, 5, 6, 8, 9])
+@pytest.mark.parametrize("n", [2, 5, 6, 8, 9, 15])
 def test_every_task_at_every_length_gives_the_weights_of_the_reference(task, n):
     model = small(n, task)
-    training = train_on(build_training(model, MACHINES[n % 2]), seed=n)
+    training = train_on(build_training(model, MACHINES[n % 3 == 0]), seed=n)
     assert training.steps == 12  # two whole windows, and one of two steps
     assert len(training.reports) == 3
 
@@ -118,6 +118,12 @@ def test_every_task_at_every_length_gives_the_weights_of_the_reference(task, n):
 def test_rows_are_padded_where_features_and_positions_differ(dim):
     text = TEXT.replace("dim = 16", f"dim = {dim}").replace("k, v)", "k, v, scale = 1/4)")
     train_on(build_training(small(text=text), "pdp11/34a"))
+
+
+@pytest.mark.parametrize("dim", [48, 100, 2048])
+def test_a_model_too_large_to_train_does_not_fit(dim):
+    with pytest.raises(DoesNotFit, match="too many"):
+        build_training(small(text=TEXT.replace("dim = 16", f"dim = {dim}")), "pdp11/34a")
 
 
 @pytest.mark.parametrize(
@@ -144,12 +150,13 @@ def test_a_model_of_another_shape_is_refused_with_its_place(old, new, wanted):
         "rate = 1/4, logits = 1/16, tok = 1/2, q = 1, k = 1",
     ],
 )
-def test_rates_of_the_recipe_are_the_constants_of_the_kernels(recipe):
+@pytest.mark.parametrize("n", [8, 13])
+def test_rates_of_the_recipe_are_the_constants_of_the_kernels(recipe, n):
     names = ("q", "k", "v", "tok", "pos", "logits")
     for name in names:
         recipe = recipe.replace(f" {name} =", f" {name}.weight =")
     text = TEXT.replace("sgd(", f"sgd({recipe}, ")
-    train_on(build_training(small(text=text), "pdp11/34a"))
+    train_on(build_training(small(n, text=text), "pdp11/34a"))
 
 
 def test_a_rate_that_the_tables_have_no_room_for_is_refused():

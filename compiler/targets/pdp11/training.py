@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from anachron.compiler.assembly.errors import PastMemory
 from anachron.compiler.image import Location
 from anachron.compiler.log_training import N_TESTS, WEIGHTS_STREAM, start_shift
 from anachron.compiler.logarithms import LogStep
@@ -46,6 +47,7 @@ from anachron.kernels.pdp11.training.shape import MOST_TERMS, Scales, Shape
 from anachron.kernels.reference.sampling import seed_state
 
 ORIGIN = 0o1000
+ADDRESSES = 0o200000
 
 
 @dataclass(frozen=True)
@@ -85,18 +87,19 @@ def build(
     scales = find_scales(log, parts)
     shape = Shape(model.seq_len, dim, model.vocab_size, scales, Cpu(machine.multiplies))
     _check_report(model, steps, window)
+    memory = options.memory_bytes or machine.memory_bytes or 0
+    least = ORIGIN + 2 * sum(shape.buffers().values())
+    if least > memory:
+        raise _does_not_fit(model, machine, least, memory, "at least ")
     sections = _sections(log, parts, shape, machine, steps, window, seed)
     source = compose(f"{model.name} learns on {machine.title}", ORIGIN, "start", sections)
-    assembled = assemble(source, f"{model.name}.mac", machine=machine.name)
+    try:
+        assembled = assemble(source, f"{model.name}.mac", machine=machine.name)
+    except PastMemory as past:
+        raise _does_not_fit(model, machine, ADDRESSES + past.n_bytes, memory, "at least ") from None
     symbols = {label.lower(): value for label, value in assembled.symbols.items()}
-    memory = options.memory_bytes or machine.memory_bytes or 0
-    over = symbols["image_end"] - memory
-    if over > 0:
-        raise DoesNotFit(
-            f"{model.name} needs {memory + over:,} bytes to train, {machine.title} has "
-            f"{memory:,}: {over:,} too many",
-            over,
-        )
+    if symbols["image_end"] > memory:
+        raise _does_not_fit(model, machine, symbols["image_end"], memory)
     return TrainingImage(
         model=model,
         machine=machine,
@@ -112,6 +115,17 @@ def build(
         regions=((ORIGIN, memory),),
         container={".lda": lda.pack(assembled.segments, symbols["start"])},
         entry=symbols["start"],
+    )
+
+
+def _does_not_fit(
+    model: Model, machine: Machine, needed: int, memory: int, least: str = ""
+) -> DoesNotFit:
+    over = needed - memory
+    return DoesNotFit(
+        f"{model.name} needs {least}{needed:,} bytes to train, {machine.title} has {memory:,}: "
+        f"{least}{over:,} too many",
+        over,
     )
 
 

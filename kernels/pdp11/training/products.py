@@ -17,9 +17,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from anachron.kernels.pdp11.instructions import Cpu
+from anachron.kernels.pdp11.instructions import Cpu, loop_back
 from anachron.kernels.reference.log_tables import octaves
 
+SOB_REACH = 63  # words, its own among them
 MOST_COLUMNS = 4  # at a time: R2 to R5
 NEXT = "(R1)+"
 USUAL = octaves(-12)  # what two halves of an address add to each product
@@ -92,7 +93,11 @@ class Products:
         lines = [f"MOV #{source},R1", f"MOV #{self.slot(0)},R2", f"MOV #{self.terms}.,R3"]
         lines += [f"{self.name}.patch:", *copies]
         lines += [f"ADD #{skip}.,R1"] * bool(skip)
-        lines += [f"ADD #{self.stride}.,R2", cpu.count("R3", f"{self.name}.patch", self.terms)]
+        size = copy_words(constant) * self.columns + 4
+        lines += [
+            f"ADD #{self.stride}.,R2",
+            count_back(cpu, "R3", f"{self.name}.patch", self.terms, size),
+        ]
         return "\n".join(lines)
 
 
@@ -101,6 +106,18 @@ def copy_code(slot: str, constant: int) -> str:
     if constant == USUAL:
         return f"MOV (R1)+,{slot}"
     return f"MOV (R1)+,R0\nADD #{constant - USUAL}.,R0\nMOV R0,{slot}"
+
+
+def copy_words(constant: int) -> int:
+    """Words of a copy_code, at most."""
+    return 2 if constant == USUAL else 5
+
+
+def count_back(cpu: Cpu, register: str, label: str, times: int, size: int) -> str:
+    """Count a register down and go back so many words, also where SOB does not reach."""
+    if size < SOB_REACH:
+        return cpu.count(register, label, times)
+    return loop_back(label, f"{label}.end", times, register)
 
 
 def at(offset: int | str, register: str) -> str:

@@ -7,6 +7,8 @@ from anachron.kernels.pdp11.training.products import (
     Products,
     at,
     copy_code,
+    copy_words,
+    count_back,
     read_along,
     repeat,
     wrap,
@@ -63,6 +65,8 @@ def _patch_columns(shape: Shape, kernel: Products, source: str, constant: int) -
         copy_code(at(kernel.stride * term, "R2"), constant) for term in range(kernel.terms)
     )
     group = f"{kernel.name}.1-{kernel.name}.0" if kernel.groups > 1 else "0"
+    inner = copy_words(constant) * kernel.terms + 2
+    outer = inner + 7
     return f"""\
     MOV #{source},R1
     MOV #{kernel.slot(0)},R2
@@ -72,9 +76,9 @@ def _patch_columns(shape: Shape, kernel: Products, source: str, constant: int) -
 {kernel.name}.column:
 {copies}
     ADD #4,R2
-    {shape.cpu.count("R3", f"{kernel.name}.column", kernel.each)}
+    {count_back(shape.cpu, "R3", f"{kernel.name}.column", kernel.each, inner)}
     ADD #{group}-{4 * kernel.each}.,R2
-    {shape.cpu.count("R4", f"{kernel.name}.group", kernel.groups)}"""
+    {count_back(shape.cpu, "R4", f"{kernel.name}.group", kernel.groups, outer)}"""
 
 
 def update_qkv(shape: Shape) -> dict[str, str]:
