@@ -68,12 +68,7 @@ def fill(assembly: Assembly, statement: Statement) -> None:
     """`.fill count, value`; without a value the memory is reserved, not written."""
     arguments = expect(statement, 1, 2)
     count = count_of(assembly, arguments[0], statement)
-    if len(arguments) == 1:
-        assembly.reserved = count
-        return
-    value = in_range(assembly, assembly.number(arguments[1], 0), -128, 255, "the value",
-                     statement.column)
-    assembly.output = bytes([value & 0xFF]) * count
+    _fill(assembly, statement, count, *arguments[1:])
 
 
 def align(assembly: Assembly, statement: Statement) -> None:
@@ -81,12 +76,17 @@ def align(assembly: Assembly, statement: Statement) -> None:
     arguments = expect(statement, 1, 2)
     boundary = count_of(assembly, arguments[0], statement) or 1
     count = -assembly.here % boundary
-    if len(arguments) == 1:
+    _fill(assembly, statement, count, *arguments[1:])
+
+
+def _fill(assembly: Assembly, statement: Statement, count: int, *value: Expression) -> None:
+    """So many bytes of a value; without one they are reserved."""
+    if not value:
         assembly.reserved = count
         return
-    value = in_range(assembly, assembly.number(arguments[1], 0), -128, 255, "the value",
-                     statement.column)
-    assembly.output = bytes([value & 0xFF]) * count
+    number = in_range(assembly, assembly.number(value[0], 0), -128, 255, "the value",
+                      statement.column)
+    assembly.output = bytes([number & 0xFF]) * count
 
 
 def reserve(size: int) -> Directive:
