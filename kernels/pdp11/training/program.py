@@ -59,8 +59,7 @@ step:
     INC n.steps
     INC window.steps
     JSR PC,draw
-    JSR PC,forward
-learn:"""
+    JSR PC,forward"""
 
 
 def choose() -> str:

@@ -132,7 +132,6 @@ test:
 test.next:
     JSR PC,draw
     JSR PC,forward
-test.answers:
     MOV #tokens,R5
     JSR PC,print_tokens
     MOV #text.becomes,R1
