@@ -16,7 +16,14 @@ from anachron.compiler.image import Image
 from anachron.compiler.loader import load
 from anachron.compiler.model import Model, ModelError
 from anachron.compiler.quantization import quantize
-from anachron.compiler.run import Conversation, Run, Sampling, run_image, run_reference
+from anachron.compiler.run import (
+    Conversation,
+    Run,
+    Sampling,
+    converse,
+    run_image,
+    run_reference,
+)
 from anachron.compiler.targets import MACHINES, TARGETS, DoesNotFit, MissingKernel, Options
 
 # Text or checkpoint -> Model -> FixedModel -> Image -> Run -> Comparison.
@@ -39,6 +46,7 @@ __all__ = [
     "Sampling",
     "build",
     "compare",
+    "converse",
     "load",
     "quantize",
     "run_image",

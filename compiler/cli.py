@@ -17,10 +17,12 @@ from rich.table import Table
 
 import anachron.compiler as ac
 from anachron.compiler import arguments, report
+from anachron.compiler.comparison import unavailable
 from anachron.compiler.debugging import show_debug
 from anachron.compiler.printer import format_model
 from anachron.compiler.prompts import encode_prompt, explain_prompt
 from anachron.compiler.run import RunError, predict
+from anachron.compiler.targets import Absent
 from anachron.compiler.tokenizer import Tokenizer
 
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
@@ -136,13 +138,18 @@ def run(args: argparse.Namespace) -> int:
         if not args.json:
             out.print(result.text, markup=False)
     else:
-        image = ac.build(fixed, args.on, logits=args.logits, **arguments.hardware(args))
-        show_debug(image)
-        if args.live:
-            return arguments.run_live(image, prompt)
-        speaker = arguments.Speaker(fixed, quiet=args.json)
-        result = ac.Conversation(image, args.n, sampling(args)).ask(prompt, speaker)
-        speaker.end()
+        try:
+            image = ac.build(fixed, args.on, logits=args.logits, **arguments.hardware(args))
+            show_debug(image)
+            if args.live:
+                return arguments.run_live(image, prompt)
+            speaker = arguments.Speaker(fixed, quiet=args.json)
+            result = ac.converse(image, args.n, sampling(args)).ask(prompt, speaker)
+            speaker.end()
+        except (Absent, ac.DoesNotFit) as error:
+            if args.json:
+                print_json(unavailable(fixed, args.on, prompt, error).as_json(args.logits))
+            raise
     if args.json:
         print_json(result.as_json(args.logits))
         return 0
@@ -167,7 +174,7 @@ def chat(args: argparse.Namespace) -> int:
     if args.on == "reference":
         raise ValueError("chat talks to a program on a machine: choose --on c64 or pdp11/34a")
     image = ac.build(fixed, args.on, **arguments.hardware(args))
-    conversation = ac.Conversation(image, args.n, sampling(args))
+    conversation = ac.converse(image, args.n, sampling(args))
     answers: list[dict[str, Any]] = []
     while True:
         try:
@@ -212,9 +219,14 @@ def cycles(args: argparse.Namespace) -> int:
         passes = 1
     measured = None
     if args.measure:
-        result = ac.Conversation(image, args.n, sampling(args)).ask(prompt)
+        result = ac.converse(image, args.n, sampling(args)).ask(prompt)
         passes, measured = len(result.counts), dict(result.cycles)
     predicted = predict(image, n_prompt, passes)
+    if not predicted:
+        raise ValueError(
+            f"{image.machine.title}: its {image.machine.unit} are counted or measured, not "
+            f"predicted: see anachron run --on {args.on} --profile"
+        )
     if args.json:
         rows = report.cycles_rows(predicted, measured)
         print_json({"machine": args.on, "model": fixed.name, "passes": passes, "rows": rows})

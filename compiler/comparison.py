@@ -12,7 +12,7 @@ from anachron.compiler.building import build
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.report import compare_table, fit, plain
 from anachron.compiler.run import Run, Sampling, run_image, run_reference
-from anachron.compiler.targets import DoesNotFit, find_machine
+from anachron.compiler.targets import Absent, DoesNotFit, MissingKernel, find_machine
 
 DEFAULT_MACHINES = ("reference", "pdp11/34a", "c64")
 
@@ -84,11 +84,19 @@ def _run_on(
 ) -> Run:
     try:
         image = build(fixed, name, **options)
-    except DoesNotFit as error:
-        status, over, note = "does_not_fit", error.bytes_over, str(error)
-    except ValueError as error:  # an op or a size that the target has no kernel for
-        status, over, note = "absent", 0, str(error)
-    else:
+    except ValueError as error:  # too large, or an op or a size that the target has no kernel for
+        return unavailable(fixed, name, prompt, error)
+    try:
         return run_image(image, prompt, n, sampling)
+    except (Absent, MissingKernel) as error:
+        return unavailable(fixed, name, prompt, error)
+
+
+def unavailable(fixed: FixedModel, name: str, prompt: str, error: ValueError) -> Run:
+    """The row of a machine that is absent or too small, and why."""
+    over = error.bytes_over if isinstance(error, DoesNotFit) else 0
+    status = "does_not_fit" if isinstance(error, DoesNotFit) else "absent"
     on = find_machine(name)
-    return Run(on, fixed.name, prompt, (), (), "", status=status, bytes_over=over, note=note)
+    return Run(
+        on, fixed.name, prompt, (), (), "", status=status, bytes_over=over, note=str(error)
+    )

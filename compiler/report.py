@@ -32,12 +32,14 @@ def count(n: float | None) -> str:
     return "-" if n is None else f"{n:,.0f}"
 
 
-def seconds(time_ns: float) -> str:
+def seconds(time_ns: float | None) -> str:
     """A time as a person reads it.
 
     >>> seconds(2_500), seconds(1_234_000_000), seconds(90e9)
     ('2.5 us', '1.23 s', '1 min 30 s')
     """
+    if time_ns is None:
+        return "-"
     if time_ns < 1e6:
         return f"{time_ns / 1e3:.1f} us"
     if time_ns < 1e9:
@@ -49,7 +51,9 @@ def seconds(time_ns: float) -> str:
 
 
 def amount(on: Machine, each: float) -> str:
-    """Cycles, or microseconds on a machine that has no clock to count."""
+    """Cycles, or microseconds on a machine that has no clock to count, or what it counts."""
+    if on.counted:
+        return f"{count(each)} {on.counted}"
     return f"{count(each)} cycles" if on.clock_hz else f"{count(each / 1000)} us"
 
 
@@ -132,15 +136,15 @@ def compare_cells(run: Run) -> list[str]:
     if not run.counts:
         return [on.title, str(on.year), "-", "-", "-", "-", "-", run.text]
     each = run.total / run.n_tokens
-    rate = run.macs / (run.time_ns / 1e9)
+    time_ns = run.time_ns
     return [
         on.title,
         str(on.year),
         f"{run.image_bytes:,} B",
         amount(on, each),
         deviation(run.total, run.predicted),
-        seconds(run.time_ns / run.n_tokens),
-        count(rate),
+        seconds(time_ns / run.n_tokens if time_ns else None),
+        count(run.macs / (time_ns / 1e9) if time_ns else None),
         run.text,
     ]
 
@@ -168,6 +172,10 @@ def cycles_table(
     names = "least|expected|most|measured|off" if measured else "least|expected|most"
     table = _table(f"kernel ({image.machine.unit})", names)
     total = Cycles(0, 0, 0)
+    if measured and not predicted:
+        for name, each in {**measured, "all": sum(measured.values())}.items():
+            table.add_row(name, "-", "-", "-", count(each), "-")
+        return table
     for name, cycles in predicted.items():
         total = total + cycles
         row = [name, count(cycles.lo), count(cycles.expected), count(cycles.hi)]

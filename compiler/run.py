@@ -17,7 +17,7 @@ import numpy as np
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.image import Image, Loadable
 from anachron.compiler.prompts import encode_prompt
-from anachron.compiler.targets import Machine, find_machine
+from anachron.compiler.targets import Machine, find_machine, find_target
 from anachron.compiler.targets.reference.target import Session
 from anachron.compiler.timing import Cycles
 from anachron.emulators import create
@@ -70,8 +70,8 @@ class Sampling:
 class Run:
     """What a machine answered.
 
-    counts     cycles (nanoseconds on the PDP-11) of each forward pass, prompt positions first;
-               one number for an encoder
+    counts     cycles (nanoseconds on the PDP-11, instructions on ptx) of each forward pass, prompt
+               positions first; one number for an encoder
     predicted  the same, summed, as known before the run
     logits     (generated, vocab_size), or None
     """
@@ -104,7 +104,7 @@ class Run:
         return sum(self.counts)
 
     @property
-    def time_ns(self) -> int:
+    def time_ns(self) -> int | None:
         return self.on.time_ns(self.total)
 
     @property
@@ -132,7 +132,7 @@ class Run:
             "tokens": list(self.tokens),
             "text": self.text,
             "time_ns": self.time_ns if self.counts else None,
-            "time_ns_per_token": times,
+            "time_ns_per_token": None if self.on.counted else times,
             "cycles_total": self.total if clocked and self.counts else None,
             "cycles_per_token": list(self.counts) if clocked else None,
             "clock_hz": self.on.clock_hz,
@@ -140,6 +140,9 @@ class Run:
             "kernels": dict(self.cycles),
             "predicted": list(self.predicted) if self.predicted else None,
         }
+        if self.on.counted:
+            out[f"{self.on.counted}_total"] = self.total if self.counts else None
+            out[f"{self.on.counted}_per_token"] = list(self.counts)
         if self.status == "does_not_fit":
             out["bytes_over"] = self.bytes_over
         if self.note:
@@ -196,7 +199,13 @@ def run_image(
     listener: Callable[[str, int], None] | None = None,
 ) -> Run:
     """Type a prompt at an image's machine and collect the answer; see Conversation."""
-    return Conversation(image, n, sampling).ask(prompt, listener)
+    return converse(image, n, sampling).ask(prompt, listener)
+
+
+def converse(image: Image, n: int | None = None, sampling: Sampling | None = None) -> Any:
+    """A Conversation, or what the image's target has in its place."""
+    make = getattr(find_target(image.machine), "converse", Conversation)
+    return make(image, n, sampling)
 
 
 class Conversation:
@@ -272,7 +281,7 @@ class Conversation:
             sum(predicted.values(), Cycles(0, 0, 0)),
             predicted,
             image.size_bytes,
-            _macs(fixed, len(prompt_ids), len(counts)),
+            count_macs(fixed, len(prompt_ids), len(counts)),
             np.array(logits) if image.options.logits else None,
             self.machine,
             image,
@@ -379,7 +388,8 @@ def predict(image: Image, n_prompt: int, n_passes: int) -> dict[str, Cycles]:
     return sums
 
 
-def _macs(fixed: FixedModel, n_prompt: int, n_passes: int) -> int:
+def count_macs(fixed: FixedModel, n_prompt: int, n_passes: int) -> int:
+    """Multiply-accumulates of so many passes."""
     if fixed.generation.mode == "sequence":
         return sum(fixed.macs(p) for p in range(fixed.seq_len))
     return sum(fixed.macs(p, p >= n_prompt - 1) for p in range(n_passes))

@@ -27,13 +27,16 @@ class Machine:
     memory_bytes: int | None
     options: tuple[tuple[str, object], ...] = ()
     multiplies: bool = True  # has a multiply instruction
+    counted: str = ""  # what is counted where that is no time
 
     @property
     def unit(self) -> str:
-        return "cycles" if self.clock_hz else "ns"
+        return self.counted or ("cycles" if self.clock_hz else "ns")
 
-    def time_ns(self, count: int) -> int:
-        """Cycles or nanoseconds, as the machine counts, to nanoseconds."""
+    def time_ns(self, count: int) -> int | None:
+        """Cycles or nanoseconds, as the machine counts, to nanoseconds; None for other things."""
+        if self.counted:
+            return None
         return round(count * 1e9 / self.clock_hz) if self.clock_hz else count
 
 
@@ -65,10 +68,15 @@ class MissingKernel(ValueError):
     """An op that a target has no kernel for."""
 
 
+class Absent(ValueError):
+    """A machine that is not here, or lacks what it needs; the message says what."""
+
+
 TARGETS = {
     "reference": "anachron.compiler.targets.reference.target",
     "mos6502": "anachron.compiler.targets.mos6502.target",
     "pdp11": "anachron.compiler.targets.pdp11.target",
+    "cuda": "anachron.compiler.targets.cuda.target",
 }
 
 PAL = 985_248  # Hz, the C64's CPU clock in Europe
@@ -82,6 +90,9 @@ MACHINES = {
         ),
         Machine("pdp11/34a", "pdp11", "PDP-11/34A", 1976, None, 56 * 1024),
         Machine("c64", "mos6502", "Commodore 64, PAL", 1982, PAL, 64 * 1024, multiplies=False),
+        Machine("ptx", "cuda", "PTX, interpreted", 2022, None, None, counted="instructions"),
+        Machine("cuda", "cuda", "NVIDIA GPU", 2022, None, None),
+        Machine("h200", "cuda", "NVIDIA H200", 2024, None, None),
     )
 }
 

@@ -1,0 +1,1 @@
+"""Numba CUDA, compiled to PTX; run on a GPU, or interpreted."""

@@ -1,0 +1,140 @@
+"""A prompt for a kernel, on a GPU or interpreted: ids in, ids and logits out, and what it cost.
+
+The host turns text to ids and back; everything between happens in one launch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from anachron.compiler.prompts import encode_prompt
+from anachron.compiler.run import Run, RunError, Sampling, count_macs
+from anachron.compiler.targets import MissingKernel
+from anachron.compiler.targets.cuda.device import Device
+from anachron.compiler.targets.cuda.kernel import START
+from anachron.emulators.ptx import PtxError, Result, load
+
+if TYPE_CHECKING:
+    from anachron.compiler.targets.cuda.target import KernelImage
+
+
+class KernelConversation:
+    """An image's kernel, ready; `schedule` is the interpreter's seed, None for its usual order."""
+
+    def __init__(
+        self,
+        image: KernelImage,
+        n: int | None,
+        sampling: Sampling | None,
+        schedule: int | None = None,
+    ) -> None:
+        if sampling and sampling.inverse:
+            raise MissingKernel("the CUDA kernel takes the likeliest id only: leave out -t")
+        self.image, self.n, self.schedule = image, n, schedule
+        self.interpreted = image.machine.name == "ptx"
+        ptx = image.program.ptx
+        if self.interpreted:
+            self.kernel = load(ptx)
+        else:
+            self.device = Device.open("H200" if image.machine.name == "h200" else "")
+
+    def ask(self, prompt: str, listener: Callable[[str, int], None] | None = None) -> Run:
+        """One launch; the listener hears of passes and tokens when it is over.
+
+        Raises RunError where the interpreter finds a race or anything else that must not be.
+        """
+        image, fixed, text = self.image, self.image.fixed, self.image.text
+        ids = encode_prompt(fixed, prompt)
+        encoder = fixed.generation.mode == "sequence"
+        room = fixed.seq_len - len(ids)
+        most = min(room, room if self.n is None else self.n)
+        rows = fixed.seq_len if encoder else max(1, most)
+        chosen = np.zeros(1 + rows, np.int32)
+        logits = np.zeros((rows, fixed.vocab_size), np.int32)
+        passes: list[int] = []
+        kernels: dict[str, int] = {}
+        if encoder or most > 0:
+            memory = np.frombuffer(text.layout.blob, np.uint8).copy()
+            arguments = (memory, np.array(ids, np.int32), len(ids), most, chosen, logits)
+            if self.interpreted:
+                passes, kernels = self._interpret(arguments, len(ids), chosen)
+            else:
+                time_ns = self.device.launch(
+                    image.program.ptx, arguments, text.threads, text.layout.shared_bytes
+                )
+                passes = _share(time_ns, 1 if encoder else len(ids) - 1 + int(chosen[0]))
+        answer = [int(token) for token in chosen[1 : 1 + chosen[0]]]
+        kept = len(answer)
+        if not encoder and answer and answer[-1] in fixed.generation.stop:
+            answer.pop()
+        if listener:
+            for position in range(len(passes)):
+                listener("pass", position)
+            for token in answer:
+                listener("token", token)
+        return Run(
+            image.machine,
+            fixed.name,
+            prompt,
+            tuple(ids),
+            tuple(answer),
+            fixed.tokenizer.decode(answer),
+            tuple(passes),
+            kernels,
+            image_bytes=image.size_bytes,
+            macs=count_macs(fixed, len(ids), len(passes)),
+            logits=logits[:kept].astype(np.int64) if image.options.logits else None,
+            image=image,
+        )
+
+    def _interpret(
+        self, arguments: tuple, n_prompt: int, chosen: np.ndarray
+    ) -> tuple[list[int], dict[str, int]]:
+        """Instructions of each pass, and by the ops between barriers."""
+        text = self.image.text
+        try:
+            result = self.kernel.launch(
+                *arguments,
+                threads=text.threads,
+                shared=text.layout.shared_bytes,
+                seed=self.schedule,
+            )
+        except PtxError as error:
+            raise RunError(f"{self.image!r}: {error}") from None
+        if result.races:
+            raise RunError(f"{self.image!r}: {result.races[0]}")
+        if self.image.fixed.generation.mode == "sequence":
+            names = [text.at_end]
+        else:
+            names = [text.always] * (n_prompt - 1) + [text.at_end] * int(chosen[0])
+        return _attribute(result, names)
+
+
+def _attribute(result: Result, names: list[tuple[str, ...]]) -> tuple[list[int], dict[str, int]]:
+    """Sums of the intervals between barriers: by pass, and by name."""
+    start, *rest = result.intervals
+    if len(rest) != sum(len(part) for part in names):
+        raise RunError(f"{len(rest)} barriers passed, {sum(map(len, names))} were put in")
+    kernels = {START: start}
+    passes = []
+    for part in names:
+        mine, rest = rest[: len(part)], rest[len(part) :]
+        passes.append(sum(mine))
+        for name, count in zip(part, mine, strict=True):
+            kernels[name] = kernels.get(name, 0) + count
+    return passes, kernels
+
+
+def _share(total: int, parts: int) -> list[int]:
+    """A whole in so many nearly equal parts: only the sum was measured."""
+    return [total * (i + 1) // parts - total * i // parts for i in range(parts)]
+
+
+def converse(
+    image: KernelImage, n: int | None = None, sampling: Sampling | None = None
+) -> KernelConversation:
+    """What run.py asks a target for that has no machine with labels to stop at."""
+    return KernelConversation(image, n, sampling)

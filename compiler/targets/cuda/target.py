@@ -1,0 +1,108 @@
+"""FixedModel -> one CUDA kernel in PTX, with its constants; and how a prompt is put to it.
+
+The machines are a GPU, driven through its driver (device.py), and the interpreter of
+emulators/ptx, which counts instructions and finds races.  Building needs Numba CUDA and NVIDIA's
+compiler, the extra `cuda`, but no GPU.
+
+To add a contract: lowering.py.  To add a way of choosing ids: kernel.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from anachron.compiler.fixed import FixedModel
+from anachron.compiler.image import Call, Image
+from anachron.compiler.memory import Placed
+from anachron.compiler.targets import Machine, Options
+from anachron.compiler.targets.cuda.conversation import converse
+from anachron.compiler.targets.cuda.kernel import KernelText, write_kernel
+from anachron.compiler.targets.cuda.layout import SHARED_BYTES
+from anachron.compiler.targets.cuda.lowering import KERNELS
+from anachron.compiler.targets.cuda.toolkit import compile_kernel
+from anachron.compiler.timing import Cycles
+
+__all__ = ["KERNELS", "build", "converse"]
+
+
+@dataclass(frozen=True)
+class Module:
+    """What stands for an assembled program: the PTX, and the memory that the kernel is given."""
+
+    ptx: str
+    segments: tuple[tuple[int, bytes], ...] = field(repr=False)
+    target: str = "cuda"
+
+    def listing(self) -> str:
+        return self.ptx
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class KernelImage(Image):
+    """An image whose program is a kernel."""
+
+    text: KernelText
+
+    def __repr__(self) -> str:
+        shared = self.text.layout.shared_bytes
+        return (
+            f"Image({self.name} for {self.machine.title}: {self.size_bytes:,} bytes of constants, "
+            f"{self.text.threads} threads, {shared:,} bytes shared)"
+        )
+
+
+def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
+    """The kernel of a model, compiled.
+
+    Raises Absent where the compiler is not installed, and ValueError for a model that the kernels
+    cannot compute exactly.
+    """
+    text = write_kernel(fixed, options.logits)
+    ptx = compile_kernel(text.source, text.threads)
+    blob = text.layout.blob
+    calls = tuple(
+        Call(item.op.name, item.op.contract, *_variant(item.lines)) for item in text.lowered
+    )
+    return KernelImage(
+        fixed=fixed,
+        machine=machine,
+        options=options,
+        source=text.source,
+        program=Module(ptx, ((0, blob),)),
+        symbols={},
+        locations={},
+        objects=_objects(text),
+        regions=((0, SHARED_BYTES),),
+        calls=calls,
+        container={".ptx": ptx.encode(), ".bin": blob},
+        entry=0,
+        predict=_predict,
+        text=text,
+    )
+
+
+def _variant(lines: list[str]) -> tuple[str, str]:
+    text = "\n".join(lines)
+    if "int64" in text:
+        return "64 bits", "32 are not proven to hold its sums"
+    for name in ("dp4a", "dp2a"):
+        if name in text:
+            return name, "32 bits are proven to hold its sums"
+    return "32 bits", "proven to hold its sums"
+
+
+def _objects(text: KernelText) -> tuple[Placed, ...]:
+    """Shared memory by name, and what stays in global memory."""
+    layout = text.layout
+    objects = [Placed("constants", 0, layout.shared_constants, "weights")]
+    for name, place in {**layout.values, "scores": layout.scratch}.items():
+        if place.memory == "sm":
+            kind = "cache" if place.rows > 1 else "buffer"
+            objects.append(Placed(name, place.offset, place.n_bytes, kind))
+    return tuple(objects)
+
+
+def _predict(position: int, wants_logits: bool) -> dict[str, Cycles]:
+    """Nothing: a GPU's clocks are not in its manual, and instructions are counted."""
+    del position, wants_logits
+    return {}
