@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from random_models import random_prompt, random_text
 import anachron.compiler as ac
 from anachron.compiler.run import RunError, Sampling, run_reference
 from anachron.compiler.targets import Absent, MissingKernel, find_machine
-from anachron.compiler.targets.cuda import device
+from anachron.compiler.targets.cuda import device, kernel, lowering
 from anachron.compiler.targets.cuda.conversation import KernelConversation
 from anachron.compiler.targets.cuda.kernel import write_kernel
 from anachron.compiler.targets.cuda.layout import Layout
@@ -66,6 +66,35 @@ def test_a_decoder_is_the_reference_and_counts_every_pass(tmp_path: Path) -> Non
     assert run.as_json()["time_ns"] is None
     whole = agree(fixed, "abc", None, image)
     assert len(whole.tokens) == fixed.seq_len
+
+
+@compiles
+@pytest.mark.parametrize("text", ["small", "layer", "llama"])
+def test_sums_of_64_bits_are_the_reference(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lowering, "NARROW", 1.0)  # nothing is proven to fit 32 bits
+    path = tmp_path / "wide.model"
+    path.write_text(SMALL if text == "small" else random_text(3, (text,)))
+    fixed = ac.quantize(ac.load(str(path)))
+    image = ac.build(fixed, "ptx", logits=True)
+    assert {"matvec", "attention"} <= {c.kernel for c in image.calls if c.variant == "64 bits"}
+    agree(fixed, "abc"[: fixed.seq_len - 1], 2, image)
+
+
+@compiles
+def test_bytes_and_memory_outside_the_block_are_the_reference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel, "Layout", partial(Layout, room=700))
+    path = tmp_path / "bytes.model"
+    path.write_text(SMALL)
+    fixed = ac.quantize(ac.load(str(path)), activations=8)
+    image = ac.build(fixed, "ptx", logits=True)
+    places = image.text.layout.values
+    assert {place.memory for place in places.values()} == {"sm", "gm"}
+    assert "dp4a" in {call.variant for call in image.calls}
+    agree(fixed, "abc", 5, image)
 
 
 @compiles
