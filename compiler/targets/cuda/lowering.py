@@ -11,6 +11,7 @@ To add a contract: a case in `_lower`, its kernel in kernels/cuda/, a row in KER
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -107,10 +108,12 @@ class Lowering:
     # ---- kernels
 
     def _lower(self, op: Op) -> list[str]:
-        values, k, a = self.layout.values, self.constants[op.name], op.attributes
+        values = self.layout.values
+        k: dict[str, Any] = self.constants[op.name]
+        a: dict[str, Any] = dict(op.attributes)
         y = values[op.name]
         x = [values[name] for name in op.inputs if name in values]
-        shape = {"positions": self.positions, "threads": self.threads}
+        shape: dict[str, Any] = {"positions": self.positions, "threads": self.threads}
         sums = self.ranges.accumulators[op.name]
         match op.contract:
             case "embed":
@@ -118,7 +121,7 @@ class Lowering:
                 index = token if op.inputs[0] == "token" else "p"
                 return embedding.embed(index, k["table"], y, **shape)
             case "add":
-                return embedding.add(*x, y, **shape)
+                return embedding.add(x[0], x[1], y, **shape)
             case "matvec":
                 wide = _largest(sums["sum"]) >= NARROW
                 return matvec.matvec(
@@ -139,7 +142,7 @@ class Lowering:
             case "relu":
                 return activation.relu(x[0], y, **shape)
             case "multiply":
-                return activation.multiply(*x, y, **a, **shape)
+                return activation.multiply(x[0], x[1], y, **a, **shape)
             case "lookup":
                 return activation.lookup(x[0], k["table"], y, **a, **shape)
         raise KeyError(op.contract)
@@ -153,12 +156,16 @@ class Lowering:
             )
         value = self.fixed.values[op.inputs[2]].format
         most = float(op.constants["table"].max()) * self.fixed.seq_len * -value.lo
+        k: dict[str, Any] = self.constants[op.name]
+        a: dict[str, Any] = dict(op.attributes)
         return attention.attention(
-            *x,
-            self.constants[op.name]["table"],
+            x[0],
+            x[1],
+            x[2],
+            k["table"],
             self.layout.scratch,
             y,
-            **op.attributes,
+            **a,
             rows=self.fixed.seq_len,
             positions=self.positions,
             warps=self.threads // WARP,
