@@ -37,7 +37,7 @@ def print_json(value: dict[str, Any]) -> None:
 def warn(text: str) -> None:
     """One line to standard error, if there is anything to say."""
     if text:
-        err.print(text, style="yellow")
+        err.print(text, style="yellow", markup=False)
 
 
 def load_fixed(args: argparse.Namespace) -> ac.FixedModel:

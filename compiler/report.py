@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from rich import box
 from rich.console import Console, Group, JustifyMethod, RenderableType
+from rich.markup import escape
 from rich.table import Table
 
 from anachron.compiler.fixed import FixedModel
@@ -82,7 +83,7 @@ def compare_table(runs: Sequence[Run], agree: bool) -> Table:
     """One row a machine, oldest first, the reference on top."""
     table = _table("machine", "year|image|a token|predicted|time a token|MACs/s", "answer")
     for run in runs:
-        table.add_row(*compare_cells(run))
+        table.add_row(*map(escape, compare_cells(run)))
     if not agree:
         table.caption = "the machines do NOT agree"
     return table
