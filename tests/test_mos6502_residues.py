@@ -5,13 +5,17 @@ import pytest
 from test_mos6502_kernels import Bench
 
 from anachron.kernels.mos6502 import (
+    fast_norm,
+    guard,
     residue_attention,
     residue_cache,
     residue_matvec,
     residues,
 )
+from anachron.kernels.mos6502.instructions import set_word
 from anachron.kernels.reference import attention as meant_attention
 from anachron.kernels.reference import matvec as meant_matvec
+from anachron.kernels.reference import norm as meant_norm
 
 
 class ResidueBench(Bench):
@@ -157,7 +161,7 @@ def attention_bench(size, heads, n_rows, small, table, bits, largest, shift=14):
     ("size", "heads", "n_rows", "small", "spread", "values"),
     (
         (32, 4, 20, 19, 500, 900),
-        (32, 4, 20, 29, 1500, 4095),
+        (32, 4, 19, 29, 1500, 4095),
         (16, 2, 9, 49, 1700, 8000),
         (8, 8, 7, 29, 2600, 16383),
     ),
@@ -206,3 +210,119 @@ def test_attention_is_exact_up_to_its_bounds(size, heads, n_rows, small, spread,
             bits=16,
         )
         assert bench.read("made", size, 16).tolist() == meant[0].tolist(), position
+
+
+@pytest.mark.parametrize(
+    ("size", "gain_shift", "most"), ((16, 6, 127), (32, 6, 255), (128, 8, 255))
+)
+def test_norms_by_table_are_exact_for_any_vector(size, gain_shift, most):
+    rng = np.random.default_rng(size)
+    gain = rng.integers(0, most + 1, size)
+    gain[:2] = 0, most
+    shape = fast_norm.Shape(size, gain_shift, 19)
+    bench = ResidueBench()
+    for name, n in {**guard.TABLES, **fast_norm.TABLES}.items():
+        bench.pages(name, bytes(n))
+    for page in ("products_low", "products_high"):
+        assert bench.symbols[page] % 256 == 0
+    x, out = (bench.vector(name, np.zeros(size, int), 16) for name in ("x", "made"))
+    table = np.vstack([gain, fast_norm.gain_constants(gain)]).astype(np.uint8)
+    bench.data("gains", table.tobytes())
+    bench.add(
+        guard.fill_squares(),
+        guard.measure(),
+        fast_norm.fill_tables(),
+        fast_norm.routine(shape),
+        fast_norm.call(shape, "norm", x, out, "gains"),
+    )
+    bench.start()
+    bench.call("fill_squares", {})
+    bench.call("fill_less_products", {})
+    for scale in (0, 1, 5, 40, 300, 2000, 4095, 4096, 9000, 32767):
+        for _ in range(3):
+            values = rng.integers(-scale - 1, scale + 1, size)
+            values[0], values[1] = scale, -scale - 1
+            bench.set("x", values)
+            bench.call("norm", {"elements": size})
+            meant = meant_norm.rms_norm(
+                values[None],
+                gain=gain,
+                gain_shift=gain_shift,
+                pre_shift=4,
+                root_shift=0,
+                reciprocal_bits=19,
+                bits=24,
+            )[0]
+            if np.abs(meant).max() < 32768:
+                assert bench.read("made", size, 16).tolist() == meant.tolist(), scale
+
+
+def test_the_measure_of_a_vector_is_exact():
+    bench = ResidueBench()
+    for name, n in guard.TABLES.items():
+        bench.pages(name, bytes(n))
+    bench.vector("x", np.zeros(128, int), 16)
+    point = "\n".join(
+        f"    lda #<{label}\n    sta source_{part}\n    lda #>{label}\n    sta source_{part}+1"
+        for part, label in (("low", "x_low"), ("high", "x_high"))
+    )
+    bench.add(guard.fill_squares(), guard.measure())
+    bench.add(f"start_measure:\n{point}\n    ldy #127\n    jmp measure")
+    bench.start()
+    bench.call("fill_squares", {})
+    rng = np.random.default_rng(2)
+    edges = [0, 1, -1, 15, 16, -16, -17, 4079, 4080, 4095, 4096, -4080, -4081, -4096, -4097]
+    for scale in (16, 4096, 32768):
+        values = rng.integers(-scale, scale, 128)
+        values[: len(edges)] = edges
+        values[-2:] = 32767, -32768
+        bench.set("x", values)
+        bench.call("start_measure", {"elements": 128})
+        at = bench.symbols["sum_a"] if "sum_a" in bench.symbols else bench.program.symbols["sum_a"]
+        found = int.from_bytes(bytes(bench.machine.memory[at : at + 4]), "little")
+        assert found == int(((values >> 4) ** 2).sum())
+
+
+def test_rows_beyond_their_limits_are_done_again_bit_by_bit():
+    rng = np.random.default_rng(3)
+    rows, columns, shift = 9, 7, 9
+    weight, bias, _ = random_matrix(rng, rows, columns, shift, 90)
+    weight[0], weight[1] = -128, 127
+    bench = ResidueBench()
+    packed = place(bench, "m", residues.WIDE, 16, [(weight, bias, shift)])
+    limits = [100_000 if row % 2 else 2_000_000_000 for row in range(rows)]
+    bench.data("origins", (packed.origin & 0xFF).astype(np.uint8).tobytes())
+    bench.data("biases", bias.astype("<i4").tobytes())
+    bench.data("limits", guard.row_limits(limits))
+    words = {
+        "row": residue_matvec.block_label("m", 0),
+        "past_low": "origins",
+        "past_high": "biases",
+        "key_low": "limits",
+        "source_low": "m_x_low",
+        "source_high": "m_x_high",
+        "count_a": str(packed.stride),
+        "out_low": "m_out0_low",
+        "out_high": "m_out0_high",
+    }
+    bench.add(
+        guard.exact_rows(),
+        "again:",
+        *(set_word(label, value) for label, value in words.items()),
+        f"    lda #{columns}\n    sta count_b\n    lda #{shift}\n    sta count_b+1\n"
+        f"    lda #{rows}\n    sta rows_left\n    lda #0\n    sta sum_a\n    sta sum_a+3\n"
+        "    lda #$02\n    sta sum_a+1\n    sta sum_a+2\n    jmp exact_rows",
+    )
+    bench.start()
+    for scale in (3, 500, 32767):
+        x = rng.integers(-scale - 1, scale + 1, columns)
+        x[0], x[1] = 0, -scale - 1
+        bench.set("m_x", x)
+        bench.set("m_out0", np.full(rows, 4711))
+        environment = {"rows": rows, "exact_columns": columns, "shift_bytes": 1, "shift_bits": 1}
+        bench.call("again", environment)
+        meant = meant_matvec.matvec(
+            x[None], weight=weight, bias=bias, shift=np.full(rows, shift), bits=16
+        )[0]
+        expected = [int(m) if row % 2 else 4711 for row, m in enumerate(meant)]
+        assert bench.read("m_out0", rows, 16).tolist() == expected

@@ -19,6 +19,7 @@ Exact for gains of 0 and more, of 128 elements at most, a power of two; pre_shif
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +57,14 @@ def applicable(size: int, gain: Array, attributes: dict) -> str:
     if not 0 <= attributes["gain_shift"] <= 8 or not 16 <= attributes["reciprocal_bits"] <= 22:
         return "its shifts"
     return ""
+
+
+def largest_shift(gain: Array, attributes: Mapping) -> int:
+    """The largest gain_shift that the same gains can have: they may take a byte without a sign."""
+    shift, most = attributes["gain_shift"], int(gain.max(initial=1))
+    while shift < 8 and most << 1 <= 255:
+        shift, most = shift + 1, most << 1
+    return shift
 
 
 def gain_constants(gain: Array) -> Array:

@@ -16,7 +16,7 @@ import math
 from anachron.kernels.mos6502.instructions import lines
 
 SHIFT = 4  # of x before it is squared
-TABLES = {"square_low": 257, "square_high": 257}
+TABLES = {"square_low": 256, "square_high": 256}
 
 
 def limit(norm: float, size: int) -> int:
@@ -29,9 +29,9 @@ def limit(norm: float, size: int) -> int:
 
 
 def fill_squares() -> str:
-    """`fill_squares`: n * n for n = 0 .. 256; each is 2n - 1 more than the one before."""
+    """`fill_squares`: n * n for n = 0 .. 255; each is 2n - 1 more than the one before."""
     return """\
-; fill_squares: square_low, square_high, 257 bytes each; uses A, X, term
+; fill_squares: square_low, square_high; uses A, X, term
 fill_squares:
     ldx #0
     stx term
@@ -56,9 +56,6 @@ _square:
     inc term+1
     inx
     bne _square         ;@ times 256
-    lda #0              ; 65536
-    sta square_low+256
-    sta square_high+256
     rts"""
 
 
@@ -106,7 +103,7 @@ _next:
     bpl _element        ;@ times elements
     rts
 _negative:
-    cmp #$f0
+    cmp #$f1
     bcc _long           ;@ p=0.01
     asl
     asl
@@ -181,6 +178,8 @@ _sized:
     rol
     sta term
     ldx total+1
+    bne _times          ;@ p=0.99
+    jmp _next
 _times:
     clc
     lda total

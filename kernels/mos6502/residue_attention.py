@@ -113,7 +113,7 @@ def _scores(mixer: Mixer) -> str:
             most = small - 1
         body, most = chain(m, small, terms, most)
         text.append(body)
-    text.append(_join())
+    text.append(_join(small))
     text += ["    asl term\n    rol term+1\n    rol"] * (16 - mixer.shift)
     text.append(f"""\
     eor #$80
@@ -159,10 +159,12 @@ def _start(m: int, small: int, constant: str, own: str) -> str:
     )
 
 
-def _join() -> str:
+def _join(small: int) -> str:
     """term, term+1, A = T >> 8 of four chains, of which the last has just ended; X is lost."""
-    return """\
-    tay                 ; the fourth chain's end
+    return f"""\
+    tay                 ; the fourth chain's end, reduced
+    lda low_mod{small},y       ;@ aligned
+    tay
     clc
     lda total+1
     ldx total+2
@@ -268,7 +270,7 @@ def _mix(mixer: Mixer) -> str:
         text.append(start)
         text.append(f"{name}_enter_v{m}:\n    jmp {name}_v{m}_1   ;@ goes {name}_v{m}_{{seen}}")
         text.append(_rows_chain(shape, m, f"{name}_v{m}", own=False))
-    text += [_join(), "    sta term+2", f"{name}_divide:", _divide(mixer)]
+    text += [_join(small), "    sta term+2", f"{name}_divide:", _divide(mixer)]
     text.append(
         f"    ldx index\n{name}_out_high:\n    sta $ffff,x\n    lda total\n{name}_out_low:\n"
         f"    sta $ffff,x\n    dex\n{name}_first:\n    cpx #0\n"

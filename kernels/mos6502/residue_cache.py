@@ -158,7 +158,7 @@ def chain(modulus: int, small: int, terms: list[tuple[str, str]], most: int) -> 
 
 def fold(small: int) -> str:
     """A modulo the fourth modulus."""
-    return f"    tay\n    lda fold{small},y           ;@ aligned"
+    return f"    tay\n    lda low_mod{small},y           ;@ aligned"
 
 
 def _sum(m: int, small: int, reads: list[str]) -> str:

@@ -50,6 +50,7 @@ WIDE = Basis("wide", MODULI, LOWEST_J * STEP + 256, (HIGHEST_J + 1) * STEP - 1)
 # bits -> what is added to a number before its residue is taken: an int8's top bit is flipped.
 OFFSETS = {8: 128, 16: 0}
 
+CODES = 0x9A  # decimal codes end at $99
 # name -> bytes; the first three start on a page and take two: T + x is an address.
 TABLES = {
     "t256": 512,
@@ -60,8 +61,8 @@ TABLES = {
     "high_mod99": 256,
     "less_low": 256,
     "less_middle": 256,
-    "wraps_low": 256,
-    "wraps_high": 256,
+    "wraps_low": CODES,
+    "wraps_high": CODES,
 }
 
 
@@ -107,7 +108,7 @@ def make_tables() -> dict[str, bytes]:
         code = int(reduce(np.array(STEP * j), 99))
         for c in (code, 0x99) if code == 0 else (code,):  # decimal 99 is 0, too
             low[c], high[c] = 255 * j & 0xFF, 255 * j >> 8 & 0xFF
-    tables["wraps_low"], tables["wraps_high"] = low, high
+    tables["wraps_low"], tables["wraps_high"] = low[:CODES], high[:CODES]
     return {name: tables[name].astype(np.uint8).tobytes() for name in TABLES}
 
 
@@ -247,7 +248,7 @@ def make_small_tables(small: int) -> dict[str, bytes]:
     A sum is T = a + 256 u, u = k + 255 (j + LIFT) + (8415 i - 255 LIFT); the fourth chain, started
     at -(a + 256 k + 65280 j), ends at 2154240 i, not reduced.
 
-    t<m>, fold<m>             t(n) and n, reduced
+    t<m>                      t(n) reduced, n = 0 .. 4 m - 1
     low_mod<m>, high_mod<m>   of a word's bytes; their sum is not reduced
     less_low<m>, less_middle<m>, less_top<m>   -a, -256 k, and -65280 j by j's decimal code
     lift_low, lift_high       255 (j + LIFT) by j's decimal code
@@ -257,8 +258,7 @@ def make_small_tables(small: int) -> dict[str, bytes]:
     signed = byte - (byte >> 7 << 8)
     m = small
     tables = {
-        f"t{m}": triangle(byte) % m,
-        f"fold{m}": byte % m,
+        f"t{m}": triangle(byte[: 4 * m]) % m,
         f"low_mod{m}": byte % m,
         f"high_mod{m}": 256 * signed % m,
         f"less_low{m}": -byte % m,
@@ -270,8 +270,9 @@ def make_small_tables(small: int) -> dict[str, bytes]:
         for c in (code, 0x99) if code == 0 else (code,):
             less[c], lift[c] = -STEP * j % m, 255 * (j + LIFT)
     inverse = pow(WIDE_STEP % m, -1, m)
-    i = byte * inverse % m
+    i = np.arange(m) * inverse % m
     turn = 8415 * (i - (i > m // 2) * m) - 255 * LIFT
-    tables |= {f"less_top{m}": less, "lift_low": lift & 0xFF, "lift_high": lift >> 8}
+    less, lift = less[:CODES], lift[:CODES]
     tables |= {"turn_low": turn & 0xFF, "turn_middle": turn >> 8 & 0xFF, "turn_high": turn >> 16}
+    tables |= {f"less_top{m}": less, "lift_low": lift & 0xFF, "lift_high": lift >> 8}
     return {name: (t & 0xFF).astype(np.uint8).tobytes() for name, t in tables.items()}

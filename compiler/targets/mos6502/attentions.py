@@ -80,7 +80,8 @@ def group_attentions(values: Values, ranges: Ranges) -> tuple[tuple[Heads, ...],
     small = next((m for m in SMALL_MODULI if reach(m) >= largest), SMALL_MODULI[-1])
     groups = []
     for number, ((size, heads, shift, table), ops) in enumerate(found.items()):
-        shape = Shape(f"heads{number}", size, heads, values.fixed.seq_len, small)
+        n = values.fixed.seq_len - 1  # nothing is asked of a full context's last token
+        shape = Shape(f"heads{number}", size, heads, n, small)
         value = max(needs[op.name].largest_value for op in ops)
         bits = max(9, value.bit_length() + 1)
         label = f"{shape.name}_exponential"
@@ -99,7 +100,7 @@ def _objection(op: Op, values: Values) -> str:
         (attributes["heads"] == attributes["kv_heads"], "heads share keys"),
         (all(x.bits == 16 for x in vectors), "a value has not 16 bits"),
         (all(len(r) == 1 for r in readers), "another attention reads its keys or values"),
-        (n <= MOST_ROWS, f"more than {MOST_ROWS} positions"),
+        (1 < n <= MOST_ROWS, f"more than {MOST_ROWS} positions"),
         (attributes["heads"] * n <= 256, "more than 256 rows and heads"),
         (op.value.size <= MOST_FEATURES, f"more than {MOST_FEATURES} features"),
         (attributes["score_shift"] in SHIFTS, "the shift of its scores"),

@@ -14,7 +14,14 @@ from anachron.compiler.ranges import Ranges
 from anachron.compiler.targets.mos6502.attentions import Heads
 from anachron.compiler.targets.mos6502.lowering import Lowering
 from anachron.compiler.targets.mos6502.matrices import Group
-from anachron.compiler.targets.mos6502.sections import Area, Section, area, byte_lines, data
+from anachron.compiler.targets.mos6502.sections import (
+    PAGE,
+    Area,
+    byte_lines,
+    data,
+    lay_out,
+    page_data,
+)
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.mos6502 import (
     fast_norm,
@@ -61,8 +68,8 @@ class FastLowering(Lowering):
         self._operands.clear()
 
     def _aligned(self, label: str, name: str, kind: str, content: bytes) -> None:
-        text = f"    .align 256, 0\n{label}:\n{byte_lines(content)}"
-        self.tables[label] = Section(name, kind, text)
+        text = f"{label}:\n{byte_lines(content)}"
+        self.tables[label] = page_data(name, kind, text, len(content))
 
     def _residue_tables(self) -> None:
         for name, size in residues.TABLES.items():
@@ -138,7 +145,7 @@ class FastLowering(Lowering):
         x, number = self.values.vector(op.inputs[0]), group.first_matrix(op)
         vector = Vector(f"{group.vector}_low", f"{group.vector}_high", group.columns, group.bits)
         order = self._bytes(op, "order", group.halves[op.name], "weights")
-        self.areas["sums"] = area("sums", "buffer", self._most_sums(3 * out.size))
+        self.scratch["sums"] = max(3 * out.size, self.scratch.get("sums", 0))
         labels = [f"{name}_half", name]
         for half, (label, end) in enumerate(zip(labels, group.ends_of(op), strict=True)):
             text = [f"{label}:", self._choose_block(group, number + half)]
@@ -156,10 +163,6 @@ class FastLowering(Lowering):
             f"residues {', '.join(map(str, packed.basis.moduli))}, in halves",
             f"the sums of each half are proven to fit {packed.basis.highest:,}",
         )
-
-    def _most_sums(self, size: int) -> int:
-        known = self.areas.get("sums")
-        return max(size, known.size if known else 0)
 
     def _guard(self, op: Op, name: str, group: Group, number: int) -> str:
         """Measure the input; where it is too long, do the rows exactly and return."""
@@ -224,7 +227,9 @@ class FastLowering(Lowering):
             self.variants[op.name] = ("general", f"32-bit products: {why or 'of 8 bits'}")
             return
         bits = attributes["reciprocal_bits"]
-        shape = fast_norm.Shape(x.size, attributes["gain_shift"], bits)
+        up = self._common_gain_shift() - attributes["gain_shift"]
+        gain = gain.astype(np.int64) << up
+        shape = fast_norm.Shape(x.size, attributes["gain_shift"] + up, bits)
         self._squares()
         self.fills["fill_less_products"] = fast_norm.fill_tables()
         for label, size in fast_norm.TABLES.items():
@@ -237,6 +242,14 @@ class FastLowering(Lowering):
         self.variants[op.name] = (
             "tables",
             "its gains are not negative, its results proven not to saturate",
+        )
+
+    def _common_gain_shift(self) -> int:
+        """What the gains of all norms can be brought to, so that they share a routine."""
+        norms = [op for op in self.values.fixed.ops if op.contract == "rms_norm"]
+        return max(
+            min(fast_norm.largest_shift(op.constants["gain"], op.attributes) for op in norms),
+            max(op.attributes["gain_shift"] for op in norms),
         )
 
     # ---- attention
@@ -259,18 +272,30 @@ class FastLowering(Lowering):
             self.areas[label] = Area(label, "cache", ((0, shape.cache_bytes),), 256)
         rows = shape.key_stride
         for name, size in (
-            ("taken", shape.taken_bytes),
             ("scores_low", rows),
             ("scores_high", rows),
             ("weights", rows),
+            ("taken", shape.taken_bytes),
         ):
-            align = 1 << (size - 1).bit_length()  # so that it crosses no page
-            label = f"{shape.name}_{name}"
-            self.areas[label] = Area(label, "buffer", ((0, size),), align)
+            self.scratch[f"{shape.name}_{name}"] = size
         label = heads.mixer.table
         self.tables[label] = data(f"{shape.name} exponential", "table", label, heads.table)
-        for name, content in residues.make_small_tables(shape.small).items():
-            self._aligned(name, f"residues {name}", "table", content)
+        self._small_tables(shape.small)
+
+    def _small_tables(self, small: int) -> None:
+        """The tables of a fourth modulus, in pages that they share."""
+        tables = residues.make_small_tables(small)
+        # Whole pages first; then t, whose address is an operand, at the start of one.
+        whole = [name for name, content in tables.items() if len(content) == PAGE]
+        parts = sorted(tables.keys() - set(whole), key=lambda n: (n[0] != "t" or n[1] == "u", n))
+        tables = {name: tables[name] for name in (*whole, *parts)}
+        text, at = [], 0
+        for name, (place, size) in lay_out({n: len(t) for n, t in tables.items()}).items():
+            text.append(f"    .res {place - at}, 0" if place > at else "")
+            text.append(f"{name}:\n{byte_lines(tables[name])}")
+            at = place + size
+        name = f"residues {small}"
+        self.tables[name] = page_data(name, "table", lines(*text), at)
 
     def _choose_cache(self, heads: Heads, op: Op) -> str:
         """The label to select, or nothing where the code points there already."""

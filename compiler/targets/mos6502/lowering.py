@@ -44,6 +44,7 @@ class Lowering:
     texts     part of the image -> routines, in order
     routines  part -> {label: shared routine}
     tables    data of ops        areas  memory of ops
+    scratch   memory that only a pass needs, and no longer than that: label -> bytes
     sequence  op -> labels that the pass calls for it, in order
     variants  op -> the kernel's variant, and why it was chosen
     environments  op -> what the claims in its routines ask for
@@ -57,6 +58,7 @@ class Lowering:
         self.routines: dict[str, dict[str, str]] = {part: {} for part in KERNELS.values()}
         self.tables: dict[str, Section] = {}
         self.areas: dict[str, Area] = {}
+        self.scratch: dict[str, int] = {}
         self.sequence: dict[str, list[str]] = {}
         self.variants: dict[str, tuple[str, str]] = {}
         self.environments: dict[str, dict[str, object]] = {}
@@ -223,9 +225,7 @@ class Lowering:
         )
         out, heads = self.values.vector(op.name), op.attributes["heads"]
         interleaved = bool(op.attributes["interleaved"])
-        self._emit(
-            op, attention.rope(name, "position", x, out, cosine, sine, heads, interleaved)
-        )
+        self._emit(op, attention.rope(name, "position", x, out, cosine, sine, heads, interleaved))
 
     # ---- attention
 

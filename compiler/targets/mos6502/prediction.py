@@ -91,7 +91,10 @@ class Prediction:
         node = self.values.fixed[op] if op else None
         seen: object = None
         if node is not None and node.contract == "attention":
-            seen = position + 1 if node.attributes["causal"] else self.values.fixed.seq_len
+            n = self.values.fixed.seq_len
+            seen = position + 1 if node.attributes["causal"] else n
+            if not self.values.encoder:
+                seen = min(seen, max(1, n - 1))  # nothing is asked of a full context's last token
         key = (label, op, seen)
         if key not in self._known:
             environment = {**self.environments.get(op, {}), **self.environments.get(label, {})}

@@ -17,12 +17,17 @@ PAGE = 256
 
 @dataclass(frozen=True)
 class Section:
-    """Lines of source, between the labels section_<name> and section_<name>_end."""
+    """Lines of source, between the labels section_<name> and section_<name>_end.
+
+    size     in bytes, where that is known before it is assembled
+    aligned  it begins on a page
+    """
 
     name: str
     kind: str  # as in memory.Placed
     text: str
-    size: int = 0  # in bytes, where that is known before it is assembled
+    size: int = 0
+    aligned: bool = False
 
     @property
     def label(self) -> str:
@@ -70,6 +75,29 @@ def data(name: str, kind: str, label: str, content: bytes) -> Section:
     return Section(name, kind, f"{label}:\n{byte_lines(content)}", len(content))
 
 
+def page_data(name: str, kind: str, text: str, size: int) -> Section:
+    """Data, with its labels, that begins on a page."""
+    return Section(name, kind, f"    .align 256, 0\n{text}", size, True)
+
+
+def fill_pages(sections: Iterable[Section]) -> list[Section]:
+    """Sections in an order that leaves few bytes unused where one must begin on a page: those of
+    known size that need not go between those that must."""
+    sections = list(sections)
+    left = sorted((s for s in sections if not s.aligned), key=lambda s: -s.size)
+    pages = [s for s in sections if s.aligned]
+    ordered: list[Section] = []
+    for i, page in enumerate(pages):
+        ordered.append(page)
+        room = -page.size % PAGE if i + 1 < len(pages) else 0
+        for section in list(left):
+            if 0 < section.size <= room:
+                ordered.append(section)
+                left.remove(section)
+                room -= section.size
+    return [*ordered, *left]
+
+
 def compose(title: str, origin: int, constants: str, sections: Iterable[Section]) -> str:
     """The whole source text."""
     body = "\n\n".join(
@@ -106,10 +134,13 @@ def place_areas(
     areas: Iterable[Area],
     regions: Iterable[tuple[int, int]],
     visible_end: int,
+    once: tuple[int, int] = (0, 0),
 ) -> tuple[dict[str, int], tuple[Placed, ...]]:
-    """Addresses of areas, from the top of each region down, the demanding ones first.
+    """Addresses of areas, tables from the top of a region down, others upwards, the demanding ones
+    first.
 
     regions      (address, end) of free memory
+    once         where routines lie that run once, and fill the tables: free for all others
     visible_end  visible areas end below it
     Raises Overflow for the first that finds no place.
     """
@@ -118,7 +149,9 @@ def place_areas(
     addresses: dict[str, int] = {}
     order = sorted(areas, key=lambda a: (not a.visible, -a.align, -a.size, a.label))
     for wanted in order:
-        address = _find(wanted, find_free(placed, regions), visible_end)
+        late = [] if wanted.kind == "table" or once[0] == once[1] else [once]
+        gaps = find_free(placed, join_regions([*regions, *late]))
+        address = _find(wanted, gaps, visible_end)
         if address is None:
             raise Overflow(wanted)
         addresses[wanted.label] = address
@@ -130,18 +163,41 @@ def place_areas(
     return addresses, tuple(sorted(placed, key=lambda p: p.address))
 
 
+def join_regions(regions: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Regions that touch become one."""
+    joined: list[tuple[int, int]] = []
+    for start, end in sorted(r for r in regions if r[0] < r[1]):
+        if joined and joined[-1][1] == start:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def lay_out(sizes: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+    """label -> (offset from a page's start, size), so that what a page can hold crosses none."""
+    at, places = 0, {}
+    for label, size in sizes.items():
+        if at // PAGE != (at + size - 1) // PAGE and size <= PAGE:
+            at = -(-at // PAGE) * PAGE
+        places[label] = (at, size)
+        at += size
+    return places
+
+
 def _find(wanted: Area, gaps: list[tuple[int, int]], visible_end: int) -> int | None:
-    """The address of the smallest gap that takes an area, as high in it as it goes."""
+    """The address of the smallest gap that takes an area: as high in it as it goes for a table,
+    as low for another."""
+    align, first_offset = wanted.align, wanted.pieces[0][0]
     last_offset, last_size = wanted.pieces[-1]
     for start, end in sorted(gaps, key=lambda gap: gap[1] - gap[0]):
         end = min(end, visible_end) if wanted.visible else end
-        address = (end - last_offset - last_size) // wanted.align * wanted.align
-        while address + wanted.pieces[0][0] >= start:
+        lowest = -(-(start - first_offset) // align) * align
+        highest = (end - last_offset - last_size) // align * align
+        places = range(lowest, highest + 1, align if align > 1 else max(1, highest - lowest))
+        for address in reversed(places) if wanted.kind == "table" else places:
             if _fits(wanted, address, gaps):
                 return address
-            address -= wanted.align
-            if wanted.align == 1:
-                break
     return None
 
 

@@ -37,6 +37,8 @@ from anachron.compiler.targets.mos6502.sections import (
     byte_lines,
     compose,
     data,
+    fill_pages,
+    lay_out,
     page_ends,
     place_areas,
     place_sections,
@@ -54,7 +56,8 @@ __all__ = ["KERNELS", "build"]
 
 IO_START = 0xD000  # a .prg cannot load into the I/O chips' addresses
 MEMORY_END = 0xFFFA  # the vectors, of which the RESTORE key's is used
-CASSETTE = (0x0334, 0x0400)  # free between the KERNAL's vectors and the screen
+# Free between the KERNAL's variables: BASIC's input line, its vectors' neighbours, the cassette's.
+SMALL_REGIONS = [(0x0200, 0x0259), (0x02A7, 0x0300), (0x0334, 0x0400)]
 LINE_SIZE = 240
 SHOW_FRAMES = 4
 MOST_CHOICES = 6  # kernels with which and without which a build is tried
@@ -135,8 +138,9 @@ def _build(
     areas = [*lowering.areas.values(), *_shared_areas(lowering)]
     offsets, buffer_bytes = values.buffers
     areas.append(area("buffers", "buffer", buffer_bytes))
+    constants = _buffer_constants(values, offsets) + "\n" + _desk_constants(lowering)
     title = f"{fixed.name} for {machine.title}"
-    program, source, placed = _link(title, sections, areas, _buffer_constants(values, offsets))
+    program, source, placed = _link(title, sections, areas, constants)
     objects = (*zero_page(), *place_sections(sections, program.symbols), *placed)
     load_end = program.symbols["image_end"]
     memory = next(d for a, d in program.segments if a == prg.BASIC_START)
@@ -155,7 +159,7 @@ def _build(
         symbols=program.symbols,
         locations=_locations(values, program.symbols, options),
         objects=objects,
-        regions=(CASSETTE, (prg.BASIC_START, MEMORY_END)),
+        regions=(*SMALL_REGIONS, (prg.BASIC_START, MEMORY_END)),
         calls=calls,
         container=pack_files(
             fixed.name,
@@ -190,10 +194,11 @@ def _link(
 
     program, _ = attempt({a.label: IO_START for a in areas})
     end = program.symbols["image_end"]
-    free = [CASSETTE, (end, IO_START), (IO_START, MEMORY_END)]
+    once = program.symbols.get("section_tables", end)  # routines that run once, at the image's end
+    free = [*SMALL_REGIONS, (end, IO_START), (IO_START, MEMORY_END)]
     if end <= IO_START:
         try:
-            addresses, placed = place_areas(areas, free, IO_START)
+            addresses, placed = place_areas(areas, free, IO_START, (once, end))
             program, source = attempt(addresses)
             return program, source, placed
         except Overflow:
@@ -238,6 +243,14 @@ def _locations(values: Values, symbols: Mapping[str, int], options: Options) -> 
     return found
 
 
+def _desk_constants(lowering: Lowering) -> str:
+    return "\n".join(
+        f"{label} = desk+{at}"
+        for user in desk_users(lowering)
+        for label, (at, _) in lay_out(user).items()
+    )
+
+
 def _buffer_constants(values: Values, offsets: dict[str, int]) -> str:
     """Where each value's buffer lies."""
     text = []
@@ -260,18 +273,24 @@ def _shared_areas(lowering: Lowering) -> list[Area]:
         Area("products_low", "table", ((0, 512),), 256),
         Area("products_high", "table", ((0, 512),), 256),
         area("prompt_ids", "runtime", width * fixed.seq_len, visible=True),
-        area("line", "runtime", LINE_SIZE, visible=True),
-        area("text_low", "runtime", LINE_SIZE + 2, visible=True),
-        area("text_high", "runtime", LINE_SIZE + 2, visible=True),
+        Area("desk", "runtime", ((0, desk_size(desk_users(lowering))),), 256, visible=True),
     ]
     if lowering.operand_pages:
         areas.append(page_ends("operand", "buffer", lowering.operand_pages))
     if lowering.values.encoder:
         areas.append(area("answer_ids", "runtime", width * fixed.seq_len, visible=True))
-    else:
-        areas.append(area("ranks", "runtime", fixed.vocab_size))
-        areas.append(area("rank_counts", "runtime", sampling.COUNT_BYTES))
     return areas
+
+
+def desk_users(lowering: Lowering) -> list[dict[str, int]]:
+    """What takes turns on the desk: reading a line, choosing a token, a pass's scratch."""
+    reading = {"line": LINE_SIZE, "text_low": LINE_SIZE + 2, "text_high": LINE_SIZE + 2}
+    choosing = {"rank_counts": sampling.COUNT_BYTES, "ranks": lowering.values.fixed.vocab_size}
+    return [reading, {} if lowering.values.encoder else choosing, lowering.scratch]
+
+
+def desk_size(users: list[dict[str, int]]) -> int:
+    return max(max((at + n for at, n in lay_out(user).values()), default=1) for user in users)
 
 
 def _variables(fixed: FixedModel) -> str:
@@ -356,8 +375,6 @@ def _sections(lowering: Lowering, pass_text: str, options: Options) -> list[Sect
                 Section(part, "code", "\n".join([*texts, *lowering.routines[part].values()]))
             )
     sections.append(Section("arithmetic", "code", _arithmetic(sections)))
-    if any(lowering.fills.values()):
-        sections.append(Section("tables", "runtime", "\n".join(lowering.fills.values())))
     if not encoder:
         frac = fixed.logits.format.frac
         sample = sampling.sample(logits, frac, generation.first_id, width)
@@ -373,7 +390,10 @@ def _sections(lowering: Lowering, pass_text: str, options: Options) -> list[Sect
     if has_merges:
         records = tokenizer.merge_records(tables.merges, tables.ranks, width)
         sections.append(Section("merges", "table", records))
-    return [*sections, *lowering.tables.values()]
+    sections += fill_pages(lowering.tables.values())
+    if any(lowering.fills.values()):
+        sections.append(Section("tables", "runtime", "\n".join(lowering.fills.values())))
+    return sections
 
 
 def _arithmetic(sections: list[Section]) -> str:
