@@ -5,7 +5,6 @@ To add a directive: a row in DIRECTIVES. Instructions are rows of emulators/mos6
 Where the two tools disagree (`<a+b`, operators' order) this follows 64tass; brackets please both.
 Sources: the cc65 and 64tass manuals.
 """
-
 from __future__ import annotations
 
 import re
@@ -49,39 +48,16 @@ MACRO, END_MACRO = frozenset({"macro", "mac"}), frozenset({"endmacro", "endmac",
 REPEAT = frozenset({"rept", "repeat"})
 END_REPEAT = frozenset({"endrept", "endrepeat", "endrep"})
 # Directives whose arguments are text, not expressions.
-TEXT = frozenset(
-    {
-        "include",
-        "macro",
-        "mac",
-        "ifdef",
-        "ifndef",
-        "ifblank",
-        "ifnblank",
-        "local",
-        "error",
-        "cpu",
-        "setcpu",
-        "feature",
-        "end",
-        "enc",
-        "rept",
-        "repeat",
-    }
-)
+TEXT = frozenset({"include", "macro", "mac", "ifdef", "ifndef", "ifblank", "ifnblank", "local",
+                  "error", "cpu", "setcpu", "feature", "end", "enc", "rept", "repeat"})
 
 _DIRECTIVE = re.compile(r"\s*(?:([^\s;.\"'=]+?)(:?)\s*)?(?<![\w])\.([A-Za-z][A-Za-z0-9]*)\s*")
 _WORD = re.compile(r"[A-Za-z_]\w*")
 
 
-def assemble(
-    text: str,
-    name: str = "source.asm",
-    *,
-    include: Callable[[str], str] | Iterable[str | Path] | None = None,
-    symbols: Mapping[str, int] | None = None,
-    machine: str | None = None,
-) -> Program:
+def assemble(text: str, name: str = "source.asm", *,
+             include: Callable[[str], str] | Iterable[str | Path] | None = None,
+             symbols: Mapping[str, int] | None = None, machine: str | None = None) -> Program:
     """Assemble a source text; AssemblyError says where and what is wrong.
 
     include  a function from a file's name to its text, or the folders to look in
@@ -92,7 +68,6 @@ def assemble(
 
 
 # --- lines ----------------------------------------------------------------------------------------
-
 
 def _name_label(found: Found) -> tuple[Label, ...]:
     return (Label("global", *found),)
@@ -118,7 +93,6 @@ def _directive(word: Found, arguments: tuple[Expression, ...] = ()) -> Statement
 def _assign(may_change: bool, local: bool) -> Callable[..., Statement]:
     def build(name: Found, value: Expression) -> Statement:
         return Statement((), "assign", name[0], (value, may_change, local), name[1])
-
     return build
 
 
@@ -128,8 +102,7 @@ def _operand(form: str) -> Callable[..., encoding.Operand]:
 
 def _forced(form: str) -> Callable[..., encoding.Operand]:
     return lambda width, expression: encoding.Operand(
-        form, expression, 1 if width[0].lower() in ("@b", "z:") else 2
-    )
+        form, expression, 1 if width[0].lower() in ("@b", "z:") else 2)
 
 
 def _binary(left: Expression, sign: Found, right: Expression) -> Binary:
@@ -142,25 +115,19 @@ def _character(found: Found) -> Text:
 
 
 _ACTIONS: dict[str, Callable[..., Any]] = {
-    "empty": lambda: Statement(()),
-    "only_label": lambda label: Statement(label),
+    "empty": lambda: Statement(()), "only_label": lambda label: Statement(label),
     "unlabelled": lambda statement: statement,
     "labelled": lambda label, statement: statement._replace(labels=label),
     "rare_labelled": lambda label, statement: statement._replace(labels=_name_label(label)),
-    "instruction": _instruction,
-    "directive": _directive,
-    "constant": _assign(False, False),
-    "constant_local": _assign(False, True),
+    "instruction": _instruction, "directive": _directive,
+    "constant": _assign(False, False), "constant_local": _assign(False, True),
     "variable": _assign(True, False),
     "origin": lambda value: Statement((), "origin", "", value),
-    "global_label": _name_label,
-    "local_label": _local_label,
+    "global_label": _name_label, "local_label": _local_label,
     "unnamed_label": lambda: (Label(":", "", 0),),
-    "plus_label": lambda: (Label("+", "", 0),),
-    "minus_label": lambda: (Label("-", "", 0),),
+    "plus_label": lambda: (Label("+", "", 0),), "minus_label": lambda: (Label("-", "", 0),),
     "signs_label": lambda signs: (Label(signs[0][0], "", 0),),
-    "immediate": _operand("#"),
-    "plain": _operand(""),
+    "immediate": _operand("#"), "plain": _operand(""),
     "indexed_x": lambda expression, _: encoding.Operand(",x", expression),
     "indexed_y": lambda expression, _: encoding.Operand(",y", expression),
     "wide_plain": _forced(""),
@@ -168,43 +135,26 @@ _ACTIONS: dict[str, Callable[..., Any]] = {
     "wide_y": lambda width, expression, _: _forced(",y")(width, expression),
     "indirect_x": lambda expression, _: encoding.Operand("(,x)", expression),
     "listed": lambda *values: values,
-    "low": lambda value: Unary("<", value, 0),
-    "high": lambda value: Unary(">", value, 0),
+    "low": lambda value: Unary("<", value, 0), "high": lambda value: Unary(">", value, 0),
     "or_": lambda left, right: Binary("||", left, right, 0),
     "and_": lambda left, right: Binary("&&", left, right, 0),
-    "binary": _binary,
-    "unary": lambda sign, value: Unary(sign[0], value, sign[1]),
-    "name": lambda found: Name(*found),
-    "local": lambda found: Local(*found),
+    "binary": _binary, "unary": lambda sign, value: Unary(sign[0], value, sign[1]),
+    "name": lambda found: Name(*found), "local": lambda found: Local(*found),
     "hexadecimal": lambda found: Number(literal(found[0][1:], 16, found[1])),
     "binary_number": lambda found: Number(literal(found[0][1:], 2, found[1])),
     "decimal": lambda found: Number(literal(found[0], 10, found[1])),
-    "character": _character,
-    "string": lambda found: Text(found[0][1:-1], found[1] + 1),
-    "here": lambda _: Here(),
-    "group": Group,
+    "character": _character, "string": lambda found: Text(found[0][1:-1], found[1] + 1),
+    "here": lambda _: Here(), "group": Group,
     "unnamed": lambda found: Anonymous(
-        ":", len(found[0]) - 1 if found[0][1] == "+" else 1 - len(found[0]), found[1]
-    ),
+        ":", len(found[0]) - 1 if found[0][1] == "+" else 1 - len(found[0]), found[1]),
     "signs": lambda found: Anonymous(
-        found[0][0], len(found[0]) if found[0][0] == "+" else -len(found[0]), found[1]
-    ),
+        found[0][0], len(found[0]) if found[0][0] == "+" else -len(found[0]), found[1]),
 }
 
 _WORDS = {
-    "MNEMONIC": "an instruction",
-    "DIRECTIVE": "a directive",
-    "NAME": "a name",
-    "COLON": "':'",
-    "EQUAL": "'='",
-    "RPAR": "')'",
-    "INDEX_X": "',x'",
-    "INDEX_Y": "',y'",
-    "DECIMAL": "a number",
-    "COMMA": "','",
-    "HASH": "'#'",
-    "PLUS": "an operator",
-    "$END": "the end of the line",
+    "MNEMONIC": "an instruction", "DIRECTIVE": "a directive", "NAME": "a name", "COLON": "':'",
+    "EQUAL": "'='", "RPAR": "')'", "INDEX_X": "',x'", "INDEX_Y": "',y'", "DECIMAL": "a number",
+    "COMMA": "','", "HASH": "'#'", "PLUS": "an operator", "$END": "the end of the line",
 }
 
 
@@ -222,15 +172,13 @@ def parse(text: str) -> Statement:
         labels: tuple[Label, ...] = ()
         if found[1]:
             labels = _grammar().parse(text[: found.end(1)] + ":").labels
-        return Statement(
-            labels, "directive", found[3].lower(), text[found.end() :], found.start(3) - 1
-        )
+        return Statement(labels, "directive", found[3].lower(), text[found.end():],
+                         found.start(3) - 1)
     statement: Statement = _grammar().parse(text)
     return statement
 
 
 # --- directives -----------------------------------------------------------------------------------
-
 
 def without_comment(text: str) -> str:
     """The text before a `;` that is in no string."""
@@ -278,7 +226,6 @@ def _bytes_of(shift: int) -> shared.Directive:
     def emit(assembly: Assembly, statement: Statement) -> None:
         values = [assembly.number(argument, 0) for argument in statement.arguments]
         assembly.output = bytes(value >> shift & 0xFF for value in values)
-
     return emit
 
 
@@ -319,7 +266,7 @@ def _macro(assembly: Assembly, statement: Statement) -> None:
         found = _WORD.match(text)
         if not found:
             raise AssemblyError(".macro takes a name", statement.column)
-        name, text = found[0], text[found.end() :]
+        name, text = found[0], text[found.end():]
     if name.lower() in encoding.MNEMONICS:
         raise AssemblyError(f"{name} is an instruction, not a name for a macro", statement.column)
     parameters = []
@@ -329,12 +276,8 @@ def _macro(assembly: Assembly, statement: Statement) -> None:
             raise AssemblyError(f"{parameter!r} is not a name for a parameter", statement.column)
         parameters.append((parameter, default, False))
     macro = shared.define_macro(assembly, name, tuple(parameters), MACRO, END_MACRO)
-    fresh = [
-        word
-        for line in macro.lines
-        if directive_of(line.text) == "local"
-        for word in _WORD.findall(without_comment(line.text).partition("ocal")[2])
-    ]
+    fresh = [word for line in macro.lines if directive_of(line.text) == "local"
+             for word in _WORD.findall(without_comment(line.text).partition("ocal")[2])]
     assembly.macros[name] = macro._replace(fresh=tuple(fresh))
 
 
@@ -342,9 +285,8 @@ def _set(assembly: Assembly, statement: Statement) -> None:
     """`name .set value` (ca65) or `name .var value` (64tass): a variable."""
     (value,) = shared.expect(statement, 1)
     if len(statement.labels) != 1:
-        raise AssemblyError(
-            f".{statement.word} takes the name of a variable before it", statement.column
-        )
+        raise AssemblyError(f".{statement.word} takes the name of a variable before it",
+                            statement.column)
     _, name, column = statement.labels[0]
     assembly.define(name, assembly.number(value, 0), column, may_change=True)
 
@@ -355,9 +297,8 @@ def _repeat(assembly: Assembly, statement: Statement) -> None:
     found = _grammar().parse(f".byte {count_text}").arguments
     counter = counter.strip()
     if len(found) != 1 or (comma and not _WORD.fullmatch(counter)):
-        raise AssemblyError(
-            f".{statement.word} takes a count, and the name of a counter", statement.column
-        )
+        raise AssemblyError(f".{statement.word} takes a count, and the name of a counter",
+                            statement.column)
     count = shared.count_of(assembly, found[0], statement)
 
     def start(number: int) -> None:
@@ -378,49 +319,20 @@ def _leave_macro(assembly: Assembly, statement: Statement) -> None:
 
 
 DIRECTIVES: dict[str, shared.Directive] = {
-    "byte": shared.data(1, 0x100),
-    "byt": shared.data(1, 0x100),
-    "char": shared.data(1, 0x100),
-    "text": _text,
-    "asciiz": _zero_ended,
-    "null": _zero_ended,
-    "word": shared.data(2, 0x10000),
-    "addr": shared.data(2, 0x10000),
-    "sint": shared.data(2, 0x10000),
-    "dbyt": _high_first,
-    "dword": shared.data(4, 0x100000000),
-    "dint": shared.data(4, 0x100000000),
-    "lobytes": _bytes_of(0),
-    "hibytes": _bytes_of(8),
-    "fill": shared.fill,
-    "res": shared.fill,
-    "align": shared.align,
-    "org": _origin,
-    "include": _include,
-    "error": _error,
-    "end": _end,
-    "if": _if,
-    "ifdef": _if,
-    "ifndef": _if,
-    "ifblank": _if,
-    "ifnblank": _if,
-    "else": _else,
-    "elseif": _else,
-    "elsif": _else,
-    "endif": shared.end_if,
-    "fi": shared.end_if,
-    "macro": _macro,
-    "mac": _macro,
-    "local": shared.ignore,
-    "exitmacro": _leave_macro,
-    "rept": _repeat,
-    "repeat": _repeat,
-    "set": _set,
-    "var": _set,
-    "cpu": shared.ignore,
-    "setcpu": shared.ignore,
-    "feature": shared.ignore,
-    "enc": shared.ignore,
+    "byte": shared.data(1, 0x100), "byt": shared.data(1, 0x100), "char": shared.data(1, 0x100),
+    "text": _text, "asciiz": _zero_ended, "null": _zero_ended,
+    "word": shared.data(2, 0x10000), "addr": shared.data(2, 0x10000),
+    "sint": shared.data(2, 0x10000), "dbyt": _high_first,
+    "dword": shared.data(4, 0x100000000), "dint": shared.data(4, 0x100000000),
+    "lobytes": _bytes_of(0), "hibytes": _bytes_of(8),
+    "fill": shared.fill, "res": shared.fill, "align": shared.align, "org": _origin,
+    "include": _include, "error": _error, "end": _end,
+    "if": _if, "ifdef": _if, "ifndef": _if, "ifblank": _if, "ifnblank": _if,
+    "else": _else, "elseif": _else, "elsif": _else,
+    "endif": shared.end_if, "fi": shared.end_if,
+    "macro": _macro, "mac": _macro, "local": shared.ignore, "exitmacro": _leave_macro,
+    "rept": _repeat, "repeat": _repeat, "set": _set, "var": _set,
+    "cpu": shared.ignore, "setcpu": shared.ignore, "feature": shared.ignore, "enc": shared.ignore,
     **{word: shared.stray for word in END_MACRO | END_REPEAT},
 }
 
@@ -445,7 +357,7 @@ def _arguments(text: str, assembly: Assembly) -> list[str]:
         elif piece == "," and depth <= 0:
             cuts.append(found.start())
     cuts.append(end)
-    parts = [text[start + 1 : stop].strip() for start, stop in zip(cuts, cuts[1:], strict=False)]
+    parts = [text[start + 1:stop].strip() for start, stop in zip(cuts, cuts[1:], strict=False)]
     parts = [part[1:-1] if part[:1] == "{" and part[-1:] == "}" else part for part in parts]
     return [] if parts == [""] else parts
 
@@ -470,17 +382,7 @@ def _substitute(text: str, given: Mapping[str, str]) -> str:
 def dialect() -> Dialect:
     """The 6502's row of functions for the assembler that knows no CPU."""
     return Dialect(
-        target="mos6502",
-        parse=parse,
-        encode=encoding.encode,
-        directives=DIRECTIVES,
-        before=MACRO | {"set", "var"},
-        fold=str,
-        arguments=_arguments,
-        substitute=_substitute,
+        target="mos6502", parse=parse, encode=encoding.encode, directives=DIRECTIVES,
+        before=MACRO | {"set", "var"}, fold=str, arguments=_arguments, substitute=_substitute,
         fresh_label=lambda assembly, name: f"{name}__{assembly.serial}",
-        reserved=encoding.MNEMONICS - encoding.RARE,
-        scoped=True,
-        redefine=False,
-        radix=10,
-    )
+        reserved=encoding.MNEMONICS - encoding.RARE, scoped=True, redefine=False, radix=10)

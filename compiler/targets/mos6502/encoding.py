@@ -2,7 +2,6 @@
 
 The rows are those of emulators/mos6502/isa.py; nothing here knows an opcode.
 """
-
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -13,8 +12,7 @@ from anachron.compiler.assembly.passes import Assembly, Encoded, Statement
 from anachron.emulators.mos6502.isa import ALIASES, INSTRUCTIONS, MODES, OPCODES, Instruction
 
 MNEMONICS = frozenset(
-    name.lower() for name in {row.mnemonic for row in INSTRUCTIONS} | set(ALIASES)
-)
+    name.lower() for name in {row.mnemonic for row in INSTRUCTIONS} | set(ALIASES))
 # Names of undocumented instructions that neither 64tass nor ca65 reserves.
 RARE = frozenset("axa xas sxa sya say lar oal atx aso lse aax anc2 usbc kil hlt dop top".split())
 
@@ -31,26 +29,16 @@ NO_OPERAND = Operand("none", Number(0))
 
 # How an operand is written -> the modes it may mean, (one byte, two bytes).
 _FORMS = {
-    "": ("zp", "abs"),
-    ",x": ("zpx", "abx"),
-    ",y": ("zpy", "aby"),
-    "()": ("", "ind"),
-    "(,x)": ("izx", ""),
-    "(),y": ("izy", ""),
+    "": ("zp", "abs"), ",x": ("zpx", "abx"), ",y": ("zpy", "aby"),
+    "()": ("", "ind"), "(,x)": ("izx", ""), "(),y": ("izy", ""),
 }
 
 
 def _rows_by_name() -> dict[str, dict[str, Instruction]]:
     names = {name.lower(): name for name in {row.mnemonic for row in INSTRUCTIONS}}
     names |= {alias.lower(): name for alias, name in ALIASES.items()}
-    return {
-        word: {
-            mode: INSTRUCTIONS[opcode]
-            for (name, mode), opcode in OPCODES.items()
-            if name == mnemonic
-        }
-        for word, mnemonic in names.items()
-    }
+    return {word: {mode: INSTRUCTIONS[opcode] for (name, mode), opcode in OPCODES.items()
+                   if name == mnemonic} for word, mnemonic in names.items()}
 
 
 _ROWS = _rows_by_name()
@@ -81,16 +69,10 @@ def encode(assembly: Assembly, statement: Statement) -> Encoded:
     short_mode, long_mode = _FORMS[form]
     short, long = rows.get(short_mode), rows.get(long_mode)
     if short is None and long is None:
-        if (
-            form in ("()", "(),y")
-            and (plain := _FORMS[form[2:]])
-            and (plain[0] in rows or plain[1] in rows)
-        ):  # brackets that only bracket: lda (a+b)*2
-            raise AssemblyError(
-                f"{statement.word} has no indirect operand like this one; "
-                "without indirection, leave out the brackets",
-                statement.column,
-            )
+        if form in ("()", "(),y") and (plain := _FORMS[form[2:]]) and (
+                plain[0] in rows or plain[1] in rows):  # brackets that only bracket: lda (a+b)*2
+            raise AssemblyError(f"{statement.word} has no indirect operand like this one; "
+                                "without indirection, leave out the brackets", statement.column)
         raise _no_mode(statement, rows)
     try:
         value = expression.evaluate(assembly)
@@ -101,9 +83,8 @@ def encode(assembly: Assembly, statement: Statement) -> Encoded:
     wide = short is None or (long is not None and not (known and 0 <= value < 256))
     if width:
         if (long if width == 2 else short) is None:
-            raise AssemblyError(
-                f"{statement.word} has no {width}-byte form of this operand", statement.column
-            )
+            raise AssemblyError(f"{statement.word} has no {width}-byte form of this operand",
+                                statement.column)
         wide = width == 2
     elif short is not None and long is not None:
         wide = assembly.decide_wide(wide)
@@ -142,12 +123,9 @@ def _branch(assembly: Assembly, statement: Statement, row: Instruction) -> Encod
         distance = target - assembly.here - 2
     if not -128 <= distance <= 127:
         past = distance - 127 if distance > 0 else -128 - distance
-        assembly.complain(
-            AssemblyError(
-                f"{statement.word} goes {distance} bytes, {past} too far: -128 to 127 are possible",
-                statement.column,
-            )
-        )
+        assembly.complain(AssemblyError(
+            f"{statement.word} goes {distance} bytes, {past} too far: -128 to 127 are possible",
+            statement.column))
     return Encoded(bytes((row.opcode, distance & 0xFF)), row, target)
 
 

@@ -3,7 +3,6 @@
 Cycles are the CPU's own: the VIC-II's bad lines come on top where the screen is on.
 Source: MOS Technology, MCS6500 Family Programming Manual (1976), appendix B.
 """
-
 from __future__ import annotations
 
 from anachron.compiler.assembly.program import Line, Program
@@ -20,10 +19,8 @@ def patched_bytes(program: Program) -> frozenset[int]:
     known = program.notes.get("patched")
     if known is None:
         known = program.notes["patched"] = frozenset(
-            line.operand
-            for line in program.instructions.values()
-            if line.row.mode in ("abs", "zp") and line.row.access in ("write", "modify")
-        )
+            line.operand for line in program.instructions.values()
+            if line.row.mode in ("abs", "zp") and line.row.access in ("write", "modify"))
     return known  # type: ignore[no-any-return]
 
 
@@ -42,9 +39,8 @@ def step(program: Program, line: Line, claims: Claims, timing: str | None = None
         flow = Flow.JUMP if row.mnemonic == "JMP" else Flow.CALL
         unknown = row.mode == "ind" or _is_patched(program, line, claims)
         if unknown and not claims.goes and (flow is Flow.JUMP or claims.plus is None):
-            raise TimingError(
-                f"where this {row.mnemonic} goes is not in the text; claim `;@ goes LABEL`"
-            )
+            raise TimingError(f"where this {row.mnemonic} goes is not in the text; "
+                              "claim `;@ goes LABEL`")
         return Step(line, flow, cycles, claims, None if unknown else line.operand)
     if row.mnemonic in _ENDS:
         return Step(line, Flow.JUMP if claims.goes else Flow.RETURN, cycles, claims)
@@ -63,11 +59,8 @@ def _crossing(program: Program, line: Line, claims: Claims) -> Cycles:
     if claims.aligned:
         return Cycles(0, 0, 0)
     low = None
-    if (
-        line.row.mode != "izy"
-        and not claims.patched
-        and (line.address + 1 not in patched_bytes(program))
-    ):
+    if line.row.mode != "izy" and not claims.patched and (
+            line.address + 1 not in patched_bytes(program)):
         assert line.operand is not None
         low = line.operand & 0xFF
     least, most = 0, 255
