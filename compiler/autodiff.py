@@ -8,7 +8,7 @@
 The gradient of value x is called d.x, what one reader sends back d.reader.role.  Everything known
 about single ops is in ops.py.
 
-To add an op: nothing here.  To add an optimizer: a line in UPDATES of train.py.
+To add an op: nothing here.  To add an optimizer: a line in UPDATES of training.py.
 """
 
 from __future__ import annotations

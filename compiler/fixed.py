@@ -1,8 +1,8 @@
 """FixedModel: the integer graph.  Every value has a Format, every op an exact meaning.
 
 What is here is what must be equal on every machine; how a machine stores a value is a layout, and
-the target's own business.  quantize.py makes a FixedModel, targets/reference runs it, schedule.py
-chooses kernels for it.
+the target's own business.  quantization.py makes a FixedModel, targets/reference runs it, and
+schedule.py puts its ops in order for the machines.
 """
 
 from __future__ import annotations

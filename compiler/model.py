@@ -2,7 +2,7 @@
 
 A model is a tuple of nodes in the order they are computed, one position at a time: every value is
 a row of features, one row a position, and only `attention` looks at other positions.  The program
-text (language.py) and the checkpoints (checkpoints.py) both end here; quantize.py goes on.
+text (language.py) and the checkpoints (checkpoints.py) both end here; quantization.py goes on.
 
 To add an op: a row in ops.py.
 """
@@ -84,7 +84,7 @@ class Model:
     generation: Generation = Generation()
     task: Mapping[str, Any] = field(default_factory=dict)  # {"name": "reverse", "length": 8}
     recipe: Mapping[str, Any] = field(default_factory=dict)  # {"optimizer": "sgd", "steps": 350}
-    numerics: Mapping[str, Any] = field(default_factory=dict)  # fixed-point hints: see quantize.py
+    numerics: Mapping[str, Any] = field(default_factory=dict)  # fixed-point hints: see numerics.py
     weights_from: str = "random"  # where the weights come from: "random, seed 0", a file's name
     description: str = ""
     folder: str = field(default="", compare=False)  # where the files that it names are

@@ -4,7 +4,7 @@ A row's `settings` are what a program text may write in the call's brackets, wit
 `gradients` says, for each value and parameter that the op reads, which op gives its gradient and
 from what, so that autodiff.py needs to know no op by name.
 
-To add an op: its meaning and gradients in floats.py, a row here, a case in quantize.py.
+To add an op: its meaning and gradients in floats.py, a row here, a case in quantization.py.
 """
 
 from __future__ import annotations
