@@ -19,11 +19,11 @@ from anachron.compiler.quantization import quantize
 from anachron.compiler.run import (
     Conversation,
     Run,
-    Sampling,
     converse,
     run_image,
     run_reference,
 )
+from anachron.compiler.sampling import Sampling
 from anachron.compiler.targets import MACHINES, TARGETS, DoesNotFit, MissingKernel, Options
 
 # Text or checkpoint -> Model -> FixedModel -> Image -> Run -> Comparison.

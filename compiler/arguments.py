@@ -16,7 +16,7 @@ from anachron.compiler.fixed import FixedModel
 from anachron.compiler.image import Image
 from anachron.compiler.numerics import Numerics
 from anachron.compiler.report import write_image
-from anachron.compiler.targets import MACHINES, find_machine
+from anachron.compiler.targets import FEEDBACK, MACHINES, Options, find_machine
 from anachron.emulators import command
 
 STAGES = ("model", "fixed", "calls", "map", "asm", "listing")
@@ -73,6 +73,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     c.add_argument("--train", action="store_true", help="the program that trains the model")
     add_training(c)
     c.add_argument("--logits", action="store_true", help="keep every logit")
+    add_sampling(c)
+    c.add_argument(
+        "--feedback",
+        metavar="WORD,...",
+        help=f"what a C64 shows and plays as it works: {', '.join(FEEDBACK)} or none "
+        f"(default: {', '.join(Options().feedback)})",
+    )
     c = add("run", "generate on one machine", add_one, add_hardware, add_generation)
     c.add_argument("--profile", action="store_true", help="cycles by kernel")
     c.add_argument("--live", action="store_true", help="show the machine's own screen or console")
@@ -141,12 +148,16 @@ def add_training(command: argparse.ArgumentParser) -> None:
 def add_generation(command: argparse.ArgumentParser) -> None:
     command.add_argument("-i", metavar="PROMPT", help="what to type at the machine")
     command.add_argument("-n", metavar="N", type=positive, help="tokens to generate, at most")
+    add_sampling(command)
+    command.add_argument("--logits", action="store_true", help="every logit, in the JSON")
+
+
+def add_sampling(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "-t", metavar="TEMP", type=float, default=0.0, help="0 is greedy (default)"
     )
     command.add_argument("-p", metavar="TOPP", type=float, default=1.0, help="1 is off (default)")
     command.add_argument("-s", metavar="SEED", type=int, default=0, help="of the sampling")
-    command.add_argument("--logits", action="store_true", help="every logit, in the JSON")
 
 
 def positive(text: str) -> int:
@@ -202,6 +213,10 @@ def hardware(args: argparse.Namespace) -> dict[str, Any]:
         if find_machine(args.on).target != "mos6502":
             raise ValueError("--pack is for a C64's .prg and .d64")
         options["packed"] = True
+    if getattr(args, "feedback", None) is not None:
+        if find_machine(args.on).target != "mos6502":
+            raise ValueError("--feedback is for a C64")
+        options["feedback"] = tuple(name for name in machines(args.feedback) if name != "none")
     return options
 
 

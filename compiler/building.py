@@ -7,6 +7,7 @@ from typing import Any
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.image import Image
 from anachron.compiler.targets import (
+    FEEDBACK,
     DoesNotFit,
     Machine,
     MissingKernel,
@@ -27,6 +28,7 @@ def build(fixed: FixedModel, machine: str, **options: Any) -> Image:
     if row.target == "reference":
         raise ValueError("the reference runs models as they are: there is no image to build")
     chosen = Options(**options)
+    check_options(fixed, chosen)
     check_size(fixed, row, chosen)
     target = find_target(row)
     for op in fixed.ops:
@@ -37,6 +39,18 @@ def build(fixed: FixedModel, machine: str, **options: Any) -> Image:
                 f"{have}"
             )
     return target.build(fixed, row, chosen)
+
+
+def check_options(fixed: FixedModel, options: Options) -> None:
+    """Raise ValueError for what no image of this model could do."""
+    if options.sampling.temperature and fixed.generation.mode == "sequence":
+        raise ValueError(
+            f"{fixed.name} answers a whole sequence with the likeliest tokens: leave the "
+            "temperature out"
+        )
+    unknown = [word for word in options.feedback if word not in FEEDBACK]
+    if unknown:
+        raise ValueError(f"there is no feedback {unknown[0]}: choose from {', '.join(FEEDBACK)}")
 
 
 def check_size(fixed: FixedModel, machine: Machine, options: Options) -> None:

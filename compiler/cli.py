@@ -107,7 +107,8 @@ def build(args: argparse.Namespace) -> int:
 
         image: Any = training_command.build_image(args)
     else:
-        image = ac.build(load_fixed(args), args.on, logits=args.logits, **arguments.hardware(args))
+        choices = {"logits": args.logits, "sampling": sampling(args), **arguments.hardware(args)}
+        image = ac.build(load_fixed(args), args.on, **choices)
         show_debug(image)
     written = image.save(path)
     if args.json:

@@ -11,7 +11,8 @@ from rich.console import Console
 from anachron.compiler.building import build
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.report import compare_table, fit, plain
-from anachron.compiler.run import Run, Sampling, run_image, run_reference
+from anachron.compiler.run import Run, run_image, run_reference
+from anachron.compiler.sampling import Sampling
 from anachron.compiler.targets import Absent, DoesNotFit, MissingKernel, find_machine
 
 DEFAULT_MACHINES = ("reference", "pdp11/34a", "c64")

@@ -15,6 +15,7 @@ import numpy as np
 
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.memory import Placed
+from anachron.compiler.sampling import Sampling
 from anachron.compiler.targets import Machine, Options
 from anachron.kernels.arithmetic import Array
 
@@ -133,7 +134,7 @@ class Image(Loadable):
         )
 
     def run(self, prompt: str, n: int | None = None, **options: Any) -> Run:
-        """Run on the emulated machine; options are Sampling's temperature, top_p and seed."""
-        from anachron.compiler.run import Sampling, run_image
+        """Run on the emulated machine; options are Sampling's, or else what was built in holds."""
+        from anachron.compiler.run import run_image
 
-        return run_image(self, prompt, n, Sampling(**options))
+        return run_image(self, prompt, n, Sampling(**options) if options else None)

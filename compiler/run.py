@@ -17,18 +17,13 @@ import numpy as np
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.image import Image, Loadable
 from anachron.compiler.prompts import encode_prompt
+from anachron.compiler.sampling import Sampling
 from anachron.compiler.targets import Machine, find_machine, find_target
 from anachron.compiler.targets.reference.target import Session
 from anachron.compiler.timing import Cycles
 from anachron.emulators import create
 from anachron.kernels.arithmetic import Array
-from anachron.kernels.reference.sampling import (
-    ONE,
-    argmax,
-    inverse_temperature,
-    sample,
-    seed_state,
-)
+from anachron.kernels.reference.sampling import argmax, sample
 
 EVENTS = ("ready", "forward", "forward_done", "token_chosen", "answer_done")
 UNPACKING = 20_000_000  # cycles: more than 64 KB take
@@ -37,33 +32,6 @@ PATIENCE = 50  # a run may take so many times its predicted cycles before it is 
 
 class RunError(RuntimeError):
     """A program that did not do what an image promises: a defect of ours, not a user's mistake."""
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How tokens are chosen: temperature 0 takes the likeliest.  Letters as in llama2.c."""
-
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.temperature <= 100.0:
-            raise ValueError(f"temperature {self.temperature:g}: allowed is 0 to 100")
-        if not 0.0 < self.top_p <= 1.0:
-            raise ValueError(f"top-p {self.top_p:g}: allowed is above 0, up to 1")
-        if self.seed < 0:
-            raise ValueError(f"seed {self.seed}: allowed is 0 and up")
-
-    @property
-    def inverse(self) -> int:
-        """256 / temperature, 0 for greedy."""
-        return inverse_temperature(self.temperature) if self.temperature else 0
-
-    @property
-    def kept(self) -> int:
-        """top-p in 256ths."""
-        return max(1, round(self.top_p * ONE))
 
 
 @dataclass(frozen=True)
@@ -166,7 +134,7 @@ def run_reference(
         logits = session.step(ids)[name]
         answer = [argmax(row, first_id=generation.first_id) for row in logits]
     else:
-        answer, rows, state = [], [], seed_state(sampling.seed)
+        answer, rows, state = [], [], sampling.state
         new = ids
         while len(ids) + len(answer) < fixed.seq_len and (n is None or len(answer) < n):
             last = session.step(new)[name][-1]
@@ -211,13 +179,13 @@ def converse(image: Image, n: int | None = None, sampling: Sampling | None = Non
 class Conversation:
     """A machine with an image running: questions typed, answers collected, one after the other.
 
-    n is the largest number of new tokens of an answer.
+    n is the largest number of new tokens of an answer; without a sampling the image's own holds.
     """
 
     def __init__(
         self, image: Image, n: int | None = None, sampling: Sampling | None = None
     ) -> None:
-        sampling = sampling or Sampling()
+        sampling = sampling or image.options.sampling
         self.image, self.machine = image, start(image)
         self.clocked = image.machine.clock_hz is not None
         self.events = {image.symbols[name]: name for name in EVENTS}
@@ -227,7 +195,7 @@ class Conversation:
         self._deposit("max_new", image.fixed.seq_len if n is None else n, 2)
         self._deposit("inverse_temperature", sampling.inverse, 2)
         self._deposit("top_p", sampling.kept, 2)
-        self._deposit("random_state", seed_state(sampling.seed), 4)
+        self._deposit("random_state", sampling.state, 4)
 
     def ask(self, prompt: str, listener: Callable[[str, int], None] | None = None) -> Run:
         """Type one line and run to the end of the answer.

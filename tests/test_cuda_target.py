@@ -11,7 +11,8 @@ import pytest
 from random_models import random_prompt, random_text
 
 import anachron.compiler as ac
-from anachron.compiler.run import RunError, Sampling, run_reference
+from anachron.compiler.run import RunError, run_reference
+from anachron.compiler.sampling import Sampling
 from anachron.compiler.targets import Absent, MissingKernel, find_machine
 from anachron.compiler.targets.cuda import device, kernel, lowering
 from anachron.compiler.targets.cuda.conversation import KernelConversation

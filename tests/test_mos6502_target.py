@@ -13,7 +13,8 @@ from anachron.compiler.building import build
 from anachron.compiler.language import parse
 from anachron.compiler.loader import fill, load
 from anachron.compiler.quantization import quantize
-from anachron.compiler.run import Conversation, Sampling, run_image, run_reference
+from anachron.compiler.run import Conversation, run_image, run_reference
+from anachron.compiler.sampling import Sampling
 from anachron.compiler.targets import DoesNotFit
 from anachron.compiler.tokenizer import DIGITS, load_tokenizer
 
@@ -101,6 +102,35 @@ def test_two_questions_get_independent_answers():
 @pytest.mark.parametrize("top_p", (1.0, 0.8, 0.05))
 def test_sampling_is_the_same_everywhere(top_p):
     agree(random_model(1), "ab", Sampling(temperature=1.3, top_p=top_p, seed=7))
+
+
+def test_a_build_begins_with_the_sampling_that_it_was_given():
+    fixed, sampling = random_model(1), Sampling(temperature=1.3, top_p=0.8, seed=7)
+    run = run_image(build(fixed, "c64", sampling=sampling), "ab")
+    assert run.generated == run_reference(fixed, "ab", sampling=sampling).generated
+    assert run.generated != run_reference(fixed, "ab").generated
+
+
+def test_what_answers_in_one_pass_samples_nothing(reverse):
+    with pytest.raises(ValueError, match="leave the temperature out"):
+        build(reverse, "c64", sampling=Sampling(0.5))
+
+
+@pytest.mark.parametrize("feedback", ((), ("border",), ("sound",), ("border", "sound")))
+def test_feedback_is_what_was_asked_for(reverse, feedback):
+    talk = Conversation(build(reverse, "c64", feedback=feedback))
+    talk.machine.log_sid()
+    before, colours = talk.machine.vic[0x20], []
+    answer = talk.ask("12345678", lambda event, _: colours.append(talk.machine.vic[0x20]))
+    opened = [entry for entry in talk.machine.sid_log() if entry[1:] == (4, 0x11)]
+    assert answer.text == "87654321"
+    assert ("border" in feedback) == (before not in colours)
+    assert len(opened) == (len(answer.generated) if "sound" in feedback else 0)
+
+
+def test_an_unknown_feedback_is_refused(reverse):
+    with pytest.raises(ValueError, match="there is no feedback smoke: choose from border, sound"):
+        build(reverse, "c64", feedback=("smoke",))
 
 
 @pytest.mark.parametrize("seed", range(12))

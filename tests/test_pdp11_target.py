@@ -16,7 +16,8 @@ from anachron.compiler.language import parse
 from anachron.compiler.loader import fill, load
 from anachron.compiler.model import check
 from anachron.compiler.quantization import quantize
-from anachron.compiler.run import Conversation, Sampling, run_image, run_reference, start
+from anachron.compiler.run import Conversation, run_image, run_reference, start
+from anachron.compiler.sampling import Sampling
 from anachron.compiler.targets import DoesNotFit
 from anachron.compiler.targets.pdp11.values import Values
 from anachron.compiler.targets.reference.target import Session

@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
 
+from anachron.compiler.sampling import Sampling
+
+FEEDBACK = ("border", "sound")  # what a C64 can show and play as it works
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -46,7 +50,8 @@ class Options:
 
     logits keeps every logit of every generated position; otherwise a build may find the same
     token with less work.  memory_bytes is the machine's memory where it is not the usual one;
-    timing names a row of the machine's times.
+    timing names a row of the machine's times.  sampling is what the program begins with: a host
+    may deposit another.
     """
 
     logits: bool = False
@@ -54,6 +59,8 @@ class Options:
     timing: str = ""
     screen: bool = False  # leave the screen on while computing
     packed: bool = False  # the file unpacks itself: less to load
+    sampling: Sampling = Sampling()
+    feedback: tuple[str, ...] = ("border",)  # of FEEDBACK
 
 
 class DoesNotFit(ValueError):

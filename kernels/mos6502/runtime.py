@@ -3,9 +3,9 @@
 While it computes, all of the 64 KB is RAM, interrupts are off, and the screen is blank so that the
 VIC-II steals no cycles; to read and to print, the KERNAL and the I/O chips are there.  After every
 token the screen is shown for `show_frames` frames.
-Source: Commodore 64 Programmer's Reference Guide (1982), ch. 5, the KERNAL's jump table, and app.
-G, the VIC-II's registers; the processor port's bits, ch. 5.  Mapping the Commodore 64 (S. Leemon,
-1984), $0318.
+Source: Commodore 64 Programmer's Reference Guide (1982), ch. 5, the KERNAL's jump table and the
+processor port's bits; app. G, the VIC-II's registers; app. O, the SID's.  Mapping the Commodore 64
+(S. Leemon, 1984), $0318.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ PORT = 0x01
 KERNAL_IN, ALL_RAM = 0x36, 0x34  # of the processor port; $36: BASIC's ROM is out
 CHROUT, GETIN = 0xFFD2, 0xFFE4
 CONTROL, RASTER, BORDER = 0xD011, 0xD012, 0xD020
+VOICE, VOLUME = 0xD400, 0xD418  # the SID's first voice: frequency, width, control, envelope
+DECAY, LOWEST_NOTE = 0x06, 0x10  # no attack, a fifth of a second; the frequency's high byte
 QUOTE_MODE = 0xD4  # the KERNAL's: 0, or control codes show as signs
 LAST_LINE = 251  # the first raster line below the text: from here a blank takes hold with the frame
 NMI_VECTOR = 0xFFFA
@@ -39,6 +41,7 @@ class Talk:
     token_bytes: int
     line_size: int
     screen: bool  # stays on while computing
+    feedback: tuple[str, ...]  # "border": a colour a pass; "sound": a note a token
 
 
 def start(fills: Iterable[str] = ("fill_products",)) -> str:
@@ -113,6 +116,7 @@ token_chosen:""",
         *stops,
         f"""\
     jsr print_piece
+{_note(talk)}
     inc n_generated
     lda max_new+1
     bne _not_yet
@@ -148,6 +152,10 @@ choose:
     )
 
 
+def _note(talk: Talk) -> str:
+    return "    jsr play" if "sound" in talk.feedback else ""
+
+
 def _take(target: str, talk: Talk) -> str:
     """The next of the tokens at prompt_at."""
     text = f"""\
@@ -181,6 +189,7 @@ answer_next:
 {_take("next_token", talk)}
 token_chosen:
     jsr print_piece
+{_note(talk)}
     dec n_generated
     bne answer_next
     lda #{RETURN}
@@ -201,8 +210,7 @@ _wait:
     bne _wait
     lda ${CONTROL:04x}
     and #$6f            ; the screen off; bit 7 belongs to the raster's interrupt
-    sta ${CONTROL:04x}
-    inc ${BORDER:04x}"""
+    sta ${CONTROL:04x}"""
     show = f"""\
 ; show: the screen on again; waits show_frames frames, and on until the blank takes hold; uses A, X
 show:
@@ -228,12 +236,39 @@ _shown:
         "; compute: forward, with all memory RAM and the screen blank",
         "compute:",
         "" if talk.screen else blank,
+        f"    inc ${BORDER:04x}" if "border" in talk.feedback else "",
         "    jsr begin_compute\n    jsr forward\n    jmp end_compute",
         f"begin_compute:\n    sei\n    lda #${ALL_RAM:02x}\n    sta ${PORT:02x}\n    rts",
         f"end_compute:\n    lda #${KERNAL_IN:02x}\n    sta ${PORT:02x}\n    cli\n    rts",
         "ignore:\n    rti",
         "show:\n    rts" if talk.screen else show,
+        play() if "sound" in talk.feedback else "",
     )
+
+
+def play() -> str:
+    """A short note for a token, the higher the larger its id.
+
+    The envelope decays to silence by itself, so nothing has to turn the note off.
+    """
+    return f"""\
+; play: a note for next_token on the SID's first voice; uses A
+play:
+    lda #0
+    sta ${VOICE + 4:04x}           ; the gate shut, so that it can open again
+    sta ${VOICE + 6:04x}           ; sustain 0
+    lda #${DECAY:02x}
+    sta ${VOICE + 5:04x}
+    lda next_token
+    and #$3f
+    clc
+    adc #${LOWEST_NOTE:02x}
+    sta ${VOICE + 1:04x}
+    lda #$0f
+    sta ${VOLUME:04x}
+    lda #$11            ; a triangle, the gate open
+    sta ${VOICE + 4:04x}
+    rts"""
 
 
 def console(talk: Talk) -> str:
@@ -242,13 +277,13 @@ def console(talk: Talk) -> str:
     on = (
         ""
         if talk.screen
-        else f"    lda ${CONTROL:04x}\n    and #$7f\n    ora #$10\n    sta ${CONTROL:04x}\n"
-        f"    lda border\n    sta ${BORDER:04x}"
+        else f"    lda ${CONTROL:04x}\n    and #$7f\n    ora #$10\n    sta ${CONTROL:04x}"
     )
     return lines(
         "; read_line: line, line_length = what is typed up to RETURN, echoed; uses A, X, Y",
         "read_line:",
         on,
+        f"    lda border\n    sta ${BORDER:04x}" if "border" in talk.feedback else "",
         f"""\
     lda #0
     sta line_length

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anachron.compiler.prompts import encode_prompt
-from anachron.compiler.run import Run, RunError, Sampling, count_macs
+from anachron.compiler.run import Run, RunError, count_macs
+from anachron.compiler.sampling import Sampling
 from anachron.compiler.targets import MissingKernel
 from anachron.compiler.targets.cuda.device import Device
 from anachron.compiler.targets.cuda.kernel import START

@@ -16,6 +16,7 @@ from anachron.compiler.fixed import FixedModel
 from anachron.compiler.image import Call, Image, Location
 from anachron.compiler.memory import Placed
 from anachron.compiler.ranges import Ranges, analyse
+from anachron.compiler.sampling import Sampling
 from anachron.compiler.targets import DoesNotFit, Machine, Options
 from anachron.compiler.targets.mos6502.assembler import assemble
 from anachron.compiler.targets.mos6502.attentions import Heads, group_attentions
@@ -50,7 +51,6 @@ from anachron.emulators.containers import prg
 from anachron.kernels.mos6502 import arithmetic, runtime, sampling, tokenizer, zeropage
 from anachron.kernels.mos6502.runtime import Talk
 from anachron.kernels.mos6502.tokenizer import Text
-from anachron.kernels.reference.sampling import ONE
 
 __all__ = ["KERNELS", "build"]
 
@@ -293,7 +293,7 @@ def desk_size(users: list[dict[str, int]]) -> int:
     return max(max((at + n for at, n in lay_out(user).values()), default=1) for user in users)
 
 
-def _variables(fixed: FixedModel) -> str:
+def _variables(fixed: FixedModel, begin: Sampling) -> str:
     """What the host may read or deposit, and what the loop remembers."""
     cells = {
         "position": (2, 0),
@@ -301,9 +301,9 @@ def _variables(fixed: FixedModel) -> str:
         "next_token": (2, 0),
         "n_prompt": (2, 0),
         "max_new": (2, fixed.seq_len),
-        "inverse_temperature": (2, 0),
-        "top_p": (2, ONE),
-        "random_state": (4, 1),
+        "inverse_temperature": (2, begin.inverse),
+        "top_p": (2, begin.kept),
+        "random_state": (4, begin.state),
         "wants_logits": (1, 0),
         "n_generated": (1, 0),
         "text_count": (1, 0),
@@ -334,6 +334,7 @@ def _sections(lowering: Lowering, pass_text: str, options: Options) -> list[Sect
         width,
         LINE_SIZE,
         options.screen,
+        options.feedback,
     )
     tables = fixed.tokenizer.machine_tables()
     has_merges = len(tables.merges) > 0
@@ -364,7 +365,7 @@ def _sections(lowering: Lowering, pass_text: str, options: Options) -> list[Sect
                 ]
             ),
         ),
-        Section("variables", "runtime", _variables(fixed)),
+        Section("variables", "runtime", _variables(fixed, options.sampling)),
         Section("forward", "code", pass_text),
         Section("forward done", "runtime", forward_done()),
         Section("argmax", "code" if encoder else "runtime", "\n".join(choosing)),

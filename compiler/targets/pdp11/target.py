@@ -13,6 +13,7 @@ from anachron.compiler.assembly.errors import PastMemory
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.image import Call, Image, Location
 from anachron.compiler.ranges import analyse
+from anachron.compiler.sampling import Sampling
 from anachron.compiler.targets import DoesNotFit, Machine, Options
 from anachron.compiler.targets.pdp11.assembler import assemble
 from anachron.compiler.targets.pdp11.forward import forward, forward_done, place_rows
@@ -32,7 +33,7 @@ from anachron.compiler.targets.pdp11.values import Values
 from anachron.emulators.containers import lda
 from anachron.kernels.pdp11 import arithmetic, attention, runtime, sampling, tokenizer
 from anachron.kernels.pdp11.instructions import Cpu
-from anachron.kernels.reference.sampling import ONE, WEIGHTS
+from anachron.kernels.reference.sampling import WEIGHTS
 
 __all__ = ["KERNELS", "build"]
 
@@ -60,7 +61,7 @@ def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
         for stage in values.stages:
             for op in stage.ops:
                 lowering.lower(op)
-        sections = _sections(lowering, machine)
+        sections = _sections(lowering, machine, options)
         name = f"{fixed.name} for {machine.title}"
         source = compose(name, ORIGIN, "start", sections)
         try:
@@ -103,7 +104,7 @@ def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
     )
 
 
-def _sections(lowering: Lowering, machine: Machine) -> list[Section]:
+def _sections(lowering: Lowering, machine: Machine, options: Options) -> list[Section]:
     """Everything in memory, in order."""
     fixed, values, cpu = lowering.values.fixed, lowering.values, lowering.cpu
     tables = fixed.tokenizer.machine_tables()
@@ -145,7 +146,7 @@ def _sections(lowering: Lowering, machine: Machine) -> list[Section]:
     if not cpu.multiplies:
         sections.append(code("multiply", arithmetic.multiply()))
         sections.append(code("multiply.byte", arithmetic.multiply_byte()))
-    sections.append(words("variables", _variables(fixed, values)))
+    sections.append(words("variables", _variables(fixed, values, options.sampling)))
     sections.append(strings(_messages(fixed, machine, text)))
     sections += _text_tables(fixed)
     if talk.samples:
@@ -163,7 +164,7 @@ def _text(fixed: FixedModel, n_merges: int, lead: int) -> tokenizer.Text:
     return tokenizer.Text(n_merges, lead, prefix, suffix, room, LINE_SIZE)
 
 
-def _variables(fixed: FixedModel, values: Values) -> dict[str, int]:
+def _variables(fixed: FixedModel, values: Values, begin: Sampling) -> dict[str, int]:
     """Words that hold something from the start; the host may deposit into them."""
     cells = {
         "position": 0,
@@ -173,10 +174,10 @@ def _variables(fixed: FixedModel, values: Values) -> dict[str, int]:
         "n_generated": 0,
         "wants_logits": 0,
         "max_new": fixed.seq_len,
-        "inverse_temperature": 0,
-        "top_p": ONE,
-        "random_state": 1,
-        "random_state_high": 0,
+        "inverse_temperature": begin.inverse,
+        "top_p": begin.kept,
+        "random_state": begin.state & 0xFFFF,
+        "random_state_high": begin.state >> 16,
         "line_length": 0,
         "text_count": 0,
         "norm.inverse": 0,
