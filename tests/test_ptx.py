@@ -373,7 +373,7 @@ def test_what_a_gpu_leaves_undefined_is_refused(body: str, complaint: str) -> No
 @pytest.mark.parametrize(
     "body, complaint",
     [
-        ("sqrt.rn.f32 %r4, %r1;", "line 19: .*no opcode"),
+        ("sqrt.rn.f32 %r4, %r1;", "line 19: .*integers only"),
         ("add.f32 %r4, %r1, %r2;", "integers only"),
         ("ld.local.u32 %r4, [%rd7];", "local"),
         ("add.s32 %r4, %r1, %nothing;", "no register"),
@@ -381,7 +381,7 @@ def test_what_a_gpu_leaves_undefined_is_refused(body: str, complaint: str) -> No
         ("add.s64 %rd4, %r1, %rd2;", "the instruction takes"),
         ("bra nowhere;", "no label"),
         ("bar.sync 1, 64;", "only barrier 0"),
-        (".reg .f32 %f<3>;", "integers only"),
+        (".reg .f64 %f<3>;", "integers only"),
         ("frobnicate.b32 %r4;", "no opcode"),
         ("cvt.rn.u32.u64 %r4, %rd1;", "only .sat"),
     ],

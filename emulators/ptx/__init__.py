@@ -15,12 +15,14 @@ races         accesses to one byte by two threads, one of them a store, with no 
               a missing bar.sync (between warps) or bar.warp.sync (inside one) is always found,
               whether or not the integers came out right this time
 
-A seed runs the warps in a random order instead of together.  What is not known is time: a GPU's
-clocks are not in its manual.  Floating point, local memory, atomics, textures and clusters are
-left out: a kernel that asks for them is refused when it is loaded.
+A seed runs the warps in a random order instead of together, and lets what a GPU approximates err
+as far as it may.  What is not known is time: a GPU's clocks are not in its manual, and the clock
+register counts instructions.  Floating point but for guesses that integers correct, local memory,
+atomics, textures and clusters are left out: a kernel that asks for them is refused when it is
+loaded.
 
-syntax.py reads the text, isa.py and collective.py are the opcodes, memory.py the address spaces
-and the races, machine.py the block.  To add an opcode: a row in isa.py.
+syntax.py reads the text, isa.py, collective.py and approximate.py are the opcodes, memory.py the
+address spaces and the races, machine.py the block.  To add an opcode: a row in isa.py.
 
 Source: NVIDIA, "Parallel Thread Execution ISA Version 9.0", section numbers as given there.
 Not yet held against a GPU: unverified.

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from anachron.emulators.ptx.access import ACCESSES, Memory
+from anachron.emulators.ptx.approximate import APPROXIMATIONS, bind_conversion
 from anachron.emulators.ptx.collective import COLLECTIVES, check_together
 from anachron.emulators.ptx.isa import OPCODES, Step
 from anachron.emulators.ptx.memory import WARP, Clock, Race
@@ -64,6 +65,7 @@ class Block:
         most: int,
     ) -> None:
         self.program, self.clock, self.most = program, clock, most
+        self.now = registers.now
         self.steps = [bind(i, registers, memory) for i in program.instructions]
         self.guards = [
             registers.read(i.guard, "pred") if i.guard else None for i in program.instructions
@@ -116,6 +118,7 @@ class Block:
     def _run_stretch(self, first: int, active: Array) -> None:
         """Straight on from an instruction up to a branch, a label or a barrier."""
         lanes = None if active.all() else active
+        self.now[:] = self.total
         at, end = first, self.end
         instructions, steps, guards = self.program.instructions, self.steps, self.guards
         while at < end:
@@ -200,6 +203,12 @@ def bind(instruction: Instruction, registers: Registers, memory: Memory) -> Step
             if not barrier and not (two == "bar.warp" and operands in (("-1",), ("0xffffffff",))):
                 raise PtxError("only barrier 0 of all threads and whole warps' barriers are known")
             return _nothing
+        if "f32" in instruction.parts:
+            if name == "cvt":
+                return bind_conversion(instruction, registers)
+            if instruction.parts not in APPROXIMATIONS:
+                raise PtxError("integers only, and guesses that they correct")
+            return APPROXIMATIONS[instruction.parts](instruction, registers)
         if name in ACCESSES:
             return ACCESSES[name](instruction, registers, memory)
         if name in COLLECTIVES:

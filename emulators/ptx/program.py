@@ -51,7 +51,7 @@ class Kernel:
         threads    of a block: whole warps, at most 1024
         blocks     run one after the other
         shared     bytes of dynamic shared memory
-        seed       draws which warp goes on; None runs all together
+        seed       draws which warp goes on, and how approximations err; None runs all together
         races      watch every access
         most       instructions, after which the kernel is given up
 
@@ -86,6 +86,7 @@ class Kernel:
         for address, array in zip(addresses, arrays, strict=True):
             at = address - GLOBAL_BASE
             memory.bytes[at : at + array.nbytes] = np.frombuffer(array.tobytes(), np.uint8)
+        errors = None if seed is None else np.random.default_rng(seed)
         for number in range(blocks):
             clock = Clock(threads)
             if races:
@@ -93,7 +94,7 @@ class Kernel:
             local = Shadow("shared", size, clock, found) if races else None
             block = Block(
                 program,
-                Registers(program, threads, number, blocks, shared),
+                Registers(program, threads, number, blocks, shared, errors),
                 Memory(memory, Space("shared", 0, np.ones(size, bool), local), values),
                 clock,
                 seed,

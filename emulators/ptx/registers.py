@@ -23,15 +23,17 @@ TYPES: Mapping[str, type] = {
     **{f"s{bits}": kind for bits, kind in SIGNED.items()},
     **{f"{letter}{bits}": kind for letter in "ub" for bits, kind in UNSIGNED.items()},
     "pred": np.bool_,
+    "f32": np.float32,
 }
 LIST = re.compile(r"[%$\w-]+")
+FLOAT = re.compile(r"0[fF][0-9a-fA-F]{8}")
 ADDRESS = re.compile(r"\[\s*([%$\w]+)\s*(?:\+\s*(-?\w+))?\s*\]")
 
 
 def find_type(name: str) -> type:
-    """The numpy type of a PTX type; PtxError for floating point and what else is left out."""
+    """The numpy type of a PTX type; PtxError for what is left out."""
     if name not in TYPES:
-        raise PtxError(f"there are no registers of type .{name} here: integers only")
+        raise PtxError(f"there are no registers of type .{name} here: integers only, and f32")
     return TYPES[name]
 
 
@@ -39,9 +41,16 @@ class Registers:
     """All registers of one block, by name, and what operands mean in it."""
 
     def __init__(
-        self, program: Program, threads: int, block: int, blocks: int, shared: int
+        self,
+        program: Program,
+        threads: int,
+        block: int,
+        blocks: int,
+        shared: int,
+        errors: np.random.Generator | None = None,
     ) -> None:
-        self.program, self.threads = program, threads
+        self.program, self.threads, self.errors = program, threads, errors
+        self.now = np.zeros(threads, np.uint64)  # what %clock64 reads: instructions issued so far
         self.of: dict[str, Array] = {}
         for name, kind in program.registers.items():
             dtype = np.dtype(find_type(kind))
@@ -59,6 +68,7 @@ class Registers:
             "%warpid": thread // WARP,
             "%nwarpid": every * np.uint32(threads // WARP),
             "%dynamic_smem_size": every * np.uint32(shared),
+            "%clock64": self.now,
         }
         for axis in "yz":
             self.special |= {f"%tid.{axis}": nothing, f"%ctaid.{axis}": nothing}
@@ -72,6 +82,8 @@ class Registers:
             register = self.special.get(operand)
         if register is not None:
             return self._view(register, wanted, operand)
+        if wanted == np.float32 and FLOAT.fullmatch(operand):
+            return np.array([int(operand[2:], 16)], np.uint32).view(np.float32)
         if operand in self.program.shared:
             return np.array([self.program.shared[operand]], wanted)
         try:

@@ -3,13 +3,23 @@
 Numba widens every sum and product to 64 bits; these do not.  They are made when a kernel is
 compiled, so that nothing here needs the compiler to be installed.
 
-    load8 load16 load32 loadu8 load128   from sm or gm at a byte offset, the first two by sign
+    load8 load16 load32 loadu8 loadu16   from sm or gm at a byte offset, the first two by sign
+    load64 load128                       two and four words, a tuple
     store8 store16 store32               to the same
     add32 sub32 mul32 shl32 sar32        32 bits, wrapping; sar32 keeps the sign
+    shr32 mulhi32                        without sign: a shift, the upper half of a product
+    select                               one of two, by a truth
     min32 max32 clamp32 clamp64          signed; clamp64 takes 64 bits and gives 32
     udiv32 urem32 udiv64                 without sign     floordiv32 floordiv64  flooring
-    dp2a_lo dp2a_hi dp4a                 two words by two bytes, four bytes by four, and a sum
-    redux_add redux_max                  over a warp      isqrt32 isqrt64        floored roots
+    dp2a_lo dp2a_hi dp4a                 two words by two bytes, four bytes by four, and a sum;
+    dp2a_lo_u dp2a_hi_u dp4a_u           the second operand's bytes without sign
+    mma_s8 mma_u8                        16x32 bytes (the second: without sign) by 32x8, and a sum
+    prmt                                 any four bytes of eight
+    redux_add redux_max ballot           over a warp
+    shfl_xor shfl_up shfl_idx            another lane's word
+    isqrt32 isqrt64                      floored roots, bit by bit
+    root_below quotient_below            floored roots and quotients, or one less: see norm.py
+    clock                                clocks of the multiprocessor, the low 32 bits
 
 To add one: a line of a table, or a function of a builder.
 Source: PTX ISA 9.0 for the instructions named in the texts.
@@ -22,16 +32,46 @@ from typing import Any
 
 BINARY = {
     **{"add32": "add", "sub32": "sub", "mul32": "mul", "shl32": "shl", "sar32": "ashr"},
-    **{"udiv32": "udiv", "urem32": "urem"},
+    **{"shr32": "lshr", "udiv32": "udiv", "urem32": "urem"},
 }
-ASSEMBLY = {  # name -> (instruction, operands); redux must not be moved
+ASSEMBLY = {  # name -> (instruction, operands)
     "dp2a_lo": ("dp2a.lo.s32.s32 $0, $1, $2, $3;", 3),
     "dp2a_hi": ("dp2a.hi.s32.s32 $0, $1, $2, $3;", 3),
     "dp4a": ("dp4a.s32.s32 $0, $1, $2, $3;", 3),
+    "dp2a_lo_u": ("dp2a.lo.s32.u32 $0, $1, $2, $3;", 3),
+    "dp2a_hi_u": ("dp2a.hi.s32.u32 $0, $1, $2, $3;", 3),
+    "dp4a_u": ("dp4a.s32.u32 $0, $1, $2, $3;", 3),
+    "prmt": ("prmt.b32 $0, $1, $2, $3;", 3),
+    "mulhi32": ("mul.hi.u32 $0, $1, $2;", 2),
+    # A little less than the root: 0f3F7FFFF8 is 1 - 2**-21.
+    "root_below": (
+        "{ .reg .f32 f; cvt.rz.f32.u32 f, $1; sqrt.approx.ftz.f32 f, f; "
+        "mul.rz.f32 f, f, 0f3F7FFFF8; cvt.rzi.u32.f32 $0, f; }",
+        1,
+    ),
+    # The first operand is the bits of a float.
+    "quotient_below": (
+        "{ .reg .f32 f, n; mov.b32 n, $1; cvt.rn.f32.u32 f, $2; rcp.approx.ftz.f32 f, f; "
+        "mul.rz.f32 f, f, n; cvt.rzi.u32.f32 $0, f; }",
+        2,
+    ),
+}
+COLLECTIVE = {  # the same, of all threads of a warp together: not to be moved
     "redux_add": ("redux.sync.add.s32 $0, $1, -1;", 1),
     "redux_max": ("redux.sync.max.s32 $0, $1, -1;", 1),
+    "ballot": ("{ .reg .pred q; setp.ne.s32 q, $1, 0; vote.sync.ballot.b32 $0, q, -1; }", 1),
+    "shfl_xor": ("shfl.sync.bfly.b32 $0, $1, $2, 31, -1;", 2),
+    "shfl_up": ("shfl.sync.up.b32 $0, $1, $2, 0, -1;", 2),
+    "shfl_idx": ("shfl.sync.idx.b32 $0, $1, $2, 31, -1;", 2),
+    "clock": ("{ .reg .b64 t; mov.u64 t, %clock64; cvt.u32.u64 $0, t; }", 0),
 }
-ELEMENTS = {"8": (8, True), "u8": (8, False), "16": (16, True), "32": (32, True)}
+MATRIX = (
+    "mma.sync.aligned.m16n8k32.row.col.s32.{kind}.s8.s32 "
+    "{{$0, $1, $2, $3}}, {{$4, $5, $6, $7}}, {{$8, $9}}, {{$10, $11, $12, $13}};"
+)
+ELEMENTS = {
+    "8": (8, True), "u8": (8, False), "16": (16, True), "u16": (16, False), "32": (32, True),
+}  # fmt: skip
 
 
 def make_intrinsics() -> dict[str, Any]:
@@ -48,7 +88,7 @@ def make_intrinsics() -> dict[str, Any]:
         """An intrinsic of fixed types; emit(builder, *values) gives the result."""
         numba_result = {i32: types.int32, i64: types.int64}[result]
         numba_arguments = [{i32: types.int32, i64: types.int64}[a] for a in arguments]
-        parameters = ", ".join("abc"[: len(arguments)])
+        parameters = ", ".join("abcdefghij"[: len(arguments)])
 
         def codegen(context: Any, builder: Any, sig: Any, values: Any) -> Any:
             return emit(builder, *values)
@@ -60,17 +100,44 @@ def make_intrinsics() -> dict[str, Any]:
         exec(f"def {name}(context, {parameters}): return typed(context)", scope)
         made[name] = intrinsic(scope[name])
 
+    def choose(typingctx: Any, truth: Any, a: Any, b: Any) -> Any:
+        def codegen(context: Any, b: Any, sig: Any, values: Any) -> Any:
+            return b.select(*values)
+
+        return signature(types.int32, types.boolean, types.int32, types.int32), codegen
+
+    made["select"] = intrinsic(choose)
+
     for name, operation in BINARY.items():
         function(name, i32, [i32, i32], lambda b, x, y, op=operation: getattr(b, op)(x, y))
     function("udiv64", i64, [i64, i64], lambda b, x, y: b.udiv(x, y))
-    for name, (text, count) in ASSEMBLY.items():
-        moved = not name.startswith("redux")
+    for name, (text, count) in {**ASSEMBLY, **COLLECTIVE}.items():
+        fixed = name in COLLECTIVE
 
-        def assemble(b: Any, *values: Any, text: str = text, moved: bool = moved) -> Any:
+        def assemble(b: Any, *values: Any, text: str = text, fixed: bool = fixed) -> Any:
             kind = ir.FunctionType(i32, [i32] * len(values))
-            return b.asm(kind, text, "=r" + ",r" * len(values), values, not moved)
+            return b.asm(kind, text, "=r" + ",r" * len(values), values, fixed)
 
         function(name, i32, [i32] * count, assemble)
+
+    def multiplier(kind: str) -> Any:
+        """D = A B + C in fragments: four words of A, two of B, four of C, four of D."""
+        four = types.UniTuple(types.int32, 4)
+
+        def codegen(context: Any, b: Any, sig: Any, values: Any) -> Any:
+            function = ir.FunctionType(ir.LiteralStructType([i32] * 4), [i32] * 10)
+            constraints = ",".join(["=r"] * 4 + ["r"] * 10)
+            whole = b.asm(function, MATRIX.format(kind=kind), constraints, values, False)
+            parts = [b.extract_value(whole, i) for i in range(4)]
+            return context.make_tuple(b, four, parts)
+
+        def typed(typingctx: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any,
+                  i: Any, j: Any) -> Any:  # fmt: skip
+            return signature(four, *[types.int32] * 10), codegen
+
+        return intrinsic(typed)
+
+    made["mma_s8"], made["mma_u8"] = multiplier("s8"), multiplier("u8")
 
     def least(b: Any, x: Any, y: Any) -> Any:
         return b.select(b.icmp_signed("<", x, y), x, y)
@@ -154,17 +221,20 @@ def make_intrinsics() -> dict[str, Any]:
 
         return typed
 
-    def load_four(memory: Any) -> Any:
-        four = types.UniTuple(types.int32, 4)
+    def vector_loader(count: int) -> Any:
+        def typed(memory: Any) -> Any:
+            words = types.UniTuple(types.int32, count)
 
-        def codegen(context: Any, b: Any, sig: Any, values: Any) -> Any:
-            element = ir.VectorType(i32, 4)
-            at = pointer(context, b, sig.args[0], values[0], values[1], element)
-            whole = b.load(at, align=16)
-            parts = [b.extract_element(whole, ir.Constant(i32, i)) for i in range(4)]
-            return context.make_tuple(b, four, parts)
+            def codegen(context: Any, b: Any, sig: Any, values: Any) -> Any:
+                element = ir.VectorType(i32, count)
+                at = pointer(context, b, sig.args[0], values[0], values[1], element)
+                whole = b.load(at, align=4 * count)
+                parts = [b.extract_element(whole, ir.Constant(i32, i)) for i in range(count)]
+                return context.make_tuple(b, words, parts)
 
-        return signature(four, memory, types.int32), codegen
+            return signature(words, memory, types.int32), codegen
+
+        return typed
 
     def accessor(name: str, typed: Any, parameters: str) -> None:
         scope: dict[str, Any] = {"typed": typed}
@@ -175,5 +245,6 @@ def make_intrinsics() -> dict[str, Any]:
         accessor(f"load{suffix}", loader(bits, signed), "offset")
         if signed:
             accessor(f"store{suffix}", storer(bits), "offset, value")
-    accessor("load128", load_four, "offset")
+    accessor("load64", vector_loader(2), "offset")
+    accessor("load128", vector_loader(4), "offset")
     return made
