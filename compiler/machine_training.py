@@ -36,11 +36,13 @@ class MachineTraining(LogTraining):
     """What came of a training on a machine; its integers are the machine's own.
 
     time_ns   from the beginning of the first step to the end of the last, reports included
+    cycles    the same in clocks; None on a machine that has none to count
     console   all that the program printed
     """
 
     machine: Machine
     time_ns: int
+    cycles: int | None
     console: str
 
 
@@ -83,55 +85,83 @@ def train_on(
     """
     seed = image.seed if seed is None else seed
     machine = start(image)
-    _deposit(machine, image, "weights.state", seed_state(seed ^ WEIGHTS_STREAM))
-    _deposit(machine, image, "data.state", seed_state(seed))
+    for at, state in zip(image.states, (seed ^ WEIGHTS_STREAM, seed), strict=True):
+        first = seed_state(state).to_bytes(4, "little")
+        machine.memory[at : at + 4] = np.frombuffer(first, np.uint8)
+    read_console = listen(image, machine)
     heard = 0
 
-    def run_to(*labels: str) -> str:
+    def run_until(*labels: str) -> str:
         nonlocal heard
-        stops = {image.symbols[label]: label for label in labels}
-        why = machine.run(until=list(stops), max_time_ns=STEP_LIMIT)
-        if listener and len(machine.console) > heard:
-            listener(machine.console[heard:])
-            heard = len(machine.console)
-        pc = machine.registers["pc"]
-        if pc not in stops:
-            raise RunError(f"{image!r} stopped at {image.address(pc)}, not at a label: {why}")
-        return stops[pc]
+        reached = run_to(image, machine, *labels)
+        said = read_console()
+        if listener and len(said) > heard:
+            listener(said[heard:])
+            heard = len(said)
+        return reached
 
-    run_to("train_start")
-    began = machine.time_ns
-    while run_to("step_done", "train_end") == "step_done":
+    run_until("train_start")
+    clocked = image.machine.clock_hz is not None
+    began, first_cycle = machine.time_ns, machine.cycles if clocked else 0
+    while run_until("step_done", "train_end") == "step_done":
         pass
     time_ns = machine.time_ns - began
-    run_to("finished")
+    cycles = machine.cycles - first_cycle if clocked else None
+    run_until("finished")
     integers = read_weights(image, machine)
     if wanted is None:
         (wanted,) = train_log(image.model, image.steps, (seed,))
     for name, array in wanted.integers.items():
         if not np.array_equal(array, integers[name]):
             raise RunError(f"{image!r}: the weights {name} are not the reference's")
-    said = machine.console.replace("\r", "")
+    said = read_console().replace("\r", "")
     if not said.endswith("\n".join((*wanted.transcript, ""))):
         raise RunError(f"{image!r} printed other lines than the reference: {said[-400:]}")
     known = {field.name: getattr(wanted, field.name) for field in fields(wanted)}
-    known |= {"integers": integers}
-    return MachineTraining(**known, machine=image.machine, time_ns=time_ns, console=said)
+    known |= {"integers": integers, "time_ns": time_ns, "cycles": cycles}
+    return MachineTraining(**known, machine=image.machine, console=said)
+
+
+def run_to(image: TrainingImage, machine: Any, *labels: str) -> str:
+    """Run to the next of some labels; RunError for a program that reaches none of them."""
+    stops = {image.symbols[label]: label for label in labels}
+    clock_hz = image.machine.clock_hz
+    if clock_hz:
+        why = machine.run(until=list(stops), max_cycles=STEP_LIMIT * clock_hz // 10**9)
+    else:
+        why = machine.run(until=list(stops), max_time_ns=STEP_LIMIT)
+    pc = machine.registers["pc"]
+    if pc not in stops:
+        raise RunError(f"{image!r} stopped at {image.address(pc)}, not at a label: {why}")
+    return stops[pc]
+
+
+def listen(image: TrainingImage, machine: Any) -> Callable[[], str]:
+    """What the program has printed, whenever asked: on its console, or on its screen."""
+    if image.machine.target == "pdp11":
+        return lambda: str(machine.console)
+    said: list[str] = []
+    machine.hook(image.symbols["put"], lambda m: said.append(chr(m.registers["a"])))
+    return lambda: "".join(said).replace("\r", "\n")
 
 
 def measure_step(image: TrainingImage) -> dict[str, int]:
     """Kernel -> its time in the first step, with all that it calls, as image.predict() has it."""
     machine = start(image)
-    machine.run(until=image.symbols["train_start"], max_time_ns=STEP_LIMIT)
-    before = np.array(machine.profile())
-    machine.run(until=image.symbols["step_done"], max_time_ns=STEP_LIMIT)
-    spent = np.array(machine.profile()) - before
-    own = {o.name: int(spent[o.address : o.end].sum()) for o in image.objects}
-    called = {"draw": ("random", "multiply")}
-    return {
-        name: own[name] + sum(own.get(routine, 0) for routine in called.get(name, ()))
-        for name in image.stretches
-    }
+    run_to(image, machine, "train_start")
+    begins = {begin: (name, end) for name, (begin, end) in image.stretches.items()}
+    ends = {end for _, end in begins.values()}
+    times: dict[str, int] = {}
+    clocked = image.machine.clock_hz is not None
+    kernel, began, at = "", 0, ""
+    while at != "step_done":
+        at = run_to(image, machine, *begins, *ends, "step_done")
+        now = machine.cycles if clocked else machine.time_ns
+        if kernel and image.stretches[kernel][1] == at:
+            times[kernel] = now - began
+        if at in begins:
+            kernel, began = begins[at][0], now
+    return times
 
 
 def read_weights(image: TrainingImage, machine: Any) -> dict[str, Array]:
@@ -141,7 +171,3 @@ def read_weights(image: TrainingImage, machine: Any) -> dict[str, Array]:
         for name, place in image.weights.items()
     }
 
-
-def _deposit(machine: Any, image: TrainingImage, label: str, value: int) -> None:
-    at = image.symbols[label]
-    machine.memory[at : at + 4] = np.frombuffer(value.to_bytes(4, "little"), np.uint8)

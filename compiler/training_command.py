@@ -225,7 +225,7 @@ def as_json(training: Training) -> dict[str, object]:
         "loss": list(training.losses),
         "time_ns": time_ns,
         "time_s": time_ns / 1e9 if time_ns is not None else None,
-        "cycles_total": None,
+        "cycles_total": trained_on.cycles if trained_on else None,
         "weights_sha256": sha256,
     }
 
@@ -243,7 +243,8 @@ def draw(trainings: Sequence[Training], path: Path) -> None:
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
     for training in trainings:
-        axes.plot(training.losses, label=f"reference, seed {training.seed}")
+        who = training.machine.title if isinstance(training, MachineTraining) else "reference"
+        axes.plot(training.losses, label=f"{who}, seed {training.seed}")
     axes.set(xlabel="window", ylabel="loss", title=trainings[0].model.name)
     if len(trainings) <= 10:
         axes.legend()

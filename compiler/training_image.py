@@ -15,7 +15,8 @@ class TrainingImage(Loadable):
     """A program that trains.
 
     weights    parameter -> where its integers lie, row after row, in the model's order
-    stretches  kernel of a step -> the label where it ends
+    stretches  kernel of a step -> the labels where it begins and ends
+    states     where the random generator's first states lie, of the weights and of the data
     Labels that the host may listen at: start, train_start, step_done, train_end, finished.
     """
 
@@ -23,7 +24,8 @@ class TrainingImage(Loadable):
     steps: int
     seed: int
     weights: Mapping[str, Location]
-    stretches: Mapping[str, str]
+    stretches: Mapping[str, tuple[str, str]]
+    states: tuple[int, int]
 
     @property
     def name(self) -> str:
@@ -39,8 +41,8 @@ class TrainingImage(Loadable):
         """Kernel -> its time in a step that goes back, with all that it calls, unrun."""
         timing = self.options.timing or None
         return {
-            name: predict(self.program, self.symbols[name], self.symbols[stop], timing=timing)
-            for name, stop in self.stretches.items()
+            name: predict(self.program, self.symbols[begin], self.symbols[end], timing=timing)
+            for name, (begin, end) in self.stretches.items()
         }
 
     def __repr__(self) -> str:

@@ -5,19 +5,18 @@ Behind them, not on the tape: weights, their codes, and what a step computes.  S
 are as in target.py.
 
 The kernels know one shape of model: x = token + position, y = x + attention(q, k, v) with one
-head, logits; `find_parts` says where a model differs.  To add a shape: there, and its kernels in
-kernels/pdp11/training/.
+head, logits; compiler/encoder_parts.py says where a model differs.  To add a shape: there, and its
+kernels in kernels/pdp11/training/.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from anachron.compiler.assembly.errors import PastMemory
+from anachron.compiler.encoder_parts import Parts, find_parts, find_scales
 from anachron.compiler.image import Location
 from anachron.compiler.log_training import N_TESTS, WEIGHTS_STREAM, start_shift
 from anachron.compiler.logarithms import LogStep
-from anachron.compiler.model import Model, Node
+from anachron.compiler.model import Model
 from anachron.compiler.targets import DoesNotFit, Machine, Options
 from anachron.compiler.targets.pdp11.assembler import assemble
 from anachron.compiler.targets.pdp11.sections import (
@@ -43,35 +42,11 @@ from anachron.kernels.pdp11.training import (
     tasks,
     update,
 )
-from anachron.kernels.pdp11.training.shape import MOST_TERMS, Scales, Shape
+from anachron.kernels.pdp11.training.shape import MOST_TERMS, Shape
 from anachron.kernels.reference.sampling import seed_state
 
 ORIGIN = 0o1000
 ADDRESSES = 0o200000
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The parameters of the one shape of model, by what they are to it."""
-
-    token: str
-    position: str
-    query: str
-    key: str
-    value: str
-    output: str
-
-    def labels(self, dim: int) -> dict[str, str]:
-        """Parameter -> where its weights lie."""
-        size = 2 * dim * dim
-        return {
-            self.token: "tok.weight",
-            self.position: "pos.weight",
-            self.query: "qkv.weight",
-            self.key: f"qkv.weight+{size}.",
-            self.value: f"qkv.weight+{2 * size}.",
-            self.output: "out.weight",
-        }
 
 
 def build(
@@ -82,7 +57,7 @@ def build(
     Raises ValueError for a model that the kernels do not know, DoesNotFit where memory ends.
     """
     model = log.step.model
-    parts = find_parts(log)
+    parts = find_parts(log, "a PDP-11", tasks.ANSWERS, MOST_TERMS)
     dim = model.shapes[parts.token][1]
     scales = find_scales(log, parts)
     shape = Shape(model.seq_len, dim, model.vocab_size, scales, Cpu(machine.multiplies))
@@ -111,6 +86,7 @@ def build(
         symbols=symbols,
         weights=_locate_weights(model, parts, shape, symbols),
         stretches=_stretches(sections),
+        states=(symbols["weights.state"], symbols["data.state"]),
         objects=place(sections, symbols),
         regions=((ORIGIN, memory),),
         container={".lda": lda.pack(assembled.segments, symbols["start"])},
@@ -129,71 +105,17 @@ def _does_not_fit(
     )
 
 
-def find_parts(log: LogStep) -> Parts:
-    """The parameters of a model of the shape that the kernels know; ValueError says what is not."""
-    model = log.step.model
-    nodes = {node.name: node for node in model.nodes}
-
-    def fail(node: Node | None, wanted: str) -> ValueError:
-        where = (node.where or node.name) if node else model.name
-        return ValueError(f"{where}: training on a PDP-11 takes {wanted} here")
-
-    def find(name: str, op: str, wanted: str) -> Node:
-        node = nodes.get(name)
-        if node is None or node.op != op:
-            raise fail(node, wanted)
-        return node
-
-    def find_pair(node: Node, first: str, second: str, wanted: str) -> tuple[Node, Node]:
-        found = [nodes[name] for name in node.inputs if name in nodes]
-        for pair in (found, found[::-1]):
-            if [part.op for part in pair] == [first, second]:
-                return pair[0], pair[1]
-        raise fail(node, wanted)
-
-    last = find("logits", "linear", "linear(y, vocab_size) as the logits")
-    y = find(last.inputs[0], "add", "x + attention(q, k, v)")
-    mixed = [n for n in y.inputs if n in nodes and nodes[n].op == "attention"]
-    if len(mixed) != 1:
-        raise fail(y, "x + attention(q, k, v)")
-    attention = nodes[mixed[0]]
-    settings = attention.attributes
-    if settings["heads"] != 1 or settings["causal"]:
-        raise fail(attention, "attention with one head, not causal")
-    (x,) = [name for name in y.inputs if name != attention.name] or [""]
-    three = [find(name, "linear", "linear(x, dim)") for name in attention.inputs]
-    if len({node.name for node in three}) < 3 or any(node.inputs != (x,) for node in three):
-        raise fail(attention, "three linear(x, dim) of its own")
-    both = find(x, "add", "embed(token, dim) + embed(position, dim)")
-    token, position = find_pair(both, "embed", "embed", "embed(token, dim) + embed(position, dim)")
-    if token.inputs == ("position",):
-        token, position = position, token
-    if (token.inputs, position.inputs) != (("token",), ("position",)):
-        raise fail(both, "embed(token, dim) + embed(position, dim)")
-    if len(model.nodes) != len({n.name for n in (*three, last, y, attention, both)}) + 2:
-        raise fail(None, "x = token + position, y = x + attention(q, k, v), logits, and no more")
-    if model.task.get("name") not in tasks.ANSWERS:
-        raise ValueError(f"{model.name}: a PDP-11 makes data for {', '.join(tasks.ANSWERS)}")
-    if model.recipe.get("batch", 1) != 1:
-        raise ValueError(f"{model.name}: a PDP-11 trains with batches of 1")
-    for size, what in ((model.seq_len, "positions"), (model.vocab_size, "ids")):
-        if not 2 <= size <= MOST_TERMS:
-            raise ValueError(
-                f"{model.name}: {size} {what}, training on a PDP-11 takes 2 to {MOST_TERMS}"
-            )
-    return Parts(*(node.parameters["weight"] for node in (token, position, *three, last)))
-
-
-def find_scales(log: LogStep, parts: Parts) -> Scales:
-    """The constants of the lowered step that are not the kernels' own."""
-    updates = {op.name: op.attributes for op in log.updates}
-    attention = {op.contract: op.attributes for op in (*log.forward, *log.backward)}
-    return Scales(
-        attention["attention_weights"]["constant"],
-        attention["attention_scores_gradient"]["score_constant"],
-        *(updates[n]["constant"] for n in (parts.output, parts.query, parts.key, parts.value)),
-        *(updates[n]["amount"] for n in (parts.token, parts.position)),
-    )
+def label_weights(parts: Parts, dim: int) -> dict[str, str]:
+    """Parameter -> where its weights lie."""
+    size = 2 * dim * dim
+    return {
+        parts.token: "tok.weight",
+        parts.position: "pos.weight",
+        parts.query: "qkv.weight",
+        parts.key: f"qkv.weight+{size}.",
+        parts.value: f"qkv.weight+{2 * size}.",
+        parts.output: "out.weight",
+    }
 
 
 def _check_report(model: Model, steps: int, window: int) -> None:
@@ -217,7 +139,7 @@ def _sections(
 ) -> list[Section]:
     """Everything in memory, in order."""
     model, cpu = log.step.model, shape.cpu
-    labels = parts.labels(shape.dim)
+    labels = label_weights(parts, shape.dim)
     lowest = tables.find_lowest(shape)
     tensors = [
         (labels[name], rows * columns, start_shift(log, name))
@@ -270,12 +192,13 @@ def _sections(
     ]
 
 
-def _stretches(sections: list[Section]) -> dict[str, str]:
+def _stretches(sections: list[Section]) -> dict[str, tuple[str, str]]:
     """The kernels of a step: they are run through, each into the next, except for `draw`."""
     names = [section.label for section in sections]
     inside = [*range(names.index("embed"), names.index("forward_end")), names.index("loss")]
     inside += range(names.index("d_y"), names.index("step_done"))
-    return {"draw": "random"} | {names[i]: names[i + 1] for i in inside}
+    stretches = {names[i]: (names[i], names[i + 1]) for i in inside}
+    return {"draw": ("step.draw", "step.forward")} | stretches
 
 
 def _variables(seed: int) -> dict[str, int]:
@@ -301,7 +224,7 @@ def _locate_weights(
     model: Model, parts: Parts, shape: Shape, symbols: dict[str, int]
 ) -> dict[str, Location]:
     located = {}
-    for name, label in parts.labels(shape.dim).items():
+    for name, label in label_weights(parts, shape.dim).items():
         stem, _, offset = label.partition("+")
         rows, columns = model.shapes[name]
         address = symbols[stem] + int(offset.rstrip(".") or 0)

@@ -58,7 +58,9 @@ def begin_step() -> str:
 step:
     INC n.steps
     INC window.steps
+step.draw:
     JSR PC,draw
+step.forward:
     JSR PC,forward"""
 
 

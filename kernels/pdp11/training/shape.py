@@ -17,26 +17,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from anachron.kernels.pdp11.instructions import Cpu
+from anachron.kernels.scales import Scales
 
 MOST_TERMS = 15  # of a softmax: each adds at most 2**11
-
-
-@dataclass(frozen=True)
-class Scales:
-    """The constants of a step that a model's text can change: its rates, and attention's scale.
-
-    Codes that are added to each product, but for the tables: those are shifts to the left of the
-    gradient, or to the right where negative.
-    """
-
-    scores: int
-    d_scores: int
-    output: int
-    query: int
-    key: int
-    value: int
-    token: int
-    position: int
 
 
 @dataclass(frozen=True)
