@@ -16,6 +16,7 @@ DRIVER = Path(__file__).parents[2] / "shared" / "tools" / "vicectl.py"
 ZEROS = (
     "-raminitstartvalue 0 -raminitvalueinvert 0 -raminitpatterninvert 0 -raminitrandomchance 0"
 ).split()
+LINE, LINE_END = 0x0200, 0x0259  # where BASIC reads a line: what was typed to load stays there
 SET_UP = 4_000_000  # cycles: more than an image takes from its start to its prompt
 
 # The driver leaves the files that it reads to the garbage collector.
@@ -47,13 +48,14 @@ def used(image: ac.Image, memory: np.ndarray) -> dict[str, bytes]:
     return {f"{o.name} {o.address:04x}": bytes(memory[o.address : o.end]) for o in objects}
 
 
-def after_an_answer(image: ac.Image, path: Path, prompt: str) -> dict[str, bytes]:
-    """Our emulator's memory, which was all zeros before the program came."""
+def after_an_answer(image: ac.Image, path: Path, prompt: str, line: bytes) -> dict[str, bytes]:
+    """Our emulator's memory, all zeros before the program came but for the line that BASIC read."""
     machine = create("c64")
     machine.ram[0x0800:] = bytes(0xF800)
     machine.load(path)
     if path.suffix == ".crt":  # loading one switches the machine on anew
         machine.ram[0x0800:] = bytes(0xF800)
+    machine.ram[LINE:LINE_END] = line
     machine.run(max_cycles=SET_UP, until=image.symbols["ready"])
     machine.type(prompt + "\r")
     machine.run(max_cycles=10**9, until=image.symbols["answer_done"])
@@ -98,9 +100,10 @@ def test_vice_runs_it_to_the_same_memory(
         program = None if cartridge else str(path)
         with vicectl.Vice(program, extra=(*ZEROS, *cartridge), drive=suffix == ".d64") as vice:
             vice.run_cycles(SET_UP)
+            line = bytes(vice.mem(LINE, LINE_END - 1))
             vice.brk(image.symbols["answer_done"])
             vice.keybuf(prompt + "\r")
             vice.go()
             memory = np.frombuffer(vice.mem(0, 0xFFFF), np.uint8)
             vice.s.close()
-        assert used(image, memory) == after_an_answer(image, path, prompt)
+        assert used(image, memory) == after_an_answer(image, path, prompt, line)
