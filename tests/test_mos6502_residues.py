@@ -10,6 +10,7 @@ from anachron.kernels.mos6502 import (
     residue_attention,
     residue_cache,
     residue_matvec,
+    residue_mixing,
     residues,
 )
 from anachron.kernels.mos6502.instructions import set_word
@@ -131,9 +132,9 @@ def test_the_machine_builds_the_tables_itself():
         assert bytes(bench.machine.memory[at : at + len(content)]) == content, name
 
 
-def attention_bench(size, heads, n_rows, small, table, bits, largest, shift=14):
+def attention_bench(size, heads, n_rows, small, table, largest, shift=14):
     shape = residue_cache.Shape("att", size, heads, n_rows, small)
-    mixer = residue_attention.Mixer(shape, shift, "exponential", len(table), bits, largest)
+    mixer = residue_mixing.Mixer(shape, shift, "exponential", len(table), largest)
     bench = ResidueBench()
     for name, content in residues.make_small_tables(small).items():
         bench.pages(name, content)
@@ -170,8 +171,7 @@ def test_attention_is_exact_up_to_its_bounds(size, heads, n_rows, small, spread,
     rng = np.random.default_rng(size + small)
     table = np.maximum(1, np.round(255 * np.exp(-np.arange(128) / 16))).astype(int)
     table[0], table[127] = 255, 0
-    bits = max(9, values.bit_length() + 1)
-    bench, mixer = attention_bench(size, heads, n_rows, small, table, bits, values)
+    bench, mixer = attention_bench(size, heads, n_rows, small, table, values)
     head = size // heads
     reach = residues.reach(small)
     keys, mixed = [], []

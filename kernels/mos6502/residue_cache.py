@@ -161,6 +161,50 @@ def fold(small: int) -> str:
     return f"    tay\n    lda low_mod{small},y           ;@ aligned"
 
 
+def start(m: int, small: int, constant: str, own: str) -> str:
+    """A chain's start: less the sums of both sides, and less what the chains before have told."""
+    match m:
+        case 256:
+            return f"    stx index\n    lda {constant}\n    clc\n{own}:\n    adc #0"
+        case 255:
+            return f"    sta total\n    eor #$ff\n    clc\n    adc {constant}\n{own}:\n    adc #0"
+        case 99:
+            return (
+                "    adc #0\n    sta total+1\n    tay\n    sed\n    lda less_middle,y ;@ aligned\n"
+                f"    ldy total\n    adc less_low,y      ;@ aligned\n    adc {constant}\n"
+                f"{own}:\n    adc #0"
+            )
+    return (
+        f"    adc #0\n    cld\n    sta total+2\n    tay\n    lda less_top{m},y  ;@ aligned\n"
+        f"    ldy total\n    adc less_low{m},y   ;@ aligned\n    ldy total+1\n"
+        f"    adc less_middle{m},y ;@ aligned\n    adc {constant}\n{own}:\n    adc #0"
+    )
+
+
+def join(small: int) -> str:
+    """term, term+1, A = T >> 8 of four chains, of which the last has just ended; X is lost."""
+    return f"""\
+    tay                 ; the fourth chain's end, reduced
+    lda low_mod{small},y       ;@ aligned
+    tay
+    clc
+    lda total+1
+    ldx total+2
+    adc lift_low,x      ;@ aligned
+    sta term
+    lda lift_high,x     ;@ aligned
+    adc #0
+    sta term+1
+    lda term
+    adc turn_low,y      ;@ aligned
+    sta term
+    lda term+1
+    adc turn_middle,y   ;@ aligned
+    sta term+1
+    lda #0
+    adc turn_high,y     ;@ aligned"""
+
+
 def _sum(m: int, small: int, reads: list[str]) -> str:
     """A = less the sum of t over what reads load into Y."""
     adds = [(f"    ldy {read}", f"    adc t{m},y            ;@ p=0.2") for read in reads]

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from anachron.compiler.fixed import Op
 from anachron.compiler.ranges import Ranges
 from anachron.compiler.targets.mos6502.values import Values
-from anachron.kernels.mos6502.residue_attention import MOST_WEIGHT, Mixer
 from anachron.kernels.mos6502.residue_cache import Shape
+from anachron.kernels.mos6502.residue_mixing import MOST_WEIGHT, Mixer
 from anachron.kernels.mos6502.residues import SMALL_MODULI, reach
 
 MOST_ROWS = 64  # the code is unrolled over them
 MOST_FEATURES = 128
 SHIFTS = range(8, 17)
-MOST_BITS = 15  # of a quotient
+MOST_BITS = 15  # of a value, its sign counted
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,8 @@ def group_attentions(values: Values, ranges: Ranges) -> tuple[tuple[Heads, ...],
         n = values.fixed.seq_len - 1  # nothing is asked of a full context's last token
         shape = Shape(f"heads{number}", size, heads, n, small)
         value = max(needs[op.name].largest_value for op in ops)
-        bits = max(9, value.bit_length() + 1)
         label = f"{shape.name}_exponential"
-        mixer = Mixer(shape, shift, label, len(table), bits, value)
+        mixer = Mixer(shape, shift, label, len(table), value)
         groups.append(Heads(mixer, tuple(ops), table))
     return tuple(groups), {name: why for name, why in reasons.items() if why}
 
