@@ -1,7 +1,8 @@
-"""LogStep -> Parts: what a machine that trains finds in a model, or one line on what is not there.
+"""Model -> Parts: the parameters of a plain encoder, or one line on what is not there.
 
-The kernels that train know one shape of model: x = token + position, y = x + attention(q, k, v)
-with one head, logits.
+The fastest kernels that train know this one shape of model: x = token + position,
+y = x + attention(q, k, v) with one head, logits.  Its integers wrap where those of other models
+saturate (logarithms.py).
 
 To add a shape: here, and its kernels in kernels/<target>/training/.
 """
@@ -10,10 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from anachron.compiler.logarithms import LogStep
-from anachron.compiler.model import Node
+from anachron.compiler.model import Model, Node
 from anachron.kernels.scales import Scales
+
+if TYPE_CHECKING:
+    from anachron.compiler.logarithms import LogStep
+
+MOST_TERMS = 15  # of a plain encoder's softmax: each is at most 2**11
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,15 @@ class Parts:
     output: str
 
 
+def is_plain(model: Model) -> bool:
+    """Whether a model is a plain encoder that keeps its rates."""
+    try:
+        name_parts(model, "", [str(model.task.get("name"))], MOST_TERMS)
+    except ValueError:
+        return False
+    return True
+
+
 def find_parts(log: LogStep, machine: str, tasks: Collection[str], most: int) -> Parts:
     """The parameters of a model of the shape that the kernels know; ValueError says what is not.
 
@@ -35,7 +50,11 @@ def find_parts(log: LogStep, machine: str, tasks: Collection[str], most: int) ->
     tasks    that it makes data for
     most     positions, and ids
     """
-    model = log.step.model
+    return name_parts(log.step.model, machine, tasks, most)
+
+
+def name_parts(model: Model, machine: str, tasks: Collection[str], most: int) -> Parts:
+    """find_parts, of a model alone."""
     nodes = {node.name: node for node in model.nodes}
 
     def fail(node: Node | None, wanted: str) -> ValueError:
@@ -80,6 +99,8 @@ def find_parts(log: LogStep, machine: str, tasks: Collection[str], most: int) ->
         raise ValueError(f"{model.name}: {machine} makes data for {', '.join(tasks)}")
     if model.recipe.get("batch", 1) != 1:
         raise ValueError(f"{model.name}: {machine} trains with batches of 1")
+    if model.recipe.get("decay"):
+        raise ValueError(f"{model.name}: {machine} trains with rates that stay: leave decay out")
     for size, what in ((model.seq_len, "positions"), (model.vocab_size, "ids")):
         if not 2 <= size <= most:
             raise ValueError(
@@ -96,9 +117,15 @@ def find_scales(log: LogStep, parts: Parts) -> Scales:
     """The constants of the lowered step that are not the kernels' own."""
     updates = {op.name: op.attributes for op in log.updates}
     attention = {op.contract: op.attributes for op in (*log.forward, *log.backward)}
+    score = attention["attention_scores_gradient"]
     return Scales(
-        attention["attention_weights"]["constant"],
-        attention["attention_scores_gradient"]["score_constant"],
-        *(updates[n]["constant"] for n in (parts.output, parts.query, parts.key, parts.value)),
-        *(updates[n]["amount"] for n in (parts.token, parts.position)),
+        scores=attention["attention_weights"]["constant"],
+        d_scores=score["score_constant"],
+        output=updates[parts.output]["constant"],
+        query=updates[parts.query]["constant"],
+        key=updates[parts.key]["constant"],
+        value=updates[parts.value]["constant"],
+        token=updates[parts.token]["amount"],
+        position=updates[parts.position]["amount"],
+        most=score["most"],
     )

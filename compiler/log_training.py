@@ -3,8 +3,8 @@
     start weights -> [draw a sample, forward, loss, backward, updates] ... -> tests
 
 All of it is integers, the same on every machine: the start weights, the order of the samples, what
-a skipped step is, the digits of the reports.  Of the recipe, logarithms know steps, window and
-rates; the gradients are clipped inside attention, by its contract.
+a skipped step is, the digits of the reports, the rates of each window.  Of the recipe, logarithms
+know steps, window, rates, decay and clip: gradients are clipped inside attention, by its contract.
 
 To add an op: logarithms.py says.
 """
@@ -27,7 +27,7 @@ from anachron.kernels.arithmetic import wrap
 from anachron.kernels.reference.log_contracts import LOG_CONTRACTS
 from anachron.kernels.reference.log_gradients import sends_back
 from anachron.kernels.reference.log_tables import STEPS as CODE_STEPS
-from anachron.kernels.reference.log_tables import code
+from anachron.kernels.reference.log_tables import code, octaves
 
 WEIGHTS_STREAM = 0x5EED  # a seed with these bits turned gives the start weights
 N_TESTS = 10
@@ -165,6 +165,16 @@ def count_products(model: Model) -> int:
     return model.seq_len * max(largest, model.seq_len * wide)
 
 
+def find_cuts(model: Model, steps: int) -> tuple[int, ...]:
+    """The code that each window's steps add to the learning rates' constants.
+
+    With a decay of d, the steps of a window that begins after b of n steps have 1 - d * b / n of
+    each rate.
+    """
+    window, decay = model.recipe.get("window", WINDOW), min(1.0, model.recipe.get("decay", 0.0))
+    return tuple(octaves(math.log2(1 - decay * b / steps)) for b in range(0, steps, window))
+
+
 def make_reports(counts: Array, window: int) -> tuple[Report, ...]:
     """A report every window steps and after the last; counts (steps, [loss, hits, positions])."""
     return tuple(
@@ -210,14 +220,14 @@ class Loop:
     def train(self, steps: int, progress: Progress | None) -> list[LogTraining]:
         """Every step, and the tests of those models that answer a whole sequence."""
         seen, backward = [], np.zeros(len(self.seeds), np.int64)
+        window, cuts = self.model.recipe.get("window", WINDOW), find_cuts(self.model, steps)
         for step in range(1, steps + 1):
-            loss, hits, positions, active = self.step()
+            loss, hits, positions, active = self.step(cuts[(step - 1) // window])
             seen.append((loss, hits, positions))
             backward += active
             if progress:
                 total = positions.sum()
                 progress(step, float(loss.sum() / (CODE_STEPS * total)), float(hits.sum() / total))
-        window = self.model.recipe.get("window", WINDOW)
         counts = np.array(seen)  # (steps, 3, seeds)
         tests = self.test() if self.model.generation.mode == "sequence" else [()] * len(self.seeds)
         return [
@@ -255,8 +265,11 @@ class Loop:
             values[op.name] = compute(op, values)
         return values
 
-    def step(self) -> tuple[Array, Array, Array, Array]:
-        """One step of every seed: its loss, hits, counted positions, and whether it went back."""
+    def step(self, cut: int = 0) -> tuple[Array, Array, Array, Array]:
+        """One step of every seed: its loss, hits, counted positions, and whether it went back.
+
+        cut   what is added to the learning rates' constants
+        """
         tokens, targets = self.draw()
         values = self.forward(tokens, targets)
         gradient, loss = compute(self.lowered.loss, values)
@@ -264,10 +277,10 @@ class Loop:
         counted = targets >= 0
         hits = (values["logits"].argmax(-1) == targets) & counted
         active = sends_back(gradient)
-        self.learn(values, np.flatnonzero(active))
+        self.learn(values, np.flatnonzero(active), cut)
         return loss.sum(-1), hits.sum(-1), counted.sum(-1), active
 
-    def learn(self, values: Mapping[str, Array], active: Array) -> None:
+    def learn(self, values: Mapping[str, Array], active: Array, cut: int) -> None:
         """The backward pass and the updates of those seeds whose loss sends something back."""
         if not active.size:
             return
@@ -275,7 +288,7 @@ class Loop:
         for op in self.lowered.backward:
             values[op.name] = compute(op, values)
         for op in self.lowered.updates:
-            values[op.name] = compute(op, values)
+            values[op.name] = compute(op, values, cut)
         for name in self.model.shapes:
             self.weights[name][active] = values[name]
 
@@ -292,10 +305,18 @@ class Loop:
         ]
 
 
-def compute(op: LogOp, values: Mapping[str, Array]) -> Array:
-    """What an op's contract makes of the values so far."""
+def compute(op: LogOp, values: Mapping[str, Array], cut: int = 0) -> Array:
+    """What an op's contract makes of the values so far.
+
+    cut   what is added to the constant of an update
+    """
     reads = {
-        role: code(values[name] >> op.coded[role]) if role in op.coded else values[name]
+        role: code(values[name] >> op.coded[role], op.saturates)
+        if role in op.coded
+        else values[name]
         for role, name in op.reads.items()
     }
-    return LOG_CONTRACTS[op.contract](**reads, **op.attributes)
+    attributes = dict(op.attributes)
+    if cut:
+        attributes["constant"] += cut
+    return LOG_CONTRACTS[op.contract](**reads, **attributes)

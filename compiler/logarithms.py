@@ -2,14 +2,16 @@
 
     value      a linear 16-bit integer, Fixed(16, frac); sums wrap
     code       what a product looks at (kernels/reference/log_tables.py): of an even integer below
-               4096, so what tables alone gave, Q13, is shifted down to Q10 when it is read
+               4096, so what tables alone gave, Q13, is shifted down to Q10 when it is read; beyond
+               it wraps in a plain encoder (encoder_parts.py), and saturates in other models
     constant   the code added to each product: it brings the result to its scale, and holds the
                attention's scale and the learning rate
 
 The scales are LOG-11's: tables Q13, matrices Q10, values Q8, logits and scores Q6, gradients Q11,
-gradients of what tables gave Q9.  A parameter's rate is the recipe's times its role's SHARE, unless
-the recipe names a rate for it; a table's is then the nearest power of two.  A recipe's rates are
-for the mean of the positions' losses, those here for the sum.
+gradients of what tables gave Q9, biases Q13.  A parameter's rate is the recipe's times its role's
+SHARE, unless the recipe names a rate for it; a plain encoder's tables have the nearest power of
+two.  A recipe's rates are for the mean of the positions' losses, those here for the sum; its clip
+is that of the gradients of attention's scores.
 
 To add an op: its contracts in kernels/reference/, its methods here and their lines in FORWARD and
 BACKWARD.
@@ -24,6 +26,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from anachron.compiler.autodiff import RATE, TARGET, Step
+from anachron.compiler.encoder_parts import is_plain
 from anachron.compiler.model import ModelError, Node
 from anachron.compiler.ops import OPS
 from anachron.kernels.arithmetic import Fixed, Log
@@ -37,7 +40,9 @@ TABLE_SHIFT = 3  # before the code of what tables gave is looked up
 VALUE_FRAC, LOGIT_FRAC = 8, 6
 GRADIENT_FRAC, TABLE_GRADIENT_FRAC = 11, 9
 WEIGHT_GRADIENT_FRAC, SCORE_GRADIENT_FRAC = 7, 15  # inside attention
-SHARES = {"table": 1, "matrix": 8, "logits": 1 / 4}
+MOST_CODED = 4095  # the largest integer that has a code
+CLIP = 1 / 16  # of a recipe that names none
+SHARES = {"table": 1, "matrix": 8, "hidden": 1, "bias": 1, "logits": 1 / 4}
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class LogOp:
     reads       the contract's arrays -> value or parameter, or "token", "position", "target"
     coded       those arrays that are read as codes -> the shift to the right before the look-up
     attributes  the contract's numbers: shifts, constants, heads
+    saturates   whether look-ups of codes do, or wrap
     """
 
     name: str
@@ -54,6 +60,7 @@ class LogOp:
     reads: Mapping[str, str]
     attributes: Mapping[str, Any] = field(default_factory=dict)
     coded: Mapping[str, int] = field(default_factory=dict)
+    saturates: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,7 @@ class LogStep:
     updates   each named by the parameter that it changes; order does not matter, they wrap
     formats   of every value and parameter
     rates     of every parameter, for the summed loss
+    plain     whether the model is a plain encoder
     """
 
     step: Step
@@ -75,6 +83,7 @@ class LogStep:
     updates: tuple[LogOp, ...]
     formats: Mapping[str, Format]
     rates: Mapping[str, float]
+    plain: bool
 
     def __repr__(self) -> str:
         return (
@@ -115,6 +124,7 @@ def lower_step(step: Step) -> LogStep:
         lowering.take(),
         MappingProxyType(lowering.formats),
         MappingProxyType(lowering.rates),
+        lowering.plain,
     )
 
 
@@ -123,6 +133,7 @@ class Lowering:
 
     def __init__(self, step: Step) -> None:
         self.step = step
+        self.plain = is_plain(step.model)
         self.ops: list[LogOp] = []
         self.formats: dict[str, Format] = {}
         self.rates: dict[str, float] = {}
@@ -152,7 +163,7 @@ class Lowering:
             for role in codes.split()
             if isinstance(self.formats[reads[role]], Fixed)
         }
-        self.ops.append(LogOp(name, contract, reads, attributes or {}, coded))
+        self.ops.append(LogOp(name, contract, reads, attributes or {}, coded, not self.plain))
         self.formats[name] = form
 
     def shift(self, name: str) -> int:
@@ -182,15 +193,22 @@ class Lowering:
         self.emit(node.name, "add", Fixed(16, frac), {"a": a, "b": b}, shifts)
 
     def linear(self, node: Node) -> None:
-        if "bias" in node.parameters:
-            raise ModelError(f"{node.where or node.name}: biases do not train in logarithms")
         (x,), weight = node.inputs, node.parameters["weight"]
         last = node.name == "logits"
-        self._own(node, weight, Fixed(16, MATRIX_FRAC), "logits" if last else "matrix")
+        attends = any(n.op == "attention" and node.name in n.inputs for n in self.step.model.nodes)
+        role = "logits" if last else "matrix" if attends else "hidden"
+        self._own(node, weight, Fixed(16, MATRIX_FRAC), role)
         frac = LOGIT_FRAC if last else VALUE_FRAC
         constant = {"constant": self.constant(frac, x, weight)}
         reads = {"x": x, "weight": weight}
-        self.emit(node.name, "linear", Fixed(16, frac), reads, constant, "x weight")
+        bias = node.parameters.get("bias")
+        product = node.name if bias is None else f"{node.name}.product"
+        self.emit(product, "linear", Fixed(16, frac), reads, constant, "x weight")
+        if bias is not None:
+            self._own(node, bias, Fixed(16, TABLE_FRAC), "bias")
+            reads = {"x": product, "bias": bias}
+            shifts = {"bias_shift": TABLE_FRAC - frac}
+            self.emit(node.name, "add_bias", Fixed(16, frac), reads, shifts)
 
     def relu(self, node: Node) -> None:
         (x,) = node.inputs
@@ -220,7 +238,8 @@ class Lowering:
         named = model.recipe.get(parameter)
         rate = model.recipe.get("rate", RATE) * SHARES[role] if named is None else named
         octave = math.log2(rate / model.seq_len)
-        self.rates.setdefault(parameter, 2.0 ** (round(octave) if role == "table" else octave))
+        whole = role == "table" and self.plain
+        self.rates.setdefault(parameter, 2.0 ** (round(octave) if whole else octave))
 
     def _heads(self, node: Node) -> dict[str, int]:
         return {name: node.attributes[name] for name in ("heads", "kv_heads")}
@@ -253,11 +272,16 @@ class Lowering:
         dy, v, weights = node.inputs
         origin = self.origins[node.name]
         scale = math.log2(origin.attributes["scale"])
+        clip = self.step.model.recipe.get("clip", CLIP)
+        frac = min(SCORE_GRADIENT_FRAC, math.floor(math.log2(MOST_CODED / clip)))
+        frac = max(0, frac - (frac == TABLE_FRAC))  # that one is shifted before it is read
         attributes = self._heads(origin) | {
             "constant": self.constant(WEIGHT_GRADIENT_FRAC, dy, v),
-            "score_constant": octaves(SCORE_GRADIENT_FRAC - WEIGHT_GRADIENT_FRAC + scale),
+            "score_constant": octaves(frac - WEIGHT_GRADIENT_FRAC + scale),
+            "most": max(1, min(MOST_CODED, round(clip * 2**frac))),
+            "saturates": not self.plain,
         }
-        form = Fixed(16, SCORE_GRADIENT_FRAC)
+        form = Fixed(16, frac)
         reads = {"dy": dy, "v": v, "weights": weights}
         self.emit(node.name, node.op, form, reads, attributes, "dy v")
 
@@ -290,8 +314,15 @@ class Lowering:
         reads = {"weight": parameter, "dy": dy}
         if gradient.op == "embed_weight_gradient":
             reads["index"] = gradient.inputs[1]
-            amount = {"amount": round(octave) - self.formats[dy].frac}
-            self.emit(parameter, "update_table", form, reads, amount)
+            if self.plain:
+                amount = {"amount": round(octave) - self.formats[dy].frac}
+                self.emit(parameter, "update_table", form, reads, amount)
+            else:
+                constant = {"constant": self.constant(octave, dy)}
+                self.emit(parameter, "update_rows", form, reads, constant, "dy")
+        elif gradient.op == "bias_gradient":
+            constant = {"constant": self.constant(octave, dy)}
+            self.emit(parameter, "update_bias", form, reads, constant, "dy")
         else:
             reads["x"] = x = gradient.inputs[1]
             constant = {"constant": self.constant(octave, dy, x)}
@@ -313,6 +344,7 @@ BACKWARD = {
     "embed_weight_gradient": Lowering.of_parameter,
     "linear_gradient": Lowering.linear_gradient,
     "linear_weight_gradient": Lowering.of_parameter,
+    "bias_gradient": Lowering.of_parameter,
     "relu_gradient": Lowering.relu_gradient,
     "attention_weights": Lowering.known,
     "attention_scores_gradient": Lowering.attention_scores_gradient,

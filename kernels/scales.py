@@ -10,7 +10,7 @@ class Scales:
     """The constants of a step that a model's text can change: its rates, and attention's scale.
 
     Codes that are added to each product, but for the tables: those are shifts to the left of the
-    gradient, or to the right where negative.
+    gradient, or to the right where negative.  The last is where a score's gradient is clipped.
     """
 
     scores: int
@@ -21,3 +21,4 @@ class Scales:
     value: int
     token: int
     position: int
+    most: int

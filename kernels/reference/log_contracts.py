@@ -14,6 +14,7 @@ LOG_CONTRACTS: dict[str, Callable[..., Any]] = {
         log_model.embed,
         log_model.add,
         log_model.linear,
+        log_model.add_bias,
         log_model.relu,
         log_model.attention_weights,
         log_model.attention,
@@ -25,6 +26,8 @@ LOG_CONTRACTS: dict[str, Callable[..., Any]] = {
         log_gradients.attention_k_gradient,
         log_gradients.attention_v_gradient,
         log_update.update_table,
+        log_update.update_rows,
+        log_update.update_bias,
         log_update.update_matrix,
     )
 }

@@ -17,7 +17,6 @@ from anachron.kernels.reference.log_tables import SILENT, accumulate, code, mult
 LOSS_OCTAVES = 12  # the loss's gradients: 1 is the linear integer 2**12
 NEGLIGIBLE = 40  # a position whose target lacks at most this much of 2**12 sends nothing back
 MOST_SPREAD = 256  # a weight's gradient less the row's mean is clipped here
-MOST_SCORE = 2000  # and a score's gradient here
 
 
 def cross_entropy(logits: Array, target: Array) -> tuple[Array, Array]:
@@ -71,11 +70,13 @@ def attention_scores_gradient(
     kv_heads: int,
     constant: int,
     score_constant: int,
+    most: int,
+    saturates: bool = False,
 ) -> Array:
     """The gradient of q . k through the softmax, clipped twice.
 
     A weight's gradient is dy . v.  Less the row's mean by the weights, it wraps and is clipped at
-    MOST_SPREAD; times its weight, at the scale of score_constant, it is clipped at MOST_SCORE.
+    MOST_SPREAD; times its weight, at the scale of score_constant, it is clipped at most.
 
     dy      codes (seeds, rows, heads * size)
     v       codes (seeds, rows, kv_heads * size)
@@ -85,10 +86,10 @@ def attention_scores_gradient(
     a = split_heads(dy, heads)[:, :, :, None]
     b = split_heads(v, kv_heads, heads // kv_heads)[:, :, None]
     gradient = accumulate(a + b + constant, -1)
-    mean = accumulate(code(gradient) + weights, -1)[..., None]
+    mean = accumulate(code(gradient, saturates) + weights, -1)[..., None]
     spread = np.clip(wrap(gradient - mean, 16), -MOST_SPREAD, MOST_SPREAD)
     scores = multiply(code(spread) + weights + score_constant)
-    return np.clip(scores, -MOST_SCORE, MOST_SCORE)
+    return np.clip(scores, -most, most)
 
 
 def attention_q_gradient(

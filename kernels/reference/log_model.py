@@ -54,6 +54,14 @@ def linear(x: Array, weight: Array, *, constant: int) -> Array:
     return accumulate(x[:, :, None, :] + weight[:, None] + constant, -1)
 
 
+def add_bias(x: Array, bias: Array, *, bias_shift: int) -> Array:
+    """x + (bias >> bias_shift) at each position, wrapped.
+
+    x int16 (seeds, positions, size), bias int16 (seeds, size)
+    """
+    return wrap(x + (bias >> bias_shift)[:, None], 16)
+
+
 def relu(x: Array) -> Array:
     """max(0, x), int16."""
     return np.maximum(x, 0)

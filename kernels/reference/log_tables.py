@@ -28,6 +28,7 @@ LARGEST = 32766  # the largest product; products are even
 LOWEST, HIGHEST = -592, 340  # logarithms that a machine's table holds
 SIGN = HIGHEST - LOWEST + 2  # what it adds to the code of a negative integer
 STRIDE = 8192  # what is added here
+FARTHEST_CODED = 4094  # of the integers that have a code of their own, either way
 SILENT = -1024  # a code whose every product is 0
 
 
@@ -86,8 +87,13 @@ CODES = code_table(STRIDE)
 PRODUCTS = _wide_products()
 
 
-def code(b: Array) -> Array:
-    """The code of each linear integer, which is read as an even one modulo 8192."""
+def code(b: Array, saturates: bool = False) -> Array:
+    """The code of each linear integer, which is read as an even one modulo 8192.
+
+    saturates   integers beyond FARTHEST_CODED are read as that, not modulo 8192
+    """
+    if saturates:
+        b = np.clip(b, -FARTHEST_CODED, FARTHEST_CODED)
     return CODES[(b & INDEX_MASK) >> 1]
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from anachron.kernels.arithmetic import Array, shift, wrap
-from anachron.kernels.reference.log_tables import accumulate
+from anachron.kernels.reference.log_tables import accumulate, multiply
 
 
 def update_table(weight: Array, dy: Array, index: Array, *, amount: int) -> Array:
@@ -25,6 +25,27 @@ def update_table(weight: Array, dy: Array, index: Array, *, amount: int) -> Arra
     seeds = np.arange(len(weight))[:, None]
     np.subtract.at(changed, (seeds, index), shift(dy, amount))
     return wrap(changed, 16)
+
+
+def update_rows(weight: Array, dy: Array, index: Array, *, constant: int) -> Array:
+    """Take dy's products with the constant from the row at each index, as often as it stands there.
+
+    weight int16 (seeds, rows, size)
+    dy     codes (seeds, positions, size)
+    index  (seeds, positions)
+    """
+    changed = weight.copy()
+    seeds = np.arange(len(weight))[:, None]
+    np.subtract.at(changed, (seeds, index), multiply(dy + constant))
+    return wrap(changed, 16)
+
+
+def update_bias(weight: Array, dy: Array, *, constant: int) -> Array:
+    """Take the sum over the positions of dy's products with the constant from each weight.
+
+    weight int16 (seeds, size), dy codes (seeds, positions, size)
+    """
+    return wrap(weight - accumulate(dy + constant, 1), 16)
 
 
 def update_matrix(weight: Array, dy: Array, x: Array, *, constant: int) -> Array:

@@ -19,7 +19,6 @@ from anachron.kernels.pdp11.training.products import (
 from anachron.kernels.pdp11.training.shape import Shape
 
 MOST_DISTANCE = 256  # of a gradient of a weight from their mean, Q7
-MOST_SLOPE = 2000  # of the gradient of a score, Q13
 
 
 def d_y_products(shape: Shape) -> Products:
@@ -123,7 +122,7 @@ def d_scores(shape: Shape) -> str:
     MOV codes(R0),R0
     ADD -(R2),R0
     MOV {shape.scales.d_scores}.(R0),R0
-    {_clip(MOST_SLOPE, f"d_scores.b{column}")}
+    {_clip(shape.scales.most, f"d_scores.b{column}")}
     {wrap("R0")}
     MOV codes(R0),R0
     MOV R0,{at(queries.stride * column, "R3")}
