@@ -13,6 +13,7 @@ import anachron.compiler as ac
 from anachron.emulators import create
 
 DRIVER = Path(__file__).parents[2] / "shared" / "tools" / "vicectl.py"
+MODELS = DRIVER.parents[1] / "models"
 ZEROS = (
     "-raminitstartvalue 0 -raminitvalueinvert 0 -raminitpatterninvert 0 -raminitrandomchance 0"
 ).split()
@@ -107,3 +108,44 @@ def test_vice_runs_it_to_the_same_memory(
             memory = np.frombuffer(vice.mem(0, 0xFFFF), np.uint8)
             vice.s.close()
         assert used(image, memory) == after_an_answer(image, path, prompt, line)
+
+
+def count_in_vice(vicectl: ModuleType, image: ac.Image, path: Path, prompt: str) -> list[int]:
+    """Cycles of each forward pass, from the program's own labels."""
+    path.write_bytes(image.container[path.suffix])
+    counts, began = [], 0
+    with vicectl.Vice(str(path), extra=ZEROS, drive=path.suffix == ".d64") as vice:
+        vice.run_cycles(SET_UP)
+        for label in ("forward", "forward_done", "answer_done"):
+            vice.brk(image.symbols[label])
+        vice.keybuf(prompt + "\r")
+        while True:
+            vice.go()
+            registers = vice.regs()
+            if registers["pc"] == image.symbols["answer_done"]:
+                break
+            if registers["pc"] == image.symbols["forward"]:
+                began = registers["clk"]
+            else:
+                counts.append(registers["clk"] - began)
+        vice.s.close()
+    return counts
+
+
+@unraisable
+@pytest.mark.vice
+def test_vice_counts_the_same_cycles(vicectl: ModuleType, tmp_path: Path) -> None:
+    for image, prompt in images(tmp_path, False):
+        counts = count_in_vice(vicectl, image, tmp_path / "x.prg", prompt)
+        assert counts == list(image.run(prompt).counts)
+
+
+@unraisable
+@pytest.mark.vice
+def test_vice_counts_soul_players_model_the_same(vicectl: ModuleType, tmp_path: Path) -> None:
+    soul, names = MODELS / "soul.bin", MODELS / "soul_tokenizer.json"
+    if not soul.is_file():
+        pytest.skip(f"{soul} is absent")
+    image = ac.build(ac.quantize(ac.load(soul, tokenizer=names)), "c64", logits=True)
+    counts = count_in_vice(vicectl, image, tmp_path / "soul.d64", "hey")
+    assert counts == list(image.run("hey").counts)
