@@ -91,6 +91,17 @@ class FixedModel:
 
         return Session(self).step(tokens)
 
+    @property
+    def n_weights(self) -> int:
+        """Numbers that were learned; a table that two ops share counts twice."""
+        learned = ("weight", "bias", "gain")
+        return sum(
+            array.size
+            for op in self.ops
+            for role, array in op.constants.items()
+            if role in learned or op.contract == "embed"
+        )
+
     def macs(self, position: int, logits: bool = True) -> int:
         """Multiply-accumulates of one position: matrices, and attention over what came before."""
         total = 0

@@ -26,7 +26,7 @@ LAST_LINE = 251  # the first raster line below the text: from here a blank takes
 NMI_VECTOR = 0xFFFA
 KERNAL_NMI = 0x0318  # where the KERNAL goes on with an NMI, nothing saved yet
 RETURN, DELETE, LEFT, REVERSE, REVERSE_OFF = 0x0D, 0x14, 0x9D, 0x12, 0x92
-SMALL_LETTERS, NO_SWITCH = 0x0E, 0x08
+CLEAR, SMALL_LETTERS, NO_SWITCH = 0x93, 0x0E, 0x08
 
 
 @dataclass(frozen=True)

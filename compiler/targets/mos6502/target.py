@@ -417,9 +417,9 @@ def _arithmetic(sections: list[Section]) -> str:
 
 
 def _messages(fixed: FixedModel) -> str:
-    small = bytes([runtime.SMALL_LETTERS, runtime.NO_SWITCH])
+    clean = bytes([runtime.CLEAR, runtime.SMALL_LETTERS, runtime.NO_SWITCH])
     texts = {
-        "title": small + message(f"\n{fixed.name}\n\n"),
+        "title": clean + message(f"\n{fixed.name}: {fixed.n_weights:,} weights\n\n"),
         "prompt": message("> "),
         "cut_note": message("(only the beginning fits)\n"),
         "length_note": message(f"(it takes {fixed.seq_len} tokens)\n"),
