@@ -20,11 +20,15 @@ from anachron.kernels.contracts import CONTRACTS
 
 @dataclass(frozen=True)
 class Value:
-    """A row of `size` numbers for each position."""
+    """A row of `size` numbers for each position.
+
+    longest  the longest row seen when its scale was chosen, 0 where none was: a guess, not a bound
+    """
 
     name: str
     size: int
     format: Fixed
+    longest: float = 0.0
 
     def __repr__(self) -> str:
         return f"{self.name}[{self.size}] {self.format}"

@@ -22,6 +22,10 @@ from anachron.kernels.arithmetic import Array, Fixed
 # eight, resolution is worth more than room.
 HEADROOM = {16: 1.5, 8: 1.0}
 FINEST = 24  # fraction bits of a weight, at most
+SUM_LIMIT = {16: 32512, 32: 1 << 31}  # of a matrix's sums: what two residues tell apart, or a word
+LONGER = 1.25  # than the longest vector seen one may be before its sums leave 16 bits
+NORM_SLACK = 1.17  # a norm's length exceeds its exact one by what root and reciprocal floor
+TINY = 1e-30  # a root mean square that is none
 COARSEST = -32  # fraction bits of a value, at least
 FINEST_LOOKUP = 12  # the finest scale that the 257 points of a lookup can serve
 MOST_RECIPROCAL_BITS = 24
@@ -29,10 +33,17 @@ MOST_RECIPROCAL_BITS = 24
 
 @dataclass(frozen=True)
 class Measured:
-    """What calibration saw of each value: the largest magnitude, the least root mean square."""
+    """What calibration saw of each value.
+
+    peak       the largest magnitude      least_rms  the least root mean square
+    longest    the length of the longest vector
+    unit_peak  of an RMS norm, the largest magnitude before its gain
+    """
 
     peak: Mapping[str, float]
     least_rms: Mapping[str, float]
+    longest: Mapping[str, float]
+    unit_peak: Mapping[str, float]
 
 
 def measure(model: Model, samples: Sequence[Sequence[int]]) -> Measured:
@@ -42,15 +53,26 @@ def measure(model: Model, samples: Sequence[Sequence[int]]) -> Measured:
     """
     peak: dict[str, float] = {}
     least: dict[str, float] = {}
+    unit: dict[str, float] = {}
+    longest: dict[str, float] = {}
+    normed = [node for node in model.nodes if node.op == "rms_norm"]
     for tokens in samples:
-        for name, rows in forward(model, tokens).items():
+        values = forward(model, tokens)
+        for node in normed:
+            rows = np.abs(values[node.inputs[0]])
+            rms = np.sqrt((rows**2).mean(-1))
+            highest = float((rows.max(-1) / np.maximum(rms, TINY)).max())
+            unit[node.name] = max(unit.get(node.name, 0.0), highest)
+        for name, rows in values.items():
             largest = float(np.abs(rows).max(initial=0.0))
             if not math.isfinite(largest):
                 raise ModelError(f"{name}: with these weights its values overflow")
             peak[name] = max(peak.get(name, 0.0), largest)
             rms = float(np.sqrt((rows**2).mean(-1)).min())
             least[name] = min(least.get(name, math.inf), rms)
-    return Measured(peak, least)
+            length = float(np.sqrt((rows**2).sum(-1).max()))
+            longest[name] = max(longest.get(name, 0.0), length)
+    return Measured(peak, least, longest, unit)
 
 
 def find_groups(model: Model) -> dict[str, str]:
@@ -113,13 +135,14 @@ class Formats:
         self.model, self.numerics, self.measured = model, numerics, measured
         self.exact_frac: Mapping[str, int] = model.numerics.get("frac", {})
         self.fold = self._fold_scales()
+        self.gainless = self._fold_gains()
         groups = find_groups(model)
         bits = {node.name: self._choose_bits(node) for node in model.nodes}
         frac: dict[str, int] = {}
         for node in model.nodes:
-            mine = numerics.value_frac
+            mine = numerics.value_frac if bits[node.name] == 16 else None
             if mine is None:
-                peak = measured.peak.get(node.name, 0.0) * self.fold.get(node.name, 1.0)
+                peak = self._peak(node) * self.fold.get(node.name, 1.0)
                 peak *= HEADROOM[bits[node.name]]
                 mine = bits[node.name] - 1 - (math.ceil(math.log2(peak)) if peak > 0 else 0)
             leader = groups[node.name]
@@ -129,14 +152,14 @@ class Formats:
 
     def _limit(self, groups: Mapping[str, str], frac: dict[str, int]) -> None:
         """Coarsen results until no op has to give more fraction bits than it computes."""
-        changed = self.numerics.value_frac is None
+        changed = self.numerics.value_frac is None or self.numerics.activations == 8
         while changed:
             changed = False
             for node in self.model.nodes:
                 given = [frac[groups[n]] for n in node.inputs if n not in INPUTS]
                 match node.op:
                     case "linear":
-                        most = given[0] + min(self.row_fracs(node))
+                        most = given[0] + min(self.row_fracs(node, given[0]))
                     case "multiply":
                         most = sum(given)
                     case "gelu" | "silu":
@@ -144,7 +167,8 @@ class Formats:
                         if given[0] > FINEST_LOOKUP:
                             frac[groups[node.inputs[0]]], changed = FINEST_LOOKUP, True
                     case "rms_norm" | "layer_norm":
-                        most = self.unit_frac(node, given[0]) + min(0, self.gain_frac(node))
+                        gain_frac = 0 if node.name in self.gainless else self.gain_frac(node)
+                        most = self.unit_frac(node, given[0]) + min(0, gain_frac)
                     case _:
                         continue
                 if most < COARSEST:
@@ -179,9 +203,9 @@ class Formats:
 
         frac: the fraction bits of the norm's input.
         """
+        pre, up = self.norm_shifts(node)
         if self.numerics.reciprocal_bits is not None:
             return self.numerics.reciprocal_bits
-        pre, up = self.norm_shifts(node)
         least = self.measured.least_rms.get(node.inputs[0], 1.0) / HEADROOM[16]
         root = max(1.0, least * 2.0 ** (frac - pre + up // 2))
         return max(15, min(MOST_RECIPROCAL_BITS, 15 + math.floor(math.log2(root))))
@@ -198,27 +222,86 @@ class Formats:
             return self.exact_frac[name]
         return weight_frac(float(np.abs(self.model.weights[name]).max()))
 
+    def floors(self, name: str) -> bool:
+        """Whether a value's last step is a floor that nothing made up for."""
+        node = self.model[name] if name not in INPUTS else None
+        return node is not None and node.op in ("rms_norm", "attention")
+
     # ---- weights
 
     def folded(self, node: Node, role: str) -> Array:
-        """A linear's weight or bias, times the factor folded into its result."""
-        return self.model.weights[node.parameters[role]] * self.fold.get(node.name, 1.0)
+        """A linear's weight or bias, times what is folded into it."""
+        real = self.model.weights[node.parameters[role]] * self.fold.get(node.name, 1.0)
+        if role == "weight" and node.inputs[0] in self.gainless:
+            real = real * self._gain(self.model[node.inputs[0]])
+        return real
 
-    def row_fracs(self, node: Node) -> list[int]:
+    def _gain(self, node: Node) -> Array:
+        return self.model.weights[node.parameters["gain"]].reshape(-1)
+
+    def row_fracs(self, node: Node, x_frac: int) -> list[int]:
         """The scale of each row of a linear's matrix: its own, or one for all."""
         name = node.parameters["weight"]
         weight = self.folded(node, "weight")
-        if name in self.exact_frac:
-            return [self.exact_frac[name]] * len(weight)
-        largest = np.abs(weight).max(1)
+        if name in self.exact_frac and node.inputs[0] not in self.gainless:
+            fracs = [self.exact_frac[name]] * len(weight)
+        else:
+            fracs = [weight_frac(float(value)) for value in np.abs(weight).max(1)]
+        if self.numerics.sums == 16:
+            reach = self._reach(node, weight) * 2.0**x_frac
+            most = np.floor(np.log2(SUM_LIMIT[16] / np.maximum(reach, TINY))).astype(int)
+            fracs = np.minimum(fracs, most).tolist()
         if self.numerics.weight_scales == "tensor":
-            largest = np.full(len(weight), largest.max())
-        return [weight_frac(float(value)) for value in largest]
+            return [min(fracs)] * len(weight)
+        return fracs
+
+    def _reach(self, node: Node, weight: Array) -> Array:
+        """How far each of a matrix's sums may get from 0, by the lengths of rows and input."""
+        if self.model[node.inputs[0]].op == "relu":  # only weights of one sign add up
+            signs = [np.maximum(weight, 0), np.minimum(weight, 0)]
+        else:
+            signs = [weight]
+        lengths = np.max([np.linalg.norm(part, axis=1) for part in signs], axis=0)
+        reach = lengths * self._longest(node.inputs[0])
+        if "bias" in node.parameters:
+            reach = reach + np.abs(self.folded(node, "bias").reshape(-1))
+        return reach
+
+    def _longest(self, name: str) -> float:
+        """The length of the longest vector that a value can be, or is expected to be."""
+        if name in self.gainless:
+            return math.sqrt(find_size(self.model, name)) * NORM_SLACK
+        return self.measured.longest.get(name, 0.0) * LONGER
+
+    def seen(self, name: str) -> float:
+        """The longest vector that calibration saw, at a value's scale; 0: it saw none."""
+        if name in self.gainless:
+            length = math.sqrt(find_size(self.model, name))
+        else:
+            length = self.measured.longest.get(name, 0.0) * self.fold.get(name, 1.0)
+        return length * 2.0 ** self.of[name].frac
 
     def scale(self, node: Node) -> float:
         """An attention's scale of its scores."""
         size = find_size(self.model, node.inputs[0]) // node.attributes.get("heads", 1)
         return float(node.attributes.get("scale") or size**-0.5)
+
+    def _fold_gains(self) -> frozenset[str]:
+        """The norms whose gains go into the matrices that read them, and nothing else does."""
+        if self.numerics.gains != "folded":
+            return frozenset()
+        return frozenset(
+            node.name
+            for node in self.model.nodes
+            if node.op == "rms_norm"
+            and all(r.op == "linear" for r in self.model.nodes if node.name in r.inputs)
+        )
+
+    def _peak(self, node: Node) -> float:
+        """The largest magnitude seen of a value, as it will be computed."""
+        if node.name not in self.gainless:
+            return self.measured.peak.get(node.name, 0.0)
+        return self.measured.unit_peak.get(node.name, 0.0)
 
     def _fold_scales(self) -> dict[str, float]:
         """query -> factor: what an attention's scale lacks to a power of two goes into its query.

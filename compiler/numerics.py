@@ -18,8 +18,13 @@ class Numerics:
 
     activations    8 or 16: bits of values that matrices read; sums and logits always have 16
     weight_scales  "row" (a power of two for each row of a matrix) or "tensor"
+    sums           32, or 16: weights as fine as the sums of a matrix's products allow that 16 bits
+                   hold them, for inputs as long as calibration saw; None: as many as activations
+                   need
+    gains          "kept", or "folded" into the matrices that alone read an RMS norm; None: folded
+                   where activations have 8 bits
     rounding       "nearest" (half a unit in the bias) or "floor"
-    value_frac     None: calibrate; else the fraction bits of every value
+    value_frac     None: calibrate; else the fraction bits of every value of 16 bits
     pre_shift, root_shift, reciprocal_bits   of the norms; None: chosen
     score_steps, score_entries, weight_floor  attention's table: steps to a unit of the exponent,
                    entries, and the least weight of an entry that is not the last, which is 0
@@ -27,6 +32,8 @@ class Numerics:
 
     activations: int = 16
     weight_scales: str = "row"
+    sums: int | None = None
+    gains: str | None = None
     rounding: str = "nearest"
     value_frac: int | None = None
     pre_shift: int | None = None
@@ -52,6 +59,9 @@ EXACT = {
     ),
 }
 
+# What another project's choices become where activations of 8 bits are asked for: nothing is exact.
+NARROWED = {"weight_scales": "row", "rounding": "nearest"}
+
 
 def find_numerics(model: Model, asked: Mapping[str, Any] | None = None) -> Numerics:
     """The choices for a model: its hints, overridden by what is asked.
@@ -65,6 +75,8 @@ def find_numerics(model: Model, asked: Mapping[str, Any] | None = None) -> Numer
         raise ModelError(f"numerics {exact} are unknown: known are {', '.join(EXACT)}")
     chosen = EXACT[exact] if exact else Numerics()
     hints.update(asked or {})
+    if exact and hints.get("activations") == 8:
+        hints = NARROWED | hints
     known = [f.name for f in fields(Numerics)]
     for word in hints:
         if word not in known:
@@ -74,6 +86,14 @@ def find_numerics(model: Model, asked: Mapping[str, Any] | None = None) -> Numer
     chosen = replace(chosen, **hints)
     if chosen.activations not in (8, 16):
         raise ModelError(f"activations have 8 or 16 bits, not {chosen.activations}")
+    if chosen.sums is None:
+        chosen = replace(chosen, sums=2 * chosen.activations)
+    if chosen.gains is None:
+        chosen = replace(chosen, gains="folded" if chosen.activations == 8 else "kept")
+    if chosen.sums not in (16, 32):
+        raise ModelError(f"sums have 16 or 32 bits, not {chosen.sums}")
+    if chosen.gains not in ("kept", "folded"):
+        raise ModelError(f"gains are kept or folded, not {chosen.gains}")
     if chosen.weight_scales not in ("row", "tensor"):
         raise ModelError(f"weight_scales is row or tensor, not {chosen.weight_scales}")
     if chosen.rounding not in ("nearest", "floor"):

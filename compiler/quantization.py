@@ -38,7 +38,8 @@ def quantize(
     numerics = find_numerics(model, options)
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
         if samples is None:
-            samples = find_samples(model) if numerics.value_frac is None else []
+            needed = numerics.value_frac is None or numerics.activations == 8
+            samples = find_samples(model) if needed else []
         measured = measure(model, samples)
     formats = Formats(model, numerics, measured)
     ops = tuple(lower(node, formats) for node in model.nodes)
@@ -80,7 +81,8 @@ def lower(node: Node, formats: Formats) -> Op:
 
 
 def _op(node: Node, formats: Formats, contract: str, constants: dict, attributes: dict) -> Op:
-    value = Value(node.name, find_size(formats.model, node.name), formats.of[node.name])
+    size = find_size(formats.model, node.name)
+    value = Value(node.name, size, formats.of[node.name], formats.seen(node.name))
     inputs = node.inputs + (("position",) if contract == "rope" else ())
     return Op(contract, inputs, value, constants, attributes)
 
@@ -97,7 +99,7 @@ def _lower_embed(node: Node, formats: Formats, form: Fixed) -> Op:
 
 def _lower_linear(node: Node, formats: Formats, form: Fixed, x: Fixed) -> Op:
     weight = formats.folded(node, "weight")
-    frac = np.minimum(formats.row_fracs(node), LARGEST_SHIFT - x.frac + form.frac)
+    frac = np.minimum(formats.row_fracs(node, x.frac), LARGEST_SHIFT - x.frac + form.frac)
     shift = x.frac + frac - form.frac
     if shift.min() < 0:
         raise ModelError(
@@ -112,6 +114,8 @@ def _lower_linear(node: Node, formats: Formats, form: Fixed, x: Fixed) -> Op:
         )
     if formats.numerics.rounding == "nearest":
         bias = bias + ((1 << shift) >> 1)
+        if formats.floors(node.inputs[0]):  # half a unit, on average, is missing of each element
+            bias = bias + (np.stack(rows).sum(1) >> 1)
     if np.abs(bias).max(initial=0) >= 1 << 31:
         raise ModelError(f"{node.name}: a bias is too large for its accumulator of 32 bits")
     constants = {
@@ -126,6 +130,8 @@ def _lower_norm(node: Node, formats: Formats, form: Fixed, x: Fixed) -> Op:
     name = node.parameters["gain"]
     gain = formats.model.weights[name].reshape(-1)
     gain_frac = formats.gain_frac(node)
+    if node.name in formats.gainless:
+        gain, gain_frac = np.ones_like(gain), 0
     pre, up = formats.norm_shifts(node)
     attributes = {
         "gain_shift": gain_frac + formats.unit_frac(node, x.frac) - form.frac,

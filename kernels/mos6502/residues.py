@@ -198,6 +198,12 @@ _wrap:
     return "\n".join(parts)
 
 
+def fill_triangles() -> str:
+    """`fill_triangles`: the tables of the narrow basis alone."""
+    text = (_fill_triangles(m) for m in NARROW.moduli)
+    return "\n".join(["; fill_triangles: uses A, X, Y, scratch\nfill_triangles:", *text, "    rts"])
+
+
 def _fill_triangles(modulus: int) -> str:
     """t(n) for n = 0 .. 511: each is n more than the one before; scratch holds n reduced."""
     decimal_on, decimal_off = ("    sed\n", "    cld\n") if modulus == 99 else ("", "")

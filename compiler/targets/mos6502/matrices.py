@@ -89,8 +89,10 @@ class Group:
         return residue_matvec.pack(self.name, self.basis, self.bits, matrices)
 
 
-def group_matrices(fixed: FixedModel, ranges: Ranges) -> tuple[tuple[Group, ...], dict[str, str]]:
-    """The groups, and op -> why it has none."""
+def group_matrices(
+    fixed: FixedModel, ranges: Ranges, others: Iterable[str] = ()
+) -> tuple[tuple[Group, ...], dict[str, str]]:
+    """The groups, and op -> why it has none; others: ops that another kernel does."""
     values = Values(fixed)
     found: dict[tuple[str, int, int], list[Op]] = {}
     bases: dict[str, Basis] = {basis.name: basis for basis in (NARROW, WIDE)}
@@ -98,7 +100,7 @@ def group_matrices(fixed: FixedModel, ranges: Ranges) -> tuple[tuple[Group, ...]
     limits: dict[str, list[int]] = {}
     for stage in values.stages:
         for op in stage.ops:
-            if op.contract != "matvec":
+            if op.contract != "matvec" or op.name in others:
                 continue
             bits = fixed.values[op.inputs[0]].format.bits
             rows, columns = op.constants["weight"].shape

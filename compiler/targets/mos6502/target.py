@@ -9,7 +9,8 @@ To add a contract: lowering.py.  To add a variable that the host may touch: `_va
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 from anachron.compiler.assembly.program import Program
 from anachron.compiler.fixed import FixedModel
@@ -21,7 +22,6 @@ from anachron.compiler.targets import DoesNotFit, Machine, Options
 from anachron.compiler.targets.mos6502.assembler import assemble
 from anachron.compiler.targets.mos6502.attentions import Heads, group_attentions
 from anachron.compiler.targets.mos6502.containers import pack_files
-from anachron.compiler.targets.mos6502.fast import FastLowering
 from anachron.compiler.targets.mos6502.forward import (
     forward,
     forward_done,
@@ -29,6 +29,7 @@ from anachron.compiler.targets.mos6502.forward import (
 )
 from anachron.compiler.targets.mos6502.lowering import KERNELS, Lowering
 from anachron.compiler.targets.mos6502.matrices import Group, group_matrices, share_vectors
+from anachron.compiler.targets.mos6502.narrow import Narrow, NarrowLowering, group_narrow
 from anachron.compiler.targets.mos6502.prediction import Prediction
 from anachron.compiler.targets.mos6502.sections import (
     Area,
@@ -60,7 +61,9 @@ MEMORY_END = 0xFFFA  # the vectors, of which the RESTORE key's is used
 SMALL_REGIONS = [(0x0200, 0x0259), (0x02A7, 0x0300), (0x0334, 0x0400)]
 LINE_SIZE = 240
 SHOW_FRAMES = 4
-MOST_CHOICES = 6  # kernels with which and without which a build is tried
+MOST_CHOICES = 6  # kernels with which and without which a build is tried; the others go together
+
+Part: TypeAlias = Group | Heads | Narrow  # ops that share a kernel in residues
 
 
 def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
@@ -70,44 +73,36 @@ def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
     compute exactly.
     """
     ranges = analyse(fixed)
-    groups, reasons = group_matrices(fixed, ranges)
+    narrow = group_narrow(fixed, ranges)
+    groups, reasons = group_matrices(fixed, ranges, _ops(*narrow))
     heads, objections = group_attentions(Values(fixed), ranges)
     reasons |= objections
+    parts: tuple[Part, ...] = (*groups, *heads, *narrow)
     over: DoesNotFit | None = None
-    for some, some_heads in _choices(groups, heads):
-        left = _ops(*groups, *heads) - _ops(*some, *some_heads)
+    for some in _choices(parts):
+        left = _ops(*parts) - _ops(*some)
         why = f"in residues, {over.bytes_over:,} bytes too many" if over else ""
         try:
             known = reasons | dict.fromkeys(left, why)
-            return _build(fixed, machine, options, ranges, some, some_heads, known)
+            return _build(fixed, machine, options, ranges, some, known)
         except DoesNotFit as error:
             over = over or error
             last = error
     raise last
 
 
-def _ops(*parts: Group | Heads) -> set[str]:
+def _ops(*parts: Part) -> set[str]:
     """The ops of groups, by name."""
     return {op.name for part in parts for op in part.ops}
 
 
-def _choices(
-    groups: tuple[Group, ...], heads: tuple[Heads, ...]
-) -> list[tuple[tuple[Group, ...], tuple[Heads, ...]]]:
+def _choices(parts: Sequence[Part]) -> list[tuple[Part, ...]]:
     """What may run in residues, all first, then what saves the most without some of it."""
-    parts: list[Group | Heads] = [*groups, *heads]
     kept = [
-        [part for i, part in enumerate(parts) if choice >> i & 1]
-        for choice in range(1 << min(len(parts), MOST_CHOICES))
+        tuple(part for i, part in enumerate(parts) if choice >> min(i, MOST_CHOICES) & 1)
+        for choice in range(1 << min(len(parts), MOST_CHOICES + 1))
     ]
-    kept.sort(key=lambda some: -sum(part.saves for part in some))
-    return [
-        (
-            tuple(part for part in some if isinstance(part, Group)),
-            tuple(part for part in some if isinstance(part, Heads)),
-        )
-        for some in kept
-    ]
+    return sorted(kept, key=lambda some: -sum(part.saves for part in some))
 
 
 def _build(
@@ -115,17 +110,19 @@ def _build(
     machine: Machine,
     options: Options,
     ranges: Ranges,
-    groups: tuple[Group, ...],
-    heads: tuple[Heads, ...],
+    parts: tuple[Part, ...],
     reasons: dict[str, str],
 ) -> Image:
-    """The program with some matrices in residues; reasons say why the others are not."""
+    """The program with some ops in residues; reasons say why the others are not."""
+    groups = tuple(part for part in parts if isinstance(part, Group))
+    heads = tuple(part for part in parts if isinstance(part, Heads))
+    narrow = tuple(part for part in parts if isinstance(part, Narrow))
     values = Values(fixed, share_vectors(Values(fixed), groups))
     if not values.encoder and len(values.stages) > 1:
         raise ValueError(
             f"{fixed.name}: a model that generates token by token needs causal attention"
         )
-    lowering = FastLowering(values, ranges, groups, heads, reasons)
+    lowering = NarrowLowering(values, ranges, groups, heads, reasons, narrow)
     loads = []
     for number, stage in enumerate(values.stages):
         lowering.begin_stage()

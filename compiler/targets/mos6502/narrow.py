@@ -1,0 +1,226 @@
+"""FixedModel, ranges -> which matrices of int8 vectors run in two residues, and their calls.
+
+Matrices with the same number of columns share a kernel.  Where no proof says that the sums of a
+matrix fit, a guard looks at the length of its input, if that is expected to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from anachron.compiler.fixed import FixedModel, Op
+from anachron.compiler.ranges import Ranges
+from anachron.compiler.targets.mos6502.attentions import Heads
+from anachron.compiler.targets.mos6502.fast import FastLowering
+from anachron.compiler.targets.mos6502.matrices import Group
+from anachron.compiler.targets.mos6502.sections import Area, data
+from anachron.compiler.targets.mos6502.values import Values
+from anachron.kernels.arithmetic import Array
+from anachron.kernels.mos6502 import matvec, narrow_guard, narrow_matvec, residues
+from anachron.kernels.mos6502.instructions import Vector, lines, set_word
+from anachron.kernels.mos6502.residues import NARROW
+
+TABLES = ("t256", "t255")
+ROOM = 1.1  # a guard is worth its time where inputs may be so much longer than any seen
+SURE = 0.999  # how often a guard finds its input short enough, on soul's answers
+
+
+@dataclass(frozen=True)
+class Narrow:
+    """Matrices that share a kernel.
+
+    limits  of ops whose sums are not proven to fit: for each row the largest measure of an input
+            with which it does
+    """
+
+    columns: int
+    ops: tuple[Op, ...]
+    matrices: tuple[narrow_matvec.Matrix, ...]
+    spread: float
+    limits: Mapping[str, Array] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return f"int8_{self.columns}"
+
+    @property
+    def saves(self) -> int:
+        """Cycles of a pass that the general kernel would take more, roughly."""
+        return 40 * sum(op.constants["weight"].size for op in self.ops)
+
+    def pack(self) -> narrow_matvec.Packed:
+        return narrow_matvec.pack(self.name, self.matrices, self.spread)
+
+
+def group_narrow(fixed: FixedModel, ranges: Ranges) -> tuple[Narrow, ...]:
+    """The kernels of a model's int8 vectors."""
+    found: dict[int, list[Op]] = {}
+    limits: dict[str, Array] = {}
+    for op in fixed.ops:
+        if op.contract != "matvec" or fixed.values[op.inputs[0]].format.bits != 8:
+            continue
+        proven = ranges.accumulators[op.name]
+        lowest, highest = np.asarray(proven["rows_lo"]), np.asarray(proven["rows_hi"])
+        columns = op.constants["weight"].shape[1]
+        if narrow_matvec.applicable(op.constants["shift"], columns):
+            continue
+        if not NARROW.holds(int(lowest.min()), int(highest.max())):
+            most = _limits(fixed, ranges, op)
+            if most is None:
+                continue
+            limits[op.name] = most
+        found.setdefault(columns, []).append(op)
+    return tuple(
+        Narrow(
+            columns,
+            tuple(ops),
+            tuple(_matrix(op, ranges) for op in ops),
+            float(np.mean([_spread(fixed, ranges, op) for op in ops])),
+            {op.name: limits[op.name] for op in ops if op.name in limits},
+        )
+        for columns, ops in found.items()
+    )
+
+
+def _matrix(op: Op, ranges: Ranges) -> narrow_matvec.Matrix:
+    proven, bits = ranges.accumulators[op.name], op.value.format.bits
+    shift = op.constants["shift"].astype(np.int64)
+    limit = 1 << bits - 1
+    least, most = np.asarray(proven["rows_lo"]) >> shift, np.asarray(proven["rows_hi"]) >> shift
+    saturates = bool(least.min() < -limit or most.max() >= limit)
+    return narrow_matvec.Matrix(
+        op.constants["weight"], op.constants["bias"].astype(np.int64), shift, bits, saturates
+    )
+
+
+def _limits(fixed: FixedModel, ranges: Ranges, op: Op) -> Array | None:
+    """How long an input may be, row by row, if one of the expected length may be."""
+    x = ranges.values[op.inputs[0]]
+    rows, columns = op.constants["weight"].shape
+    if columns > narrow_guard.MOST_ELEMENTS or rows > narrow_matvec.PAGE:
+        return None
+    weight, bias = op.constants["weight"], op.constants["bias"].astype(np.int64)
+    most = narrow_guard.limits(
+        weight, bias, NARROW.lowest, NARROW.highest, positive=bool(x.lo.min() >= 0)
+    )
+    expected = fixed.values[op.inputs[0]].longest * ROOM
+    return most if expected and most.min() * narrow_guard.UNIT > expected**2 else None
+
+
+def _spread(fixed: FixedModel, ranges: Ranges, op: Op) -> float:
+    """The root mean square of an op's input, roughly."""
+    value = fixed.values[op.inputs[0]]
+    longest = value.longest or min(ranges.values[op.inputs[0]].norm, 32 * value.size**0.5)
+    return float(longest / value.size**0.5)
+
+
+class NarrowLowering(FastLowering):
+    """As FastLowering, with kernels of int8 vectors."""
+
+    def __init__(
+        self,
+        values: Values,
+        ranges: Ranges,
+        groups: tuple[Group, ...],
+        heads: tuple[Heads, ...],
+        reasons: Mapping[str, str],
+        narrow: tuple[Narrow, ...] = (),
+    ) -> None:
+        super().__init__(values, ranges, groups, heads, reasons)
+        self.narrow_of = {op.name: group for group in narrow for op in group.ops}
+        self.narrow_packed = {group.name: group.pack() for group in narrow}
+        for group in narrow:
+            self._place_narrow(group)
+        if narrow and not (groups or heads):
+            for name in TABLES:
+                self.areas[name] = Area(name, "table", ((0, residues.TABLES[name]),), 256)
+            self.fills["fill_triangles"] = residues.fill_triangles()
+
+    def _place_narrow(self, group: Narrow) -> None:
+        packed = self.narrow_packed[group.name]
+        for number, block in enumerate(packed.blocks):
+            label = narrow_matvec.block_label(group.name, number)
+            self._aligned(label, f"weights {group.name} {number}", "weights", block)
+        routines = self.routines["matvec"]
+        if len(packed.blocks) > 1:
+            routines[f"{group.name}_select"] = narrow_matvec.select(packed)
+        routines[f"{group.name}_prepare"] = narrow_matvec.prepare(packed)
+        routines[f"{group.name}_rows"] = narrow_matvec.rows(packed)
+        end = narrow_matvec.end_label(packed, packed.runs[0][0])
+        self.anything[narrow_matvec.which(group.name)] = end
+        if group.limits:
+            label = f"{group.name}_origins"
+            origins = (packed.origin + 128).astype(np.uint8).tobytes()
+            self.tables[label] = data(f"{group.name} origins", "weights", label, origins)
+            self._aligned("narrow_squares", "squares", "table", narrow_guard.squares())
+            self.anything |= {"exact_columns": 1}
+
+    def _matvec(self, op: Op, name: str) -> None:
+        group = self.narrow_of.get(op.name)
+        if group is None:
+            super()._matvec(op, name)
+            return
+        packed, out = self.narrow_packed[group.name], self.values.vector(op.name)
+        x = self.values.vector(op.inputs[0])
+        runs = packed.runs[group.ops.index(op)]
+        labels = [name, *(f"{name}_run_{i}" for i in range(1, len(runs)))]
+        for label, run in zip(labels, runs, strict=True):
+            text = [f"{label}:"]
+            if label == name and self._operands.get(group.name) != op.inputs[0]:
+                text += [set_word("source_low", x.low), f"    jsr {group.name}_prepare"]
+                self._operands[group.name] = op.inputs[0]
+            if len(packed.blocks) > 1 and self._selected.get(group.name) != run.block:
+                self._selected[group.name] = run.block
+                block = narrow_matvec.block_label(group.name, run.block)
+                text.append(f"    ldy #>{block}\n    jsr {group.name}_select")
+            text.append(narrow_matvec.call(packed, run, out))
+            self._emit(op, lines(*text))
+            self.environments[label] = {
+                "rows": run.rows,
+                narrow_matvec.which(group.name): narrow_matvec.end_label(packed, run),
+            }
+        self.sequence[op.name] = labels
+        bounds = self.ranges.accumulators[op.name]["rows"]
+        reach = f"{int(np.max(bounds)):,}"
+        why = f"sums proven within {reach} of 0; they may reach {-NARROW.lowest:,}"
+        if op.name in group.limits:
+            self._check(op, f"{name}_check", group, out)
+            why = (
+                f"while the input's length allows it: sums may reach {reach}, more than "
+                f"{-NARROW.lowest:,}; else some rows again, by products"
+            )
+        shifts = "" if len(runs) == 1 else f", {len(runs)} runs of equal shifts"
+        self.variants[op.name] = (f"residues {', '.join(map(str, NARROW.moduli))}{shifts}", why)
+
+    def _check(self, op: Op, label: str, group: Narrow, out: Vector) -> None:
+        """Where the input was too long, some rows once more."""
+        packed, x = self.narrow_packed[group.name], self.values.vector(op.inputs[0])
+        runs, most = packed.runs[group.ops.index(op)], group.limits[op.name]
+        shift = op.constants["shift"].astype(np.int64)
+        order = np.concatenate([run.index for run in runs])
+        table = f"{self.values.op(op)}_records"
+        content = narrow_guard.records(
+            op.constants["weight"][order],
+            op.constants["bias"].astype(np.int64)[order],
+            shift[order],
+            most[order],
+            order,
+        )
+        self.tables[table] = data(f"{op.name} records", "weights", table, content)
+        self._routine(op, f"narrow_exact_{out.bits}", narrow_guard.exact_rows(out.bits))
+        self._routine(op, "shift_total", matvec.shift_total())
+        first = f"{narrow_matvec.block_label(group.name, runs[0].block)}+{runs[0].first}"
+        origins = f"{group.name}_origins"
+        call = narrow_guard.call(x, out, first, origins, table, packed.stride, len(order))
+        self._emit(op, narrow_guard.check(label, x, int(most.min()), SURE, call))
+        whole, rest = shift // 8, shift % 8
+        self.environments[label] = {
+            "rows": out.size,
+            "exact_columns": x.size,
+            "shift_bytes": (int(whole.min()), float(whole.mean()), int(whole.max())),
+            "shift_bits": (int(rest.min()), float(rest.mean()), int(rest.max())),
+        }
+        self.sequence[op.name].append(label)
