@@ -97,14 +97,19 @@ class FixedModel:
 
     @property
     def n_weights(self) -> int:
-        """Numbers that were learned; a table that two ops share counts twice."""
-        learned = ("weight", "bias", "gain")
+        """Numbers in matrices, embeddings and gains; one that two ops share counts twice."""
         return sum(
             array.size
             for op in self.ops
             for role, array in op.constants.items()
-            if role in learned or op.contract == "embed"
+            if role in ("weight", "gain") or op.contract == "embed"
         )
+
+    def show(self) -> None:
+        """Print every op with its format and its proven range."""
+        from anachron.compiler.pages import show
+
+        show(self)
 
     def macs(self, position: int, logits: bool = True) -> int:
         """Multiply-accumulates of one position: matrices, and attention over what came before."""

@@ -92,6 +92,17 @@ class Loadable:
         """Bytes loaded."""
         return sum(len(data) for _, data in self.program.segments)
 
+    @property
+    def memory_map(self) -> tuple[Placed, ...]:
+        """Everything in memory, by address."""
+        return tuple(sorted(self.objects, key=lambda o: (o.address, o.size)))
+
+    def show(self) -> None:
+        """Print what is in memory, and the cycles of a pass where they are known beforehand."""
+        from anachron.compiler.pages import show
+
+        show(self)
+
     def address(self, address: int) -> str:
         """An address as the machine's people write it."""
         return f"{address:06o}" if self.machine.target == "pdp11" else f"${address:04X}"
@@ -120,6 +131,11 @@ class Image(Loadable):
     def name(self) -> str:
         """The model's."""
         return self.fixed.name
+
+    @property
+    def cycles(self) -> dict[str, Cycles]:
+        """Kernel -> the predicted time of the longest pass: the last position, with logits."""
+        return self.predict(max(0, self.fixed.seq_len - 2), True)
 
     @property
     def token_bytes(self) -> int:

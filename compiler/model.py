@@ -113,6 +113,12 @@ class Model:
             f"vocabulary {self.vocab_size}, context {self.seq_len}, weights {self.weights_from})"
         )
 
+    def show(self) -> None:
+        """Print every op with its parameters."""
+        from anachron.compiler.pages import show
+
+        show(self)
+
     def with_weights(self, weights: Mapping[str, Array], weights_from: str) -> Model:
         """The same graph with other weights; raises ModelError unless every shape matches."""
         for name, shape in self.shapes.items():

@@ -69,7 +69,7 @@ def deviation(measured: int, predicted: Cycles | None) -> str:
     return f"{off:+.2f} %" if inside else f"{off:+.2f} % OUTSIDE"
 
 
-def _table(texts: str = "", numbers: str = "", more: str = "") -> Table:
+def make_table(texts: str = "", numbers: str = "", more: str = "") -> Table:
     """Columns of text, of numbers, and of text again; where it is too wide, only texts fold."""
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for names, numeric in ((texts, False), (numbers, True), (more, False)):
@@ -81,7 +81,7 @@ def _table(texts: str = "", numbers: str = "", more: str = "") -> Table:
 
 def compare_table(runs: Sequence[Run], agree: bool) -> Table:
     """One row a machine, oldest first, the reference on top."""
-    table = _table("machine", "year|image|a token|predicted|time a token|MACs/s", "answer")
+    table = make_table("machine", "year|image|a token|predicted|time a token|MACs/s", "answer")
     for run in runs:
         table.add_row(*map(escape, compare_cells(run)))
     if not agree:
@@ -110,7 +110,7 @@ def _natural_width(table: Table) -> int:
 
 def _part(table: Table, which: Iterable[int]) -> Table:
     """Some columns of a table."""
-    part = _table()
+    part = make_table()
     columns = [table.columns[i] for i in which]
     for c in columns:
         part.add_column(c.header, justify=c.justify, no_wrap=c.no_wrap, overflow=c.overflow)
@@ -171,7 +171,7 @@ def cycles_table(
 ) -> Table:
     """The prediction kernel by kernel, and the measurement beside it."""
     names = "least|expected|most|measured|off" if measured else "least|expected|most"
-    table = _table(f"kernel ({image.machine.unit})", names)
+    table = make_table(f"kernel ({image.machine.unit})", names)
     total = Cycles(0, 0, 0)
     if measured and not predicted:
         for name, each in {**measured, "all": sum(measured.values())}.items():
@@ -194,7 +194,7 @@ def cycles_table(
 
 def calls_table(image: Image) -> Table:
     """The schedule: which kernel does each op, and why that one."""
-    table = _table("op|kernel|variant", "bytes", "why")
+    table = make_table("op|kernel|variant", "bytes", "why")
     for call in image.calls:
         table.add_row(call.op, call.kernel, call.variant, count(call.size), call.why)
     return table
@@ -202,9 +202,9 @@ def calls_table(image: Image) -> Table:
 
 def map_table(image: Loadable, objects: Iterable[Placed] | None = None) -> Table:
     """Objects in memory; by default every one, by address."""
-    table = _table("from|to", "bytes", "kind|object")
+    table = make_table("from|to", "bytes", "kind|object")
     if objects is None:
-        objects = sorted(image.objects, key=lambda o: (o.address, o.size))
+        objects = image.memory_map
     for o in objects:
         last = image.address(max(o.address, o.end - 1))
         table.add_row(image.address(o.address), last, count(o.size), o.kind, o.name)
@@ -214,7 +214,7 @@ def map_table(image: Loadable, objects: Iterable[Placed] | None = None) -> Table
 def fixed_table(fixed: FixedModel) -> Table:
     """The integer graph: each op, its format, its constants, and what is proven of its range."""
     ranges = analyse(fixed)
-    table = _table("op|contract|inputs|format", "size|lo|hi|largest sum", "attributes")
+    table = make_table("op|contract|inputs|format", "size|lo|hi|largest sum", "attributes")
     for op in fixed.ops:
         bound = ranges.values[op.name]
         sums = ranges.accumulators[op.name]
@@ -251,7 +251,7 @@ def cell(value: object) -> str:
 
 def rows_table(rows: Sequence[dict[str, object]]) -> Table:
     """Flat dictionaries with the same keys, as a table."""
-    table = _table()
+    table = make_table()
     for name, value in rows[0].items():
         table.add_column(name, justify="left" if isinstance(value, str) else "right")
     for row in rows:

@@ -34,7 +34,7 @@ class RunError(RuntimeError):
     """A program that did not do what an image promises: a defect of ours, not a user's mistake."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """What a machine answered.
 
@@ -62,6 +62,17 @@ class Run:
     status: str = "ok"
     bytes_over: int = 0
     note: str = ""
+
+    def __repr__(self) -> str:
+        unit = "" if not self.counts else f", {self.total:,} {self.on.unit}"
+        told = repr(self.text) if self.status == "ok" else f"{self.status}: {self.note}"
+        return f"Run({self.model} on {self.on.title}: {self.prompt!r} -> {told}{unit})"
+
+    def show(self) -> None:
+        """Print the row of this machine, and its time by kernel."""
+        from anachron.compiler.pages import show
+
+        show(self)
 
     @property
     def tokens(self) -> tuple[int, ...]:
