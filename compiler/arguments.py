@@ -224,6 +224,10 @@ def run_lines(image: Image, path: Path) -> list[str]:
     """The lines that run an image in other people's emulators: VICE, SIMH, ll-34."""
     file = quote(str(path))
     if image.machine.target == "mos6502":
+        if ".reu" in image.container:
+            size = len(image.container[".reu"]) // 1024
+            contents = quote(str(path.with_suffix(".reu")))
+            return [f"x64sc -reu -reusize {size} -reuimage {contents} -autostart {file}"]
         return [f"x64sc {'-cartcrt' if path.suffix == '.crt' else '-autostart'} {file}"]
     if image.machine.target == "cuda":
         return []

@@ -70,6 +70,7 @@ class Loadable:
     symbols    label -> address
     regions    (address, end) of the memory that it may use
     container  the file's bytes by suffix, the usual one first: {".prg": ..., ".d64": ...}
+    expansion  what lies in a RAM Expansion Unit, whose contents are container[".reu"]
     """
 
     machine: Machine
@@ -81,6 +82,7 @@ class Loadable:
     regions: tuple[tuple[int, int], ...]
     container: Mapping[str, bytes]
     entry: int
+    expansion: tuple[Placed, ...] = ()
 
     @property
     def name(self) -> str:
@@ -90,7 +92,8 @@ class Loadable:
     @property
     def size_bytes(self) -> int:
         """Bytes loaded."""
-        return sum(len(data) for _, data in self.program.segments)
+        expanded = sum(o.size for o in self.expansion if o.kind != "cache")
+        return sum(len(data) for _, data in self.program.segments) + expanded
 
     @property
     def memory_map(self) -> tuple[Placed, ...]:

@@ -284,6 +284,9 @@ def write_image(image: Loadable, path: Path) -> list[Path]:
             f"{path}: {image.machine.title} images end in {allowed}, not {path.suffix or 'that'}"
         )
     write_file(path, image.container[path.suffix])
+    beside = [path.with_suffix(".reu")] if ".reu" in image.container else []
+    for other in beside:
+        write_file(other, image.container[other.suffix])
     texts = {
         ".map": format_map(image),
         ".lbl": format_labels(image),
@@ -291,7 +294,7 @@ def write_image(image: Loadable, path: Path) -> list[Path]:
     }
     for suffix, text in texts.items():
         write_file(path.with_suffix(suffix), text.encode())
-    return [path, *(path.with_suffix(suffix) for suffix in texts)]
+    return [path, *beside, *(path.with_suffix(suffix) for suffix in texts)]
 
 
 def format_labels(image: Loadable) -> str:

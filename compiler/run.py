@@ -197,13 +197,14 @@ class Conversation:
         self, image: Image, n: int | None = None, sampling: Sampling | None = None
     ) -> None:
         sampling = sampling or image.options.sampling
+        context = image.fixed.seq_len
         self.image, self.machine = image, start(image)
         self.clocked = image.machine.clock_hz is not None
         self.events = {image.symbols[name]: name for name in EVENTS}
-        whole = predict(image, 1, image.fixed.seq_len)
-        self.limit = PATIENCE * (sum(c.hi for c in whole.values()) + 100_000_000)
+        last = image.predict(context - 1, True)  # no position takes longer
+        self.limit = PATIENCE * (context * sum(c.hi for c in last.values()) + 100_000_000)
         self._run_until("ready")
-        self._deposit("max_new", image.fixed.seq_len if n is None else n, 2)
+        self._deposit("max_new", context if n is None else n, 2)
         self._deposit("inverse_temperature", sampling.inverse, 2)
         self._deposit("top_p", sampling.kept, 2)
         self._deposit("random_state", sampling.state, 4)
@@ -342,11 +343,12 @@ def start(image: Loadable) -> Any:
     if image.options.timing:
         options["timing"] = image.options.timing
     machine = create(image.machine.name, **options)
-    suffix, data = next(iter(image.container.items()))
+    first = next(iter(image.container))
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"program{suffix}"
-        path.write_bytes(data)
-        machine.load(path)
+        for suffix in (".reu", first) if ".reu" in image.container else (first,):
+            path = Path(folder) / f"program{suffix}"
+            path.write_bytes(image.container[suffix])
+            machine.load(path)
     if image.options.packed:
         machine.run(max_cycles=UNPACKING, until=image.entry)
     else:

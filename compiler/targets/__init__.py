@@ -32,6 +32,7 @@ class Machine:
     options: tuple[tuple[str, object], ...] = ()
     multiplies: bool = True  # has a multiply instruction
     counted: str = ""  # what is counted where that is no time
+    expanded: bool = False  # has a RAM Expansion Unit
 
     @property
     def unit(self) -> str:
@@ -97,6 +98,16 @@ MACHINES = {
         ),
         Machine("pdp11/34a", "pdp11", "PDP-11/34A", 1976, None, 56 * 1024),
         Machine("c64", "mos6502", "Commodore 64, PAL", 1982, PAL, 64 * 1024, multiplies=False),
+        Machine(
+            "c64+reu",
+            "mos6502",
+            "Commodore 64 + REU, PAL",
+            1985,
+            PAL,
+            (64 + 16 * 1024) * 1024,
+            multiplies=False,
+            expanded=True,
+        ),
         Machine("ptx", "cuda", "PTX, interpreted", 2022, None, None, counted="instructions"),
         Machine("cuda", "cuda", "NVIDIA GPU", 2022, None, None),
         Machine("h200", "cuda", "NVIDIA H200", 2024, None, None),

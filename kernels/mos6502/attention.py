@@ -284,10 +284,12 @@ def rope(
     sine: Vector,
     heads: int,
     interleaved: bool,
+    fetch: str = "",
 ) -> str:
     """Rotate each pair of features by its position's angle; out is not x.
 
     cosine, sine  rows of an int16 for each pair of a head; low and high bytes apart
+    fetch         brings the position's row to their place, where they are not in memory
     """
     half = x.size // heads // 2
     step, reach = (2, 1) if interleaved else (1, half)
@@ -322,9 +324,12 @@ def rope(
         turned(add("total", "correction", 4, 4), shift_right("total", 4, 14), out.at(reach)),
     )
     skip = "" if interleaved else f"    txa\n    clc\n    adc #{half}\n    tax\n"
+    find = lines(f"    lda {position}", row_address(half, 1))
+    if fetch:
+        find = f"{fetch}\n    lda #0\n    sta pointer\n    sta pointer+1"
     return lines(
-        f"{name}:\n    lda {position}",
-        row_address(half, 1),
+        f"{name}:",
+        find,
         *(
             point(target, table)
             for target, table in (

@@ -47,16 +47,28 @@ def point(target: str, table: str, start: int = 0) -> str:
     )
 
 
-def embed(name: str, index: str, token_bytes: int, out: Vector, table: Vector, shift: int) -> str:
+def embed(
+    name: str,
+    index: str,
+    token_bytes: int,
+    out: Vector,
+    table: Vector,
+    shift: int,
+    fetch: str = "",
+) -> str:
     """The row of a table at an index.
 
     index  label of the token's id or the position, token_bytes wide
     table  where the rows lie; bits is what is stored: int8, shifted left here, or int16
+    fetch  brings the row to the table's place, where the table is not in memory
     """
-    text = [f"{name}:\n    lda {index}"]
-    if token_bytes == 2:
-        text.append(f"    ldx {index}+1")
-    text.append(row_address(out.size, token_bytes))
+    text = [f"{name}:"]
+    if fetch:
+        text.append(f"{fetch}\n    lda #0\n    sta pointer\n    sta pointer+1")
+    else:
+        text.append(f"    lda {index}")
+        text.append(f"    ldx {index}+1" if token_bytes == 2 else "")
+        text.append(row_address(out.size, token_bytes))
     for start in range(0, out.size, 256):
         n = min(256, out.size - start)
         text.append(point("past_low", table.low, start))

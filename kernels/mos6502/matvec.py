@@ -103,12 +103,16 @@ def take(
     return lines(*text)
 
 
-def rows(columns: int, bits: int, result_bits: int) -> str:
-    """The routine that does rows_left rows from `row` on, into out_low, out_high."""
+def rows(columns: int, bits: int, result_bits: int, fetch: str = "") -> str:
+    """The routine that does rows_left rows from `row` on, into out_low, out_high.
+
+    fetch  brings each row to where `row` points, where the rows are not in memory
+    """
     name = f"matvec_{columns}_{bits}_{result_bits}"
     text = [
         f"; {name}: rows_left rows at `row` times the operand, int{result_bits}, to out_low,"
         f" out_high\n; uses A, X, Y, sum_a, sum_b, total\n{name}:",
+        fetch,
         "    ldy #0\n    sec",
         *(
             f"    lda (row),y\n    sbc operand_fix+{i}\n    sta total+{i}"
@@ -144,7 +148,7 @@ def rows(columns: int, bits: int, result_bits: int) -> str:
         "    inc out_high\n    bne *+4             ;@ p=0.996\n    inc out_high+1"
         if result_bits == 16
         else "",
-        add_to_word("row", str(HEAD_BYTES + columns)),
+        "" if fetch else add_to_word("row", str(HEAD_BYTES + columns)),
         "    lda rows_left\n    bne *+4             ;@ p=0.996\n    dec rows_left+1",
         "    dec rows_left\n    lda rows_left\n    ora rows_left+1",
         f"    beq _done           ;@ times rows\n    jmp {name}\n_done:\n    rts",
@@ -190,8 +194,14 @@ _done:
     rts"""
 
 
-def call(name: str, x: Vector, out: Vector, matrix: str, prepared: bool) -> str:
-    """The op `name`: a matrix at a label times x.  prepared: the operand already holds x."""
+def call(
+    name: str, x: Vector, out: Vector, matrix: str, prepared: bool, place: str = ""
+) -> str:
+    """The op `name`: a matrix at a label times x.
+
+    prepared  the operand already holds x
+    place     text that says where rows come from which are not in memory
+    """
     text = [f"{name}:"]
     if not prepared:
         text.append(set_word("source_low", x.low))
@@ -202,6 +212,7 @@ def call(name: str, x: Vector, out: Vector, matrix: str, prepared: bool) -> str:
         set_word("rows_left", str(out.size)),
         set_word("out_low", out.low),
         set_word("out_high", out.high) if out.bits == 16 else "",
+        place,
         f"    jmp matvec_{x.size}_{x.bits}_{out.bits}",
     ]
     return lines(*text)

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from anachron.kernels.mos6502.instructions import lines, set_word
 
 PORT = 0x01
-KERNAL_IN, ALL_RAM = 0x36, 0x34  # of the processor port; $36: BASIC's ROM is out
+# Of the processor port; $36: BASIC's ROM is out; $35: only the I/O chips are there.
+KERNAL_IN, ALL_RAM, ONLY_IO = 0x36, 0x34, 0x35
 CHROUT, GETIN = 0xFFD2, 0xFFE4
 CONTROL, RASTER, BORDER = 0xD011, 0xD012, 0xD020
 VOICE, VOLUME = 0xD400, 0xD418  # the SID's first voice: frequency, width, control, envelope
@@ -42,11 +43,35 @@ class Talk:
     line_size: int
     screen: bool  # stays on while computing
     feedback: tuple[str, ...]  # "border": a colour a pass; "sound": a note a token
+    expanded: bool = False  # the expansion is needed while computing
+
+    @property
+    def long(self) -> bool:
+        """Positions need two bytes."""
+        return self.seq_len > 256
 
 
-def start(fills: Iterable[str] = ("fill_products",)) -> str:
-    """Where the image is entered, and what comes once: routines that fill tables, among it."""
+def start(fills: Iterable[str] = ("fill_products",), expanded: bool = False) -> str:
+    """Where the image is entered, and what comes once: routines that fill tables, among it.
+
+    expanded  see first that the expansion is there, with the model's contents; else say so, and
+              look again when a key is pressed
+    """
     calls = "\n".join(f"    jsr {label}" for label in fills)
+    if expanded:
+        calls = f"""\
+    jsr check_contents
+    beq _expanded
+    jsr end_compute
+{set_word("pointer", "no_expansion")}
+    jsr print
+_key:
+    jsr ${GETIN:04x}
+    cmp #0
+    beq _key
+    jmp start
+_expanded:
+{calls}"""
     return f"""\
 start:
     sei
@@ -92,7 +117,7 @@ def answer_next(talk: Talk) -> str:
         f"    lda text_count\n    cmp #{talk.room + 1}\n    bcc _fits",
         set_word("pointer", "cut_note"),
         "    jsr print\n_fits:\n    lda #0\n    sta position\n    sta n_generated\n"
-        "    sta wants_logits",
+        "    sta n_generated+1\n    sta wants_logits",
         "    sta position+1" if wide else "",
         "    lda max_new\n    ora max_new+1\n    bne *+5\n    jmp answer_end",
         set_word("prompt_at", "prompt_ids"),
@@ -106,7 +131,7 @@ prompt_next:
     inc wants_logits
 _more:
     jsr compute
-    inc position
+{_advance(talk)}
     lda position
     cmp n_prompt
     bne prompt_next
@@ -118,22 +143,25 @@ token_chosen:""",
     jsr print_piece
 {_note(talk)}
     inc n_generated
-    lda max_new+1
+    bne *+5
+    inc n_generated+1
+    lda n_generated+1
+    cmp max_new+1
     bne _not_yet
     lda n_generated
     cmp max_new
     beq answer_end
 _not_yet:
     lda position
-    cmp #{talk.seq_len - 1}
-    beq answer_end
-    lda next_token
-    sta token""",
+    cmp #<{talk.seq_len - 1}
+    bne _room""",
+        f"    lda position+1\n    cmp #>{talk.seq_len - 1}\n    bne _room" if talk.long else "",
+        "    jmp answer_end\n_room:\n    lda next_token\n    sta token",
         "    lda next_token+1\n    sta token+1" if wide else "",
         f"""\
     jsr show
     jsr compute
-    inc position
+{_advance(talk)}
     jmp answer_next
 answer_end:
     lda #{RETURN}
@@ -154,6 +182,11 @@ choose:
 
 def _note(talk: Talk) -> str:
     return "    jsr play" if "sound" in talk.feedback else ""
+
+
+def _advance(talk: Talk) -> str:
+    """The next position."""
+    return "    inc position" + ("\n    bne *+5\n    inc position+1" if talk.long else "")
 
 
 def _take(target: str, talk: Talk) -> str:
@@ -203,6 +236,7 @@ prompt_at:
 
 def compute(talk: Talk) -> str:
     """A forward pass with the machine to itself."""
+    port = ONLY_IO if talk.expanded else ALL_RAM
     blank = f"""\
     lda #{LAST_LINE}
 _wait:
@@ -238,7 +272,7 @@ _shown:
         "" if talk.screen else blank,
         f"    inc ${BORDER:04x}" if "border" in talk.feedback else "",
         "    jsr begin_compute\n    jsr forward\n    jmp end_compute",
-        f"begin_compute:\n    sei\n    lda #${ALL_RAM:02x}\n    sta ${PORT:02x}\n    rts",
+        f"begin_compute:\n    sei\n    lda #${port:02x}\n    sta ${PORT:02x}\n    rts",
         f"end_compute:\n    lda #${KERNAL_IN:02x}\n    sta ${PORT:02x}\n    cli\n    rts",
         "ignore:\n    rti",
         "show:\n    rts" if talk.screen else show,
@@ -269,120 +303,3 @@ play:
     lda #$11            ; a triangle, the gate open
     sta ${VOICE + 4:04x}
     rts"""
-
-
-def console(talk: Talk) -> str:
-    """Reading a line and printing."""
-    wide = talk.token_bytes == 2
-    on = (
-        ""
-        if talk.screen
-        else f"    lda ${CONTROL:04x}\n    and #$7f\n    ora #$10\n    sta ${CONTROL:04x}"
-    )
-    return lines(
-        "; read_line: line, line_length = what is typed up to RETURN, echoed; uses A, X, Y",
-        "read_line:",
-        on,
-        f"    lda border\n    sta ${BORDER:04x}" if "border" in talk.feedback else "",
-        f"""\
-    lda #0
-    sta line_length
-_cursor:
-    lda #{REVERSE}
-    jsr put
-    lda #' '
-    jsr put
-    lda #{REVERSE_OFF}
-    jsr put
-    lda #{LEFT}
-    jsr put
-_wait:
-    jsr ${GETIN:04x}
-    cmp #0
-    beq _wait
-    cmp #{RETURN}
-    beq _return
-    cmp #{DELETE}
-    beq _delete
-    tax
-    and #$60            ; other control codes are not for a line
-    beq _wait
-    ldy line_length
-    cpy #{talk.line_size}
-    beq _wait
-    txa
-    sta line,y
-    inc line_length
-    jsr put
-    jmp _cursor
-_delete:
-    lda line_length
-    beq _wait
-    dec line_length
-    lda #' '
-    jsr put
-    lda #{LEFT}
-    jsr put
-    lda #{DELETE}
-    jsr put
-    jmp _cursor
-_return:
-    lda #' '
-    jsr put
-    lda #{RETURN}
-; put: a code on the screen, never in quote mode; keeps A, X, Y
-put:
-    jsr ${CHROUT:04x}
-    pha
-    lda #0
-    sta ${QUOTE_MODE:02x}
-    pla
-    rts
-; print: the codes at pointer up to a zero; uses A, Y
-print:
-    ldy #0
-_code:
-    lda (pointer),y
-    beq _end
-    jsr put
-    iny
-    bne _code
-_end:
-    rts
-; print_piece: the text of next_token; uses A, Y, pointer, term
-print_piece:
-    lda next_token
-    sta term""",
-        f"    lda {'next_token+1' if wide else '#0'}\n    sta term+1",
-        """\
-    asl term
-    rol term+1
-    clc
-    lda term
-    adc #<pieces
-    sta term
-    lda term+1
-    adc #>pieces
-    sta term+1
-    ldy #0
-    lda (term),y
-    sta pointer
-    iny
-    lda (term),y
-    sta pointer+1
-    iny
-    sec
-    lda (term),y        ; where the next piece begins
-    sbc pointer
-    sta term+2
-    ldy #0
-_code:
-    cpy term+2
-    beq _end
-    lda (pointer),y
-    jsr put
-    iny
-    bne _code
-_end:
-    rts""",
-    )

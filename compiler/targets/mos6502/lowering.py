@@ -11,6 +11,7 @@ import numpy as np
 
 from anachron.compiler.fixed import Op
 from anachron.compiler.ranges import Ranges
+from anachron.compiler.targets.mos6502.expanded import Expansion
 from anachron.compiler.targets.mos6502.sections import Area, Section, area, data, page_ends
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.arithmetic import Array
@@ -50,7 +51,10 @@ class Lowering:
     environments  op -> what the claims in its routines ask for
     anything  values that will do for any variable of claims
     fills     routines that fill tables, once, and their texts
+    expansion where there is one: what lies in it
     """
+
+    expansion: Expansion | None = None
 
     def __init__(self, values: Values, ranges: Ranges) -> None:
         self.values, self.ranges = values, ranges
@@ -141,9 +145,7 @@ class Lowering:
         rows = f"matvec_{columns}_{bits}_{out.bits}"
         self._routine(op, rows, matvec.rows(columns, bits, out.bits))
         self._routine(op, "shift_total", matvec.shift_total())
-        pages = [min(256, columns - at) for at in range(0, columns, 256) for _ in range(bits // 8)]
-        merged = zip(pages, [*self.operand_pages, *pages], strict=False)
-        self.operand_pages = [max(pair) for pair in merged] + self.operand_pages[len(pages) :]
+        self._need_operand(columns, bits)
         self._emit(op, matvec.call(name, x, out, label, prepared))
         self.variants[op.name] = ("general", "rows of 32-bit sums, exact for any weights")
         whole, rest = shift // 8, shift % 8
@@ -152,6 +154,12 @@ class Lowering:
             "shift_bytes": (int(whole.min()), float(whole.mean()), int(whole.max())),
             "shift_bits": (int(rest.min()), float(rest.mean()), int(rest.max())),
         }
+
+    def _need_operand(self, columns: int, bits: int) -> None:
+        """The pages that a matrix's vector is taken to."""
+        pages = [min(256, columns - at) for at in range(0, columns, 256) for _ in range(bits // 8)]
+        merged = zip(pages, [*self.operand_pages, *pages], strict=False)
+        self.operand_pages = [max(pair) for pair in merged] + self.operand_pages[len(pages) :]
 
     def data_bytes(self, op: Op) -> int:
         """What an op's own tables take, as loaded."""

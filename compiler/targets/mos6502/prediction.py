@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from anachron.compiler.assembly.program import Line, Program
 from anachron.compiler.claims import Cycles
@@ -29,11 +29,20 @@ class Within(Predictor):
     def __init__(self, program: Program, region: Placed) -> None:
         super().__init__(program, None)
         self.region = region
+        self._parts: dict[int, Step] = {}
 
     def step(self, line: Line) -> Step:
-        step = super().step(line)
-        if not self.region.address <= line.address < self.region.end:
-            return step._replace(time=NOTHING, taken=NOTHING)
+        step = self._parts.get(line.address)
+        if step is None:
+            step = super().step(line)
+            if not self.region.address <= line.address < self.region.end:
+                claims = step.claims
+                if step.needs_amount:
+                    claims = replace(
+                        claims, plus=claims.plus and "0", takes=claims.takes and "0"
+                    )
+                step = step._replace(time=NOTHING, taken=NOTHING, claims=claims)
+            self._parts[line.address] = step
         return step
 
 

@@ -1,0 +1,185 @@
+"""Programs whose model lies in a RAM Expansion Unit: the reference's integers, the DMA's time."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from random_models import random_prompt, random_text
+
+import anachron.compiler as ac
+from anachron.compiler.arguments import run_lines
+from anachron.compiler.image import Image
+from anachron.compiler.run import Conversation, run_image, run_reference, start
+from anachron.compiler.targets import DoesNotFit, Options, find_machine
+from anachron.compiler.targets.mos6502.assembler import assemble
+from anachron.compiler.targets.mos6502.expanded import LEAST_SIZE, Expansion
+from anachron.compiler.targets.mos6502.target import build_streamed
+from anachron.compiler.timing import predict
+from anachron.emulators import create
+from anachron.emulators.containers import reu
+from anachron.kernels.mos6502 import expansion
+from anachron.kernels.mos6502.expansion import BLOCK, SIGNATURE_BYTES
+
+MODELS = Path(__file__).parents[2] / "shared" / "models"
+LONG = """
+model long
+size dim = 8, seq_len = 264, vocab_size = 10
+tokenizer characters("abcdefghij")
+tok = embed(token, dim)
+pos = embed(position, dim)
+x = tok + pos
+q = linear(x, dim)
+k = linear(x, 4)
+v = linear(x, 4)
+y = x + linear(attention(q, k, v, heads = 4, kv_heads = 2, causal), dim)
+logits = linear(y, vocab_size)
+"""
+
+
+def quantized(folder: Path, text: str, **options: object) -> ac.FixedModel:
+    path = folder / "m.model"
+    path.write_text(text)
+    return ac.quantize(ac.load(path), **options)
+
+
+def streamed(fixed: ac.FixedModel) -> Image:
+    """A build whose model is in the expansion, however small."""
+    return build_streamed(fixed, find_machine("c64+reu"), Options(logits=True))
+
+
+def agree(fixed: ac.FixedModel, prompt: str, n: int | None = None) -> ac.Run:
+    run, meant = run_image(streamed(fixed), prompt, n), run_reference(fixed, prompt, n)
+    assert run.generated == meant.generated
+    assert np.array_equal(run.logits, meant.logits)
+    assert run.predicted.lo <= run.total <= run.predicted.hi
+    return run
+
+
+@pytest.mark.parametrize("seed", [0, 2, 3, 4, 7])
+@pytest.mark.parametrize("activations", [16, 8])
+def test_a_streamed_model_gives_the_reference_s_integers(
+    seed: int, activations: int, tmp_path: Path
+) -> None:
+    fixed = quantized(tmp_path, random_text(seed), activations=activations)
+    if fixed.generation.mode == "sequence":
+        prompt = fixed.tokenizer.decode([i % fixed.vocab_size for i in range(fixed.seq_len)])
+    else:
+        prompt = random_prompt(seed, fixed.vocab_size, 2)
+    agree(fixed, prompt, 4)
+
+
+def test_a_context_is_longer_than_a_page(tmp_path: Path) -> None:
+    """Equal scores: every weight is the largest, and their sum leaves 16 bits."""
+    path = tmp_path / "m.model"
+    path.write_text(LONG)
+    model = ac.load(path)
+    weights = dict(model.weights)
+    (query,) = (node.parameters["weight"] for node in model.nodes if node.name == "q")
+    weights[query] = np.zeros_like(weights[query])
+    run = agree(ac.quantize(model.with_weights(weights, "the test")), "abc")
+    assert len(run.counts) == 263
+
+
+def test_a_small_model_needs_no_expansion() -> None:
+    fixed = ac.quantize(ac.load("reverse"))
+    image = ac.build(fixed, "c64+reu")
+    assert ".reu" not in image.container
+    assert image.run("31415926").total == ac.build(fixed, "c64").run("31415926").total
+
+
+def test_the_reu_file_holds_the_rows_and_a_signature(tmp_path: Path) -> None:
+    fixed = quantized(tmp_path, random_text(3))
+    image = streamed(fixed)
+    paths = image.save(tmp_path / "m.prg")
+    contents = reu.parse((tmp_path / "m.reu").read_bytes()).data
+    assert tmp_path / "m.reu" in paths
+    assert len(contents) == LEAST_SIZE
+    places = {o.name: o for o in image.expansion if o.kind == "weights"}
+    op = next(op for op in fixed.ops if op.contract == "matvec")
+    row = contents[places[op.name].address :][: places[op.name].size // op.value.size]
+    weights = np.frombuffer(row, np.uint8)[-op.constants["weight"].shape[1] :]
+    assert np.array_equal(weights.astype(int) - 128, op.constants["weight"][0])
+    signature = image.symbols["signature"]
+    machine = start(image)
+    assert bytes(machine.memory[signature : signature + SIGNATURE_BYTES]) == contents[:8]
+    assert "in the expansion" in (tmp_path / "m.map").read_text()
+    (line,) = run_lines(image, tmp_path / "m.prg")
+    assert f"-reu -reusize 512 -reuimage {tmp_path / 'm.reu'} -autostart" in line
+
+
+def test_a_missing_expansion_is_asked_for(tmp_path: Path) -> None:
+    image = streamed(quantized(tmp_path, random_text(1)))
+    talk = Conversation(image)
+    other = create("c64+reu")
+    other.load(image.save(tmp_path / "m.prg")[0])
+    other.run(max_cycles=3_000_000)
+    assert "attach the .reu file" in str(other.screen())
+    contents = np.frombuffer(image.container[".reu"], np.uint8)
+    other.arrays["reu"][: len(contents)] = contents
+    other.type(" ")
+    other.run(max_cycles=30_000_000, until=image.symbols["ready"])
+    assert other.registers["pc"] == image.symbols["ready"]
+    assert talk.machine.registers["pc"] == image.symbols["ready"]
+
+
+def test_transfers_take_a_cycle_a_byte() -> None:
+    for size in (1, 77, 256, 700):
+        text = "\n".join(
+            [
+                "* = $1000\nstart:",
+                expansion.point(0x12345),
+                expansion.move(expansion.STASH, "$4000", size),
+                expansion.point(0x12345),
+                expansion.set_up("$6000", size),
+                expansion.again(expansion.FETCH, "$6000", size),
+                "done:\n    rts",
+            ]
+        )
+        program = assemble(text, "dma.asm")
+        machine = create("c64+reu")
+        for address, data in program.segments:
+            machine.memory[address : address + len(data)] = np.frombuffer(data, np.uint8)
+        machine.memory[0x01] = 0x35
+        machine.memory[0xD011] = 0x0B
+        machine.run(max_cycles=40_000)  # the blank takes hold
+        given = np.arange(size) * 7 % 251
+        machine.memory[0x4000 : 0x4000 + size] = given
+        machine.registers["pc"] = program.symbols["start"]
+        before = machine.cycles
+        machine.run(max_cycles=100_000, until=program.symbols["done"])
+        time = predict(program, "start", "done")
+        assert machine.cycles - before == time.lo == time.hi
+        assert np.array_equal(np.array(machine.memory[0x6000 : 0x6000 + size]), given)
+
+
+def test_nothing_crosses_a_block() -> None:
+    there = Expansion()
+    there.place("small", bytes(1000), "weights")
+    large = there.reserve("large", BLOCK, "cache")
+    assert large % BLOCK == 0
+    rows = [bytes([i % 256]) * 300 for i in range(4000)]
+    pieces = there.place_rows("rows", rows, "weights")
+    assert sum(n for _, n in pieces) == 4000
+    for address, n in pieces:
+        assert address // BLOCK == (address + 300 * n - 1) // BLOCK
+    assert there.place("again", bytes(1000), "weights") == SIGNATURE_BYTES
+
+
+def test_what_no_expansion_holds_says_by_how_much() -> None:
+    there = Expansion()
+    for _ in range(33):
+        there.reserve("past", BLOCK, "cache")
+    with pytest.raises(DoesNotFit, match="smaller seq_len") as error:
+        there.image("a model")
+    assert error.value.bytes_over == there.end - (16 << 20)
+
+
+@pytest.mark.skipif(not MODELS.exists(), reason="no ../shared/models here")
+def test_a_story_is_told_from_the_expansion() -> None:
+    model = ac.load(MODELS / "stories260K.bin", tokenizer=MODELS / "tok512.bin")
+    fixed = ac.quantize(model)
+    run = ac.build(fixed, "c64+reu", logits=True).run("Once upon", 2)
+    meant = run_reference(fixed, "Once upon", 2)
+    assert run.generated == meant.generated
+    assert np.array_equal(run.logits, meant.logits)
+    assert run.predicted.lo <= run.total <= run.predicted.hi
