@@ -4,10 +4,17 @@ import numpy as np
 import pytest
 from test_mos6502_residues import ResidueBench
 
-from anachron.kernels.mos6502 import narrow_guard, narrow_matvec
+from anachron.kernels.mos6502 import (
+    fast_norm,
+    guard,
+    narrow_guard,
+    narrow_matvec,
+    narrow_norm,
+)
 from anachron.kernels.mos6502.instructions import Vector, set_word
 from anachron.kernels.mos6502.residues import NARROW
 from anachron.kernels.reference import matvec as meant_matvec
+from anachron.kernels.reference import norm as meant_norm
 
 
 def random_matrix(rng, rows, columns, bits, shifts, spread=30, bias=500):
@@ -168,3 +175,37 @@ def test_sums_beyond_two_residues_are_done_again(bits, positive):
             assert bench.read("out0", 40, bits).tolist() == meant(v, matrix).tolist()
             beyond += not fits(v, matrix)
     assert beyond > 4
+
+
+@pytest.mark.parametrize("shift", range(9))
+@pytest.mark.parametrize(("size", "bits"), ((16, 19), (32, 16), (128, 22)))
+def test_norms_to_int8_are_exact_and_saturate(size, bits, shift):
+    rng = np.random.default_rng(shift)
+    shape = narrow_norm.Shape(size, shift, bits)
+    bench = ResidueBench()
+    for name, n in {**guard.TABLES, **fast_norm.TABLES}.items():
+        bench.pages(name, bytes(n))
+    x, made = (bench.vector(name, np.zeros(size, int), b) for name, b in (("x", 16), ("made", 8)))
+    bench.add(
+        guard.fill_squares(),
+        guard.measure(),
+        fast_norm.fill_tables(),
+        narrow_norm.routine(shape),
+        narrow_norm.call(shape, "norm", x, made),
+    )
+    bench.start()
+    bench.call("fill_squares", {})
+    bench.call("fill_less_products", {})
+    gain = np.ones(size, int)
+    attributes = {"pre_shift": 4, "root_shift": 0, "reciprocal_bits": bits}
+    assert not narrow_norm.applicable(size, gain, {**attributes, "gain_shift": shift})
+    for scale in (0, 1, 40, 300, 2000, 4096, 32767):
+        for _ in range(2):
+            values = rng.integers(-scale - 1, scale + 1, size)
+            values[0], values[1] = scale, -scale - 1
+            bench.set("x", values)
+            bench.call("norm", {"elements": size})
+            meant = meant_norm.rms_norm(
+                values[None], gain=gain, gain_shift=shift, bits=8, **attributes
+            )[0]
+            assert bench.read("made", size, 8).tolist() == meant.tolist(), scale

@@ -95,11 +95,21 @@ _entry:
 
 def routine(shape: Shape) -> str:
     """`<name>`: source_low, source_high point at x; a call has patched the rest."""
-    name, n = shape.name, shape.size
-    down = 8 - (n.bit_length() - 1)  # the mean is the sum's upper bytes after so many shifts left
-    start = shape.bits - 15  # the dividend's bits that a divisor above them cannot reach
+    name = shape.name
     return lines(
-        f"; {name}: rms_norm of {n} words; uses everything\n{name}:\n    ldy #{n - 1}\n"
+        f"; {name}: rms_norm of {shape.size} words; uses everything\n{name}:",
+        reciprocal(name, shape.size, shape.bits),
+        patch(name),
+        _element(shape),
+    )
+
+
+def reciprocal(name: str, n: int, bits: int) -> str:
+    """total (2 bytes) = the reciprocal root mean square of n words at source_low, source_high."""
+    down = 8 - (n.bit_length() - 1)  # the mean is the sum's upper bytes after so many shifts left
+    start = bits - 15  # the dividend's bits that a divisor above them cannot reach
+    return lines(
+        f"    ldy #{n - 1}\n"
         "    jsr measure",
         "    asl sum_a\n    rol sum_a+1\n    rol sum_a+2\n    rol sum_a+3\n" * down,
         f"""\
@@ -121,7 +131,7 @@ def routine(shape: Shape) -> str:
     lda #0
     sta total
     sta total+1
-    lda #{1 << shape.bits - 16}
+    lda #{1 << bits - 16}
     sta total+2
     lda #0
     sta total+3
@@ -165,12 +175,10 @@ _quotient:
     dex
     bne _bit            ;@ times 15
 {name}_scale:""",
-        _patch(name),
-        _element(shape),
     )
 
 
-def _patch(name: str) -> str:
+def patch(name: str) -> str:
     """The reciprocal, in total, into the operands; term (4 bytes): what its products have too much.
 
     T(low) (1 + 256) + T(high) (256 + 65536)
@@ -212,8 +220,8 @@ def _patch(name: str) -> str:
     )
 
 
-def _element(shape: Shape) -> str:
-    name, up = shape.name, 8 - shape.gain_shift
+def products(name: str) -> str:
+    """total (4 bytes) = (x + 32768) * reciprocal + term, of the element X of x."""
 
     def fixed(part: str, place: str, low: str, high: str) -> str:
         """c * y + T(c): c the reciprocal's byte `part`, y the byte `place` of X, which Y holds."""
@@ -225,16 +233,6 @@ def _element(shape: Shape) -> str:
     sta {low}
 {name}_{part}_{place}_high:
     lda products_high,y     ;@ p=0.4
-    sbc less_product_high,y ;@ aligned
-    sta {high}"""
-
-    def by_gain(low: str, high: str) -> str:
-        return f"""\
-    sec
-    lda (product_low),y     ;@ p=0.4
-    sbc less_product_low,y  ;@ aligned
-    sta {low}
-    lda (product_high),y    ;@ p=0.4
     sbc less_product_high,y ;@ aligned
     sta {high}"""
 
@@ -250,9 +248,8 @@ def _element(shape: Shape) -> str:
     bcc *+4             ;@ p=0.7
     inc total+3"""
 
-    constants = ((f"{name}_c{i}", f"total+{i}") for i in range(3))
     return lines(
-        f"    ldx #{shape.size - 1}\n{name}_element:\n{name}_x_low:\n    ldy $ffff,x",
+        f"{name}_x_low:\n    ldy $ffff,x",
         fixed("low", "l", "total", "total+1"),
         fixed("high", "l", "correction", "correction+1"),
         f"{name}_x_high:\n    lda $ffff,x\n    eor #$80\n    tay",
@@ -260,6 +257,26 @@ def _element(shape: Shape) -> str:
         fixed("high", "h", "total+2", "total+3"),
         add_middle("correction"),
         add_middle("correction+2"),
+    )
+
+
+def _element(shape: Shape) -> str:
+    name, up = shape.name, 8 - shape.gain_shift
+
+    def by_gain(low: str, high: str) -> str:
+        return f"""\
+    sec
+    lda (product_low),y     ;@ p=0.4
+    sbc less_product_low,y  ;@ aligned
+    sta {low}
+    lda (product_high),y    ;@ p=0.4
+    sbc less_product_high,y ;@ aligned
+    sta {high}"""
+
+    constants = ((f"{name}_c{i}", f"total+{i}") for i in range(3))
+    return lines(
+        f"    ldx #{shape.size - 1}\n{name}_element:",
+        products(name),
         f"""\
     lda total           ; twice the upper part: >> 15; less the reciprocal
     cmp term

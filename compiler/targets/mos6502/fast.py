@@ -230,10 +230,7 @@ class FastLowering(Lowering):
         up = self._common_gain_shift() - attributes["gain_shift"]
         gain = gain.astype(np.int64) << up
         shape = fast_norm.Shape(x.size, attributes["gain_shift"] + up, bits)
-        self._squares()
-        self.fills["fill_less_products"] = fast_norm.fill_tables()
-        for label, size in fast_norm.TABLES.items():
-            self.areas[label] = Area(label, "table", ((0, size),), 256)
+        self._products()
         self.routines["norm"][shape.name] = fast_norm.routine(shape)
         data_of_gain = np.vstack([gain, fast_norm.gain_constants(gain)]).ravel()
         label = self._bytes(op, "gain", data_of_gain, "weights")
@@ -243,6 +240,13 @@ class FastLowering(Lowering):
             "tables",
             "its gains are not negative, its results proven not to saturate",
         )
+
+    def _products(self) -> None:
+        """The tables of norms."""
+        self._squares()
+        self.fills["fill_less_products"] = fast_norm.fill_tables()
+        for label, size in fast_norm.TABLES.items():
+            self.areas[label] = Area(label, "table", ((0, size),), 256)
 
     def _common_gain_shift(self) -> int:
         """What the gains of all norms can be brought to, so that they share a routine."""

@@ -19,7 +19,7 @@ from anachron.compiler.targets.mos6502.matrices import Group
 from anachron.compiler.targets.mos6502.sections import Area, data
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.arithmetic import Array
-from anachron.kernels.mos6502 import matvec, narrow_guard, narrow_matvec, residues
+from anachron.kernels.mos6502 import matvec, narrow_guard, narrow_matvec, narrow_norm, residues
 from anachron.kernels.mos6502.instructions import Vector, lines, set_word
 from anachron.kernels.mos6502.residues import NARROW
 
@@ -194,6 +194,20 @@ class NarrowLowering(FastLowering):
             )
         shifts = "" if len(runs) == 1 else f", {len(runs)} runs of equal shifts"
         self.variants[op.name] = (f"residues {', '.join(map(str, NARROW.moduli))}{shifts}", why)
+
+    def _rms_norm(self, op: Op, name: str) -> None:
+        x, out = self.values.vector(op.inputs[0]), self.values.vector(op.name)
+        gain, attributes = op.constants["gain"].astype(np.int64), dict(op.attributes)
+        if out.bits != 8 or narrow_norm.applicable(x.size, gain, attributes):
+            super()._rms_norm(op, name)
+            return
+        shift = narrow_norm.find_shift(gain, attributes)
+        shape = narrow_norm.Shape(x.size, shift, attributes["reciprocal_bits"])
+        self._products()
+        self.routines["norm"][shape.name] = narrow_norm.routine(shape)
+        self._emit(op, narrow_norm.call(shape, name, x, out))
+        self.environments[op.name] = {"elements": x.size}
+        self.variants[op.name] = ("tables, int8", "its gain is one power of two")
 
     def _check(self, op: Op, label: str, group: Narrow, out: Vector) -> None:
         """Where the input was too long, some rows once more."""
