@@ -200,6 +200,7 @@ class Conversation:
         context = image.fixed.seq_len
         self.image, self.machine = image, start(image)
         self.clocked = image.machine.clock_hz is not None
+        self.drawn = sampling.inverse > 0
         self.events = {image.symbols[name]: name for name in EVENTS}
         last = image.predict(context - 1, True)  # no position takes longer
         self.limit = PATIENCE * (context * sum(c.hi for c in last.values()) + 100_000_000)
@@ -248,7 +249,7 @@ class Conversation:
         if answer and answer[-1] in fixed.generation.stop:
             answer.pop()
         after = self._profile()
-        predicted = predict(image, len(prompt_ids), len(counts))
+        predicted = predict(image, len(prompt_ids), len(counts), self.drawn)
         return Run(
             image.machine,
             fixed.name,
@@ -356,15 +357,18 @@ def start(image: Loadable) -> Any:
     return machine
 
 
-def predict(image: Image, n_prompt: int, n_passes: int) -> dict[str, Cycles]:
-    """Cycles of a run by kernel, without running it."""
+def predict(
+    image: Image, n_prompt: int, n_passes: int, drawn: bool = False
+) -> dict[str, Cycles]:
+    """Cycles of a run by kernel, without running it; drawn: with a temperature."""
     sums: dict[str, Cycles] = {}
+    known = image.drawn if drawn and image.drawn else image.predict
     if image.fixed.generation.mode == "sequence":
         passes = [(0, True)]
     else:
         passes = [(p, p >= n_prompt - 1) for p in range(n_passes)]
     for position, wants_logits in passes:
-        for name, cycles in image.predict(position, wants_logits).items():
+        for name, cycles in known(position, wants_logits).items():
             sums[name] = sums[name] + cycles if name in sums else cycles
     return sums
 

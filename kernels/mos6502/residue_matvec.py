@@ -23,6 +23,7 @@ To add an end: a case in `_end`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -290,9 +291,19 @@ def call(packed: Packed, matrix: int, n_rows: int, end: End, out: Vector, sums: 
     sums  label of three arrays of n_rows, where the end needs them
     """
     label, first = end_label(packed, *end), packed.places[matrix][1]
+    return lines(
+        aim(packed, matrix, end, out, [f"{sums}+{i * n_rows}" for i in range(3)]),
+        f"    lda #{first - 1 & 255}\n    sta {label}_last+1\n"
+        f"    ldx #{first + n_rows - 1}\n    jmp {packed.name}_rows",
+    )
+
+
+def aim(packed: Packed, matrix: int, end: End, out: Vector, sums: Sequence[str] = ()) -> str:
+    """Rows of a matrix end so, and go there; uses A."""
+    label, first = end_label(packed, *end), packed.places[matrix][1]
     operands = [("low", out.low), ("high", out.high)][: out.bits // 8] if end[0] != SUMS else []
     if end[0] == SUMS or end[2]:
-        operands += [(f"sum_{i}", f"{sums}+{i * n_rows}") for i in range(3)]
+        operands += [(f"sum_{i}", target) for i, target in enumerate(sums)]
     text = []
     for part, target in operands:
         target = f"{target}-{first}" if first else target
@@ -302,9 +313,7 @@ def call(packed: Packed, matrix: int, n_rows: int, end: End, out: Vector, sums: 
         )
     text.append(
         f"    lda #<{label}\n    sta {packed.name}_end+1\n"
-        f"    lda #>{label}\n    sta {packed.name}_end+2\n"
-        f"    lda #{first - 1 & 255}\n    sta {label}_last+1\n"
-        f"    ldx #{first + n_rows - 1}\n    jmp {packed.name}_rows"
+        f"    lda #>{label}\n    sta {packed.name}_end+2"
     )
     return lines(*text)
 

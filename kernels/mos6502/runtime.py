@@ -43,6 +43,7 @@ class Talk:
     line_size: int
     screen: bool  # stays on while computing
     feedback: tuple[str, ...]  # "border": a colour a pass; "sound": a note a token
+    chooses: bool  # a pass leaves the likeliest token where none is drawn
     expanded: bool = False  # the expansion is needed while computing
 
     @property
@@ -168,13 +169,13 @@ answer_end:
     jsr put
 answer_done:
     jmp converse
-choose:
-    jsr begin_compute
-    jsr argmax""",
-        "    lda inverse_temperature\n    ora inverse_temperature+1\n    beq _greedy\n"
-        "    jsr sample\n_greedy:"
+choose:""",
+        "" if talk.chooses else "    jsr begin_compute\n    jsr argmax",
+        "    lda inverse_temperature\n    ora inverse_temperature+1\n    beq _greedy"
         if talk.samples
         else "",
+        "    jsr begin_compute\n    jsr argmax" if talk.chooses else "",
+        "    jsr sample\n_greedy:" if talk.samples else "",
         "    jmp end_compute",
         "prompt_at:\n    .word 0",
     )

@@ -14,12 +14,15 @@ from anachron.kernels.arithmetic import Array
 from anachron.kernels.mos6502.instructions import add_to_word, copy, lines, set_word
 
 MORE, LAST, END = 0, 1, 2  # a merge record's first byte: more of this rank follow, or none
-DROPPED = 0xFF  # in the high byte of a character's id
+DROPPED = 0xFF  # in place of a character's id, or of its high byte where ids are wide
 
 
 @dataclass(frozen=True)
 class Text:
-    """What the encoder is made for.  room: ids of text that fit the context beside the template."""
+    """What the encoder is made for.  room: ids of text that fit the context beside the template.
+
+    wide  an id of text takes two bytes: there are more than DROPPED of them
+    """
 
     lead: int  # id in front of any text, -1 for none
     prefix: tuple[int, ...]
@@ -27,6 +30,7 @@ class Text:
     room: int
     token_bytes: int
     merges: bool
+    wide: bool
 
 
 def record_bytes(token_bytes: int) -> int:
@@ -66,8 +70,12 @@ def encode(text: Text) -> str:
     if text.lead >= 0:
         lead = (
             f"    cpy line_length\n    beq _end            ;@ p=0.05\n    lda #<{text.lead}\n"
-            f"    sta text_low\n    lda #>{text.lead}\n    sta text_high\n    inx"
+            f"    sta text_low\n"
+            + (f"    lda #>{text.lead}\n    sta text_high\n" if text.wide else "")
+            + "    inx"
         )
+    high = "    lda character_high,y\n" if text.wide else "    lda character_low,y\n"
+    low = "    sta text_high,x\n    lda character_low,y\n" if text.wide else ""
     return lines(
         "; encode: the line's ids, merged, in the template: prompt_ids, n_prompt;"
         " text_count before it is cut\nencode:\n    ldx #0\n    ldy #0",
@@ -79,12 +87,9 @@ _character:
     sty index
     lda line,y
     tay
-    lda character_high,y
-    cmp #{DROPPED}
+{high}    cmp #{DROPPED}
     beq _dropped        ;@ p=0.05
-    sta text_high,x
-    lda character_low,y
-    sta text_low,x
+{low}    sta text_low,x
     inx
 _dropped:
     ldy index
@@ -99,7 +104,8 @@ _end:
         f"    lda text_count\n    cmp #{text.room + 1}\n    bcc _fits           ;@ p=0.9\n"
         f"    lda #{text.room}\n_fits:\n    sta rows_left\n    ldx #0",
         "_copy:\n    cpx rows_left\n    beq _copied         ;@ times 1..250 ~10\n"
-        "    lda text_low,x\n    ldy text_high,x\n    jsr put_id\n    inx\n    jmp _copy\n_copied:",
+        "    lda text_low,x\n" + ("    ldy text_high,x\n" if text.wide else ""),
+        "    jsr put_id\n    inx\n    jmp _copy\n_copied:",
         *(_put_constant(i, text.token_bytes) for i in text.suffix),
         "    rts",
         "; put_id: the id in A (low) and Y (high) behind prompt_ids\nput_id:",
@@ -107,7 +113,7 @@ _end:
         "    iny\n    lda term+1\n    sta (out_low),y" if text.token_bytes == 2 else "",
         add_to_word("out_low", str(text.token_bytes)),
         "    inc n_prompt\n    rts",
-        _join(text.token_bytes) if text.merges else "",
+        _join(text) if text.merges else "",
     )
 
 
@@ -115,9 +121,11 @@ def _put_constant(token: int, token_bytes: int) -> str:
     return f"    lda #<{token}\n    ldy #>{token}\n    jsr put_id"
 
 
-def _join(token_bytes: int) -> str:
-    wide = token_bytes == 2
-    size = record_bytes(token_bytes)
+def _join(text: Text) -> str:
+    wide = text.token_bytes == 2
+    size = record_bytes(text.token_bytes)
+    take_high = "    lda total+1\n    sta text_high,x\n" if text.wide else ""
+    move_high = "    lda text_high+1,x\n    sta text_high,x\n" if text.wide else ""
     take = "\n".join(
         f"    iny\n    lda (pointer),y\n    sta {target}"
         for name in ("factor_a", "factor_b", "divisor")
@@ -187,18 +195,14 @@ _rank_done:
 _merge:
     lda total
     sta text_low,x
-    lda total+1
-    sta text_high,x
-    dec text_count
+{take_high}    dec text_count
 _close:
     inx
     cpx text_count
     bcs _closed         ;@ times 1..250 ~10
     lda text_low+1,x
     sta text_low,x
-    lda text_high+1,x
-    sta text_high,x
-    jmp _close
+{move_high}    jmp _close
 _closed:
 {copy("pointer", "total+2", 2)}
     jmp join_rank""",
@@ -206,8 +210,8 @@ _closed:
 
 
 def characters(ids: Array) -> tuple[bytes, bytes]:
-    """The table of typed codes: low and high bytes of their ids; -1 is dropped."""
+    """The table of typed codes: low and high bytes of their ids; -1 is dropped, in both."""
     ids = np.asarray(ids, np.int64)
-    low = (ids & 0xFF).astype(np.uint8)
+    low = np.where(ids < 0, DROPPED, ids & 0xFF).astype(np.uint8)
     high = np.where(ids < 0, DROPPED, ids >> 8).astype(np.uint8)
     return low.tobytes(), high.tobytes()

@@ -5,7 +5,7 @@ To add a fast kernel: a method that overrides the general one and falls back to 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,9 +30,13 @@ from anachron.kernels.mos6502 import (
     residue_attention,
     residue_cache,
     residue_matvec,
+    residue_screen,
     residues,
 )
 from anachron.kernels.mos6502.instructions import Vector, lines, set_word
+
+if TYPE_CHECKING:
+    from anachron.compiler.targets.mos6502.plan import Plan
 
 TOO_LONG = 0.03  # how often an input is longer than some row allows, on soul's answers
 
@@ -40,26 +44,19 @@ TOO_LONG = 0.03  # how often an input is longer than some row allows, on soul's 
 class FastLowering(Lowering):
     """As Lowering, with a plan of variants."""
 
-    def __init__(
-        self,
-        values: Values,
-        ranges: Ranges,
-        groups: tuple[Group, ...],
-        heads: tuple[Heads, ...],
-        reasons: Mapping[str, str],
-    ) -> None:
+    def __init__(self, values: Values, ranges: Ranges, plan: Plan) -> None:
         super().__init__(values, ranges)
-        self.heads_of = {op.name: group for group in heads for op in group.ops}
-        self.group_of = {op.name: group for group in groups for op in group.ops}
-        self.packed = {group.name: group.pack() for group in groups}
-        self.reasons = reasons
+        self.heads_of = {op.name: group for group in plan.heads for op in group.ops}
+        self.group_of = {op.name: group for group in plan.groups for op in group.ops}
+        self.packed = {group.name: group.pack() for group in plan.groups}
+        self.screening, self.reasons = plan.screening, plan.reasons
         self._selected: dict[str, object] = {}
         self._operands: dict[str, str] = {}
-        for group in groups:
+        for group in plan.groups:
             self._place(group)
-        for shared in heads:
+        for shared in plan.heads:
             self._place_heads(shared)
-        if groups or heads:
+        if plan.groups or plan.heads:
             self._residue_tables()
 
     def begin_stage(self) -> None:
@@ -118,6 +115,12 @@ class FastLowering(Lowering):
             f"sums proven within {int(np.max(bounds)):,} of 0; they may reach "
             f"{packed.basis.highest:,}"
         )
+        if self.screening and self.screening.op is op:
+            text.append(self._seek(op, name, group))
+            why = (
+                f"about {op.value.size * self.screening.likely:.0f} rows of {op.value.size}: "
+                f"those whose bound, a sum modulo 255, says that they may be the largest; {why}"
+            )
         if op.name in group.limits:
             self._emit(op, lines(*text, self._guard(op, name, group, number)))
             text = [f"{name}_fast:"]
@@ -128,6 +131,32 @@ class FastLowering(Lowering):
         text.append(residue_matvec.call(packed, number, out.size, end, out))
         self._emit(op, lines(*text))
         self.variants[op.name] = (f"residues {', '.join(map(str, packed.basis.moduli))}", why)
+
+    def _seek(self, op: Op, name: str, group: Group) -> str:
+        """The likeliest token alone, unless one is drawn; all rows follow."""
+        assert self.screening is not None
+        packed, screen = self.packed[group.name], self.screening.screen
+        (end,) = group.ends_of(op)
+        first = self.values.fixed.generation.first_id
+        matrix = group.first_matrix(op)
+        rows = residue_screen.Rows(name, packed, matrix, end, self.values.vector(op.name), first)
+        x = Vector(f"{group.vector}_low", f"{group.vector}_high", group.columns, group.bits)
+        self._bytes(op, "constants", screen.constants, "weights")
+        self._bytes(op, "origins", -packed.origin, "weights")
+        self.scratch[f"{name}_bounds"] = op.value.size
+        self.areas[residue_screen.TABLE] = Area(residue_screen.TABLE, "table", ((0, 512),), 256)
+        self.fills["fill_screen"] = residue_screen.fill_table(screen.fine)
+        self.routines["matvec"][f"{name}_seek"] = residue_screen.seek(
+            rows, screen, x, self.screening.likely
+        )
+        self.chooses = True
+        self.drawn[op.name] = {"rows": op.value.size, "drawn": 1}
+        self.environments[op.name] |= {"rows": 1, "drawn": 0}
+        self.anything["drawn"] = 0
+        return (
+            "    lda inverse_temperature\n    ora inverse_temperature+1\n"
+            f"    bne {name}_all   ;@ p=drawn\n    jmp {name}_seek\n{name}_all:"
+        )
 
     def _choose_block(self, group: Group, matrix: int) -> str:
         """Select a matrix's block, unless it is."""

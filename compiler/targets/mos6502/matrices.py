@@ -77,7 +77,9 @@ class Group:
         before = self.ops[: [other.name for other in self.ops].index(op.name)]
         return sum(2 if other.name in self.halves else 1 for other in before)
 
-    def pack(self) -> residue_matvec.Packed:
+    @property
+    def matrices(self) -> list[tuple[Array, Array]]:
+        """(weight, bias) of each matrix, in order."""
         matrices = []
         for op in self.ops:
             weight, bias = op.constants["weight"], op.constants["bias"]
@@ -86,7 +88,10 @@ class Group:
                 matrices += [(one, bias), (two, np.zeros_like(bias))]
             else:
                 matrices.append((weight, bias))
-        return residue_matvec.pack(self.name, self.basis, self.bits, matrices)
+        return matrices
+
+    def pack(self) -> residue_matvec.Packed:
+        return residue_matvec.pack(self.name, self.basis, self.bits, self.matrices)
 
 
 def group_matrices(

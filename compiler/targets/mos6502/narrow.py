@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from anachron.compiler.fixed import FixedModel, Op
 from anachron.compiler.ranges import Ranges
-from anachron.compiler.targets.mos6502.attentions import Heads
 from anachron.compiler.targets.mos6502.fast import FastLowering
-from anachron.compiler.targets.mos6502.matrices import Group
 from anachron.compiler.targets.mos6502.sections import Area, data
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.arithmetic import Array
 from anachron.kernels.mos6502 import matvec, narrow_guard, narrow_matvec, narrow_norm, residues
 from anachron.kernels.mos6502.instructions import Vector, lines, set_word
 from anachron.kernels.mos6502.residues import NARROW
+
+if TYPE_CHECKING:
+    from anachron.compiler.targets.mos6502.plan import Plan
 
 TABLES = ("t256", "t255")
 ROOM = 1.1  # a guard is worth its time where inputs may be so much longer than any seen
@@ -120,21 +122,13 @@ def _spread(fixed: FixedModel, ranges: Ranges, op: Op) -> float:
 class NarrowLowering(FastLowering):
     """As FastLowering, with kernels of int8 vectors."""
 
-    def __init__(
-        self,
-        values: Values,
-        ranges: Ranges,
-        groups: tuple[Group, ...],
-        heads: tuple[Heads, ...],
-        reasons: Mapping[str, str],
-        narrow: tuple[Narrow, ...] = (),
-    ) -> None:
-        super().__init__(values, ranges, groups, heads, reasons)
-        self.narrow_of = {op.name: group for group in narrow for op in group.ops}
-        self.narrow_packed = {group.name: group.pack() for group in narrow}
-        for group in narrow:
+    def __init__(self, values: Values, ranges: Ranges, plan: Plan) -> None:
+        super().__init__(values, ranges, plan)
+        self.narrow_of = {op.name: group for group in plan.narrow for op in group.ops}
+        self.narrow_packed = {group.name: group.pack() for group in plan.narrow}
+        for group in plan.narrow:
             self._place_narrow(group)
-        if narrow and not (groups or heads):
+        if plan.narrow and not (plan.groups or plan.heads):
             for name in TABLES:
                 self.areas[name] = Area(name, "table", ((0, residues.TABLES[name]),), 256)
             self.fills["fill_triangles"] = residues.fill_triangles()

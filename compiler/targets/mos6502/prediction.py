@@ -54,6 +54,7 @@ class Prediction:
     environments  op, or a routine's label -> what the claims in its routines ask for
     anything      values that will do for any variable of claims
     extra         labels called once a position besides, an encoder's
+    drawn         op -> what its claims ask for instead where tokens are drawn
     screen        it is on, and the VIC-II takes its share
     """
 
@@ -64,6 +65,7 @@ class Prediction:
     environments: Mapping[str, Mapping[str, object]]
     anything: Mapping[str, object]
     extra: tuple[str, ...] = ()
+    drawn: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     screen: bool = False
     _known: dict = field(default_factory=dict, repr=False, compare=False)
 
@@ -106,7 +108,8 @@ class Prediction:
                 seen = min(seen, max(1, n - 1))  # nothing is asked of a full context's last token
         key = (label, op, seen)
         if key not in self._known:
-            environment = {**self.environments.get(op, {}), **self.environments.get(label, {})}
+            sources = (self.environments.get(op), self.environments.get(label), self.drawn.get(op))
+            environment = {name: value for s in sources if s for name, value in s.items()}
             if seen is not None:
                 environment["seen"] = seen
             self._known[key] = self._by_part(label, None, environment)

@@ -47,6 +47,11 @@ def _variables(fixed: FixedModel, begin: Sampling) -> str:
     )
 
 
+def has_wide_text(fixed: FixedModel) -> bool:
+    """Ids of a text take two bytes."""
+    return fixed.vocab_size > tokenizer.DROPPED
+
+
 def list_sections(lowering: Lowering, pass_text: str, options: Options) -> list[Section]:
     values = lowering.values
     fixed = values.fixed
@@ -65,6 +70,7 @@ def list_sections(lowering: Lowering, pass_text: str, options: Options) -> list[
         LINE_SIZE,
         options.screen,
         options.feedback,
+        lowering.chooses,
         lowering.expansion is not None,
     )
     tables = fixed.tokenizer.machine_tables()
@@ -76,6 +82,7 @@ def list_sections(lowering: Lowering, pass_text: str, options: Options) -> list[
         min(fixed.seq_len if encoder else room, LINE_SIZE + 1),
         width,
         has_merges,
+        has_wide_text(fixed),
     )
     logits = values.vector(fixed.logits.name)
     choosing = [sampling.argmax(logits, generation.first_id, width)]
@@ -116,7 +123,7 @@ def list_sections(lowering: Lowering, pass_text: str, options: Options) -> list[
     sections += [
         Section("tokenizer", "runtime", tokenizer.encode(text)),
         data("characters low", "table", "character_low", low),
-        data("characters high", "table", "character_high", high),
+        *([data("characters high", "table", "character_high", high)] if text.wide else []),
         Section("pieces", "table", piece_section(tables.pieces)),
         Section("messages", "runtime", _messages(fixed)),
     ]

@@ -17,6 +17,7 @@ from anachron.compiler.fixed import Op
 from anachron.compiler.ranges import Ranges
 from anachron.compiler.targets.mos6502.expanded import Expansion
 from anachron.compiler.targets.mos6502.fast import FastLowering
+from anachron.compiler.targets.mos6502.plan import Plan
 from anachron.compiler.targets.mos6502.sections import Area, area
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.arithmetic import Array
@@ -44,7 +45,7 @@ class StreamedLowering(FastLowering):
     expansion: Expansion
 
     def __init__(self, values: Values, ranges: Ranges) -> None:
-        super().__init__(values, ranges, (), (), {})
+        super().__init__(values, ranges, Plan())
         self.expansion = Expansion()
         self.long = values.fixed.seq_len > 256
         self._contents: dict[bytes, str] = {}

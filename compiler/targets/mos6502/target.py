@@ -9,8 +9,8 @@ To add a contract: lowering.py.  To add a section: program.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Mapping
+from dataclasses import replace
 
 from anachron.compiler.assembly.program import Program
 from anachron.compiler.fixed import FixedModel
@@ -19,16 +19,14 @@ from anachron.compiler.memory import Placed
 from anachron.compiler.ranges import Ranges, analyse
 from anachron.compiler.targets import DoesNotFit, Machine, Options
 from anachron.compiler.targets.mos6502.assembler import assemble
-from anachron.compiler.targets.mos6502.attentions import Heads, group_attentions
 from anachron.compiler.targets.mos6502.containers import pack_files
-from anachron.compiler.targets.mos6502.forward import (
-    forward,
-)
+from anachron.compiler.targets.mos6502.forward import forward
 from anachron.compiler.targets.mos6502.lowering import KERNELS, Lowering
-from anachron.compiler.targets.mos6502.matrices import Group, group_matrices, share_vectors
-from anachron.compiler.targets.mos6502.narrow import Narrow, NarrowLowering, group_narrow
+from anachron.compiler.targets.mos6502.matrices import share_vectors
+from anachron.compiler.targets.mos6502.narrow import NarrowLowering
+from anachron.compiler.targets.mos6502.plan import choices, make_plan
 from anachron.compiler.targets.mos6502.prediction import Prediction
-from anachron.compiler.targets.mos6502.program import LINE_SIZE, list_sections
+from anachron.compiler.targets.mos6502.program import LINE_SIZE, has_wide_text, list_sections
 from anachron.compiler.targets.mos6502.sections import (
     Area,
     Overflow,
@@ -54,9 +52,6 @@ UPPER_RAM = 0xE000  # and where they must be seen, nothing else can lie there
 MEMORY_END = 0xFFFA  # the vectors, of which the RESTORE key's is used
 # Free between the KERNAL's variables: BASIC's input line, its vectors' neighbours, the cassette's.
 SMALL_REGIONS = [(0x0200, 0x0259), (0x02A7, 0x0300), (0x0334, 0x0400)]
-MOST_CHOICES = 6  # kernels with which and without which a build is tried; the others go together
-
-Part: TypeAlias = Group | Heads | Narrow  # ops that share a kernel in residues
 
 
 def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
@@ -88,47 +83,18 @@ def build_streamed(
 def _build_in_memory(
     fixed: FixedModel, machine: Machine, options: Options, ranges: Ranges
 ) -> Image:
-    narrow = group_narrow(fixed, ranges)
-    groups, reasons = group_matrices(fixed, ranges, _ops(*narrow))
-    heads, objections = group_attentions(Values(fixed), ranges)
-    reasons |= objections
-    parts: tuple[Part, ...] = (*groups, *heads, *narrow)
+    whole = make_plan(fixed, ranges, options)
     over: DoesNotFit | None = None
-    for some in _choices(parts):
-        left = _ops(*parts) - _ops(*some)
-        why = f"in residues, {over.bytes_over:,} bytes too many" if over else ""
+    for plan in choices(whole):
+        why = f"{over.bytes_over:,} bytes too many in its fastest way" if over else ""
+        plan = replace(plan, reasons=plan.explain(whole, why))
+        values = Values(fixed, share_vectors(Values(fixed), plan.groups))
         try:
-            known = reasons | dict.fromkeys(left, why)
-            return _build(machine, options, _lowering(fixed, ranges, some, known))
+            return _build(machine, options, NarrowLowering(values, ranges, plan))
         except DoesNotFit as error:
             over = over or error
             last = error
     raise last
-
-
-def _ops(*parts: Part) -> set[str]:
-    """The ops of groups, by name."""
-    return {op.name for part in parts for op in part.ops}
-
-
-def _choices(parts: Sequence[Part]) -> list[tuple[Part, ...]]:
-    """What may run in residues, all first, then what saves the most without some of it."""
-    kept = [
-        tuple(part for i, part in enumerate(parts) if choice >> min(i, MOST_CHOICES) & 1)
-        for choice in range(1 << min(len(parts), MOST_CHOICES + 1))
-    ]
-    return sorted(kept, key=lambda some: -sum(part.saves for part in some))
-
-
-def _lowering(
-    fixed: FixedModel, ranges: Ranges, parts: Sequence[Part], reasons: Mapping[str, str]
-) -> NarrowLowering:
-    """With some ops in residues; reasons say why the others are not."""
-    groups = tuple(part for part in parts if isinstance(part, Group))
-    heads = tuple(part for part in parts if isinstance(part, Heads))
-    narrow = tuple(part for part in parts if isinstance(part, Narrow))
-    values = Values(fixed, share_vectors(Values(fixed), groups))
-    return NarrowLowering(values, ranges, groups, heads, reasons, narrow)
 
 
 def _build(machine: Machine, options: Options, lowering: Lowering) -> Image:
@@ -173,6 +139,16 @@ def _build(machine: Machine, options: Options, lowering: Lowering) -> Image:
     if expansion:
         del files[".crt"]  # they share a port
         files[".reu"] = expansion.image(title)
+    predict = Prediction(
+        program,
+        values,
+        objects,
+        lowering.sequence,
+        lowering.environments,
+        lowering.anything,
+        tuple(label for labels in loads for label in labels),
+        screen=options.screen,
+    )
     return Image(
         fixed=fixed,
         machine=machine,
@@ -180,7 +156,7 @@ def _build(machine: Machine, options: Options, lowering: Lowering) -> Image:
         source=source,
         program=program,
         symbols=program.symbols,
-        locations=_locations(values, program.symbols, options),
+        locations=_locations(values, program.symbols, options, not lowering.chooses),
         objects=objects,
         regions=(
             *SMALL_REGIONS,
@@ -190,16 +166,8 @@ def _build(machine: Machine, options: Options, lowering: Lowering) -> Image:
         container=files,
         expansion=tuple(expansion.placed) if expansion else (),
         entry=program.symbols["start"],
-        predict=Prediction(
-            program,
-            values,
-            objects,
-            lowering.sequence,
-            lowering.environments,
-            lowering.anything,
-            tuple(label for labels in loads for label in labels),
-            options.screen,
-        ),
+        predict=predict,
+        drawn=replace(predict, drawn=lowering.drawn, _known={}) if lowering.drawn else None,
     )
 
 
@@ -252,10 +220,14 @@ def _answer(lowering: Lowering, options: Options) -> None:
     lowering.sequence[final.name] += ["argmax", "keep_answer"]
 
 
-def _locations(values: Values, symbols: Mapping[str, int], options: Options) -> dict[str, Location]:
-    """Values that can still be read when a pass is done."""
+def _locations(
+    values: Values, symbols: Mapping[str, int], options: Options, complete: bool
+) -> dict[str, Location]:
+    """Values that can still be read when a pass is done; complete: all logits, too."""
     found = {}
     for name in values.alive_at_end():
+        if name == values.fixed.logits.name and not complete:
+            continue
         x = values.vector(name)
         layout = "split" if x.bits == 16 else "bytes"
         found[name] = Location(symbols[x.low], x.size, layout, symbols[x.high])
@@ -264,7 +236,7 @@ def _locations(values: Values, symbols: Mapping[str, int], options: Options) -> 
         rows = values.rows(final)
         n = values.fixed.seq_len * rows.size
         found["logits"] = Location(symbols[rows.low], n, "split", symbols[rows.high])
-    else:
+    elif complete:
         found["logits"] = found[final]
     return found
 
@@ -310,8 +282,11 @@ def _shared_areas(lowering: Lowering) -> list[Area]:
 
 def desk_users(lowering: Lowering) -> list[dict[str, int]]:
     """What takes turns on the desk: reading a line, choosing a token, a pass's scratch."""
-    reading = {"line": LINE_SIZE, "text_low": LINE_SIZE + 2, "text_high": LINE_SIZE + 2}
-    choosing = {"rank_counts": sampling.COUNT_BYTES, "ranks": lowering.values.fixed.vocab_size}
+    fixed = lowering.values.fixed
+    reading = {"line": LINE_SIZE, "text_low": LINE_SIZE + 2}
+    if has_wide_text(fixed):
+        reading["text_high"] = LINE_SIZE + 2
+    choosing = {"rank_counts": sampling.COUNT_BYTES, "ranks": fixed.vocab_size}
     return [reading, {} if lowering.values.encoder else choosing, lowering.scratch]
 
 

@@ -1,0 +1,87 @@
+"""What a C64 program does in its fastest ways, and what it leaves where memory is short.
+
+To add a way: a field, and its gain in cycles, `saves`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from anachron.compiler.fixed import FixedModel
+from anachron.compiler.ranges import Ranges
+from anachron.compiler.targets import Options
+from anachron.compiler.targets.mos6502.attentions import Heads, group_attentions
+from anachron.compiler.targets.mos6502.matrices import Group, group_matrices
+from anachron.compiler.targets.mos6502.narrow import Narrow, group_narrow
+from anachron.compiler.targets.mos6502.screening import Screening, find_screening
+from anachron.compiler.targets.mos6502.values import Values
+
+MOST_CHOICES = 6  # parts with which and without which a build is tried; the others go together
+
+Part: TypeAlias = Group | Heads | Narrow | Screening
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Parts of a program that have a faster way.
+
+    groups     matrices in residues          heads      attentions in residues
+    narrow     matrices of int8 vectors in two residues
+    screening  how the likeliest token is found, or None
+    reasons    op -> why it has no faster way
+    """
+
+    groups: tuple[Group, ...] = ()
+    heads: tuple[Heads, ...] = ()
+    narrow: tuple[Narrow, ...] = ()
+    screening: Screening | None = None
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> list[Part]:
+        screening = [self.screening] if self.screening else []
+        return [*self.groups, *self.heads, *self.narrow, *screening]
+
+    @property
+    def saves(self) -> int:
+        """Cycles of a pass, roughly."""
+        return sum(part.saves for part in self.parts)
+
+    @property
+    def ops(self) -> set[str]:
+        """Ops in residues, by name."""
+        return {op.name for part in (*self.groups, *self.heads, *self.narrow) for op in part.ops}
+
+    def explain(self, whole: Plan, why: str) -> Mapping[str, str]:
+        """The reasons where this is all that fits of a whole plan."""
+        reasons = dict(whole.reasons) | dict.fromkeys(whole.ops - self.ops, why)
+        if whole.screening and not self.screening:
+            reasons.setdefault(whole.screening.op.name, why)
+        return reasons
+
+
+def make_plan(fixed: FixedModel, ranges: Ranges, options: Options) -> Plan:
+    """Everything that may be done in a faster way."""
+    narrow = group_narrow(fixed, ranges)
+    others = {op.name for group in narrow for op in group.ops}
+    groups, reasons = group_matrices(fixed, ranges, others)
+    heads, objections = group_attentions(Values(fixed), ranges)
+    screening = None if options.logits else find_screening(fixed, ranges, groups)
+    return Plan(groups, heads, narrow, screening, {**reasons, **objections})
+
+
+def choices(whole: Plan) -> Iterator[Plan]:
+    """The whole plan, then what saves the most without some of it."""
+    parts = whole.parts
+    plans = []
+    for choice in range(1 << min(len(parts), MOST_CHOICES + 1)):
+        kept = [part for i, part in enumerate(parts) if choice >> min(i, MOST_CHOICES) & 1]
+        groups = tuple(part for part in kept if isinstance(part, Group))
+        heads = tuple(part for part in kept if isinstance(part, Heads))
+        narrow = tuple(part for part in kept if isinstance(part, Narrow))
+        screening = next((part for part in kept if isinstance(part, Screening)), None)
+        if screening is None or any(screening.op in group.ops for group in groups):
+            plans.append(Plan(groups, heads, narrow, screening))
+    yield from sorted(plans, key=lambda plan: -plan.saves)

@@ -1,0 +1,373 @@
+"""The likeliest token without every logit, the same one: 8 cycles a product -> assembly text.
+
+    bound    one chain over t(n) >> fine, of x >> down, modulo 255: for each row a number that its
+             sum, in units of 2**(down + fine), does not exceed
+    exact    the row of the largest bound, then each whose bound says that it may be as large, by
+             residue_matvec.py's rows, one at a time
+
+What bounds it: 8 cycles a product, about 35 a row and 120 a column; an exact row takes a thousand.
+
+With r = (x >> down) + 128 and w' = w - origin, the products of w and x >> down are a sum of
+t(w' + r) less what only the row and what only the vector decides.  The row's share is known: all
+that shifting t and x may lose is added to it, rounded up.  The vector's is counted exactly, its
+fraction apart.
+
+Exact where x and every sum stay within the bounds that the screen was planned with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from anachron.kernels.arithmetic import Array
+from anachron.kernels.mos6502.instructions import Vector, lines
+from anachron.kernels.mos6502.residue_matvec import End, Packed, aim, block_label, end_label
+from anachron.kernels.mos6502.residues import triangle
+
+TABLE = "t_screen"  # t(n) >> fine modulo 255, n = 0 .. 511
+MOST_FINE = 8
+CODE = 6  # bytes of a column
+CROSSING = 0.07  # of the reads t+x,Y, measured on trained weights
+
+
+@dataclass(frozen=True)
+class Screen:
+    """What the code of a matrix is made for.
+
+    down, fine  bits that x and t lose        shift   of the matrix
+    lowest      a chain ends at bound - lowest + 1 modulo 255, bounds in units of 2**(down + fine):
+                the largest that can be ends at 254; one that is too low may look high, and its row
+                is done in vain
+    constants   (rows,) what a row's chain starts from
+    whole, part what the vector's own share starts from, and its fraction
+    """
+
+    down: int
+    fine: int
+    shift: int
+    lowest: int
+    constants: Array
+    whole: int
+    part: int
+
+    @property
+    def coarse(self) -> int:
+        """Bits by which a bound is coarser than a result."""
+        return self.down + self.fine - self.shift
+
+    def bounds(self, weight: Array, origin: Array, x: Array) -> Array:
+        """Where the rows' chains end.  weight (rows, columns), x (columns,); (rows,) 1 .. 254."""
+        weight, origin = weight.astype(np.int64), origin.astype(np.int64)
+        r = (x.astype(np.int64) >> self.down) + 128
+        terms = triangle(weight - origin + r) >> self.fine
+        own = triangle(r - origin)
+        part = self.part + (own & (1 << self.fine) - 1).sum()
+        vector = self.whole + (own >> self.fine).sum() + (part >> self.fine)
+        return (terms.sum(1) + self.constants - vector) % 255
+
+
+def plan(
+    weight: Array,
+    bias: Array,
+    origin: Array,
+    x: tuple[Array, Array],
+    sums: tuple[Array, Array],
+    shift: int,
+    fine: int,
+) -> Screen | None:
+    """The screen of a matrix whose t loses so many bits, or None where it could not be exact.
+
+    weight (rows, columns) int8; bias (rows,); origin (columns,)
+    x, sums  (least, most) of each element of the vector, of each row's sum
+    """
+    weight, bias, origin = (np.asarray(a, np.int64) for a in (weight, bias, origin))
+    columns = weight.shape[1]
+    down = next(d for d in range(9) if (x[0] >> d).min() >= -128 and (x[1] >> d).max() < 128)
+    bits = down + fine
+    lost = (1 << down) - 1  # of an element, at most
+    highest = int(((sums[1] + lost * np.abs(weight).sum(1) >> bits) + columns + 3).max())
+    lowest = highest - (255 - 2)
+    least, most = (int(s) >> shift for s in (sums[0].min(), sums[1].max()))
+    rise = (1 - lowest << bits - shift) if bits >= shift else 0
+    if not 0 <= bits - shift <= 8 or least + rise < -32768 or most + rise >= 32512:
+        return None
+    own = triangle(weight - origin).sum(1) + 128 * (weight - origin).sum(1)
+    room = (columns * ((1 << fine) - 1) - own << down) + lost * np.maximum(weight, 0).sum(1) + bias
+    constants = -(-room >> bits) - lowest + 1
+    vector = int(128 * origin.sum() - triangle(-origin).sum())
+    part = vector & (1 << fine) - 1
+    return Screen(down, fine, shift, lowest, constants % 255, (vector >> fine) % 255, part)
+
+
+def make_table(fine: int) -> bytes:
+    """TABLE's bytes."""
+    return ((triangle(np.arange(512)) >> fine) % 255).astype(np.uint8).tobytes()
+
+
+def fill_table(fine: int) -> str:
+    """`fill_screen`: build it; once."""
+    shift = "    asl term+3\n    rol term+4\n    rol\n" * (8 - fine)
+    half = """\
+_{at}:
+    lda term            ; t(n), 17 bits
+    sta term+3
+    lda term+1
+    sta term+4
+    lda term+2
+{shift}    clc                 ; 256 = 1
+    adc term+4
+    adc #0
+    cmp #255
+    bne *+4             ;@ p=0.99
+    lda #0
+    sta {table}+{at},x
+    inx                 ; t(n + 1) is n + 1 more
+    txa
+    clc
+    adc term
+    sta term
+    lda term+1
+    adc #{page}
+    sta term+1
+    bcc *+4             ;@ p=0.99
+    inc term+2
+    cpx #0
+    bne _{at}             ;@ times 256"""
+    halves = [half.format(at=256 * page, page=page, shift=shift, table=TABLE) for page in (0, 1)]
+    return lines(
+        f"; fill_screen: {TABLE}; uses A, X, term",
+        "fill_screen:\n    lda #0\n    ldx #4\n_clear:\n    sta term,x\n    dex\n"
+        "    bpl _clear          ;@ times 5\n    inx",
+        halves[0],
+        "    inc term+1          ; 256 more, not 0",
+        halves[1],
+        "    rts",
+    )
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a block among which the likeliest is sought.
+
+    name     of the op         end, out   of the matrix's exact rows
+    first    row of the matrix in its block          n        rows of the matrix
+    skip     so many, from the first, are not asked for
+    """
+
+    name: str
+    packed: Packed
+    matrix: int
+    end: End
+    out: Vector
+    skip: int
+
+    @property
+    def first(self) -> int:
+        return self.packed.places[self.matrix][1]
+
+    @property
+    def n(self) -> int:
+        return self.out.size
+
+    @property
+    def last(self) -> int:
+        return self.first + self.n - 1
+
+    def at(self, label: str) -> str:
+        """An array of the matrix's rows, by the block's row."""
+        return f"{label}-{self.first}" if self.first else label
+
+
+def seek(rows: Rows, screen: Screen, x: Vector, likely: float) -> str:
+    """`<name>_seek`: next_token = the row of the largest result, the first of equals, in `largest`.
+
+    x       the vector; packed has been prepared for it, and its block selected
+    likely  the share of the rows that are done exactly
+    """
+    name, end = rows.name, end_label(rows.packed, *rows.end)
+    low, high = rows.at(rows.out.low), rows.at(rows.out.high)
+    bounds = rows.at(f"{name}_bounds")
+    number = f"    sec\n    sbc #{rows.first}\n" if rows.first else ""
+    return lines(
+        f"; {name}_seek: next_token, and its result in `largest`; uses everything\n{name}_seek:",
+        _columns(rows, screen, x),
+        _chain(rows),
+        aim(rows.packed, rows.matrix, rows.end, rows.out),
+        f"""\
+    lda #0              ; the least, and no token: any is better
+    sta largest
+    lda #$80
+    sta largest+1
+    lda #$ff
+    sta next_token
+    ldx index
+    jsr {name}_exact
+    ldx #{rows.first + rows.skip}
+{name}_row:
+    lda {bounds},x
+{name}_least:
+    cmp #0
+    bcc _skip           ;@ p={1 - likely}
+    cpx index
+    beq _skip           ;@ p=0.1
+    jsr {name}_exact
+_skip:
+    inx
+    cpx #{rows.last + 1 & 255}
+    bne {name}_row       ;@ times {rows.n - rows.skip}
+    rts
+; {name}_exact: row X is the likeliest so far, if it is; keeps X
+{name}_exact:
+    dex
+    stx {end}_last+1
+    inx
+    jsr {rows.packed.name}_rows
+    inx
+    lda largest
+    cmp {low},x
+    lda largest+1
+    sbc {high},x
+    bvc *+4             ;@ p=0.99
+    eor #$80
+    bmi _better         ;@ p=0.3
+    lda largest
+    cmp {low},x
+    bne _worse          ;@ p=0.99
+    lda largest+1
+    cmp {high},x
+    bne _worse          ;@ p=0.5
+    txa                 ; of equals the first
+{number}    cmp next_token
+    bcs _worse          ;@ p=0.5
+_better:
+    txa
+{number}    sta next_token
+    lda {high},x
+    sta largest+1
+    lda {low},x
+    sta largest
+    clc                 ; the bound that a row must have to be as large
+    adc #<{_rise(screen)}
+    sta scratch
+    lda largest+1
+    adc #>{_rise(screen)}
+    bpl _high           ;@ p=0.9
+    lda #0              ; any row
+    sta scratch
+_high:""",
+        "    asl scratch\n    rol\n" * (8 - screen.coarse),
+        f"    sta {name}_least+1\n_worse:\n    rts",
+    )
+
+
+def least_end(screen: Screen, result: int) -> int:
+    """Where the chain of a row must end whose result may be as large."""
+    return max(0, (result + (1 << screen.coarse) - 1 >> screen.coarse) - screen.lowest + 1)
+
+
+def _rise(screen: Screen) -> int:
+    """What makes a result, shifted right by `coarse`, the least end, modulo 256."""
+    return ((1 - screen.lowest << screen.coarse) + (1 << screen.coarse) - 1) & 0xFFFF
+
+
+def _columns(rows: Rows, screen: Screen, x: Vector) -> str:
+    """The vector into the chain's operands, and its own share into its start."""
+    name, columns = rows.name, rows.packed.columns
+    operands = f"{name}_operands+{CODE * (columns - 1) + 4}"
+    narrow = "    asl\n    rol scratch\n" * (8 - screen.down)
+    floor = "    asl sum_a+1\n    rol sum_a+2\n" * (8 - screen.fine)
+    return f"""\
+    lda #{screen.whole}
+    sta sum_a
+    lda #{screen.part}
+    sta sum_a+1
+    lda #0
+    sta sum_a+2
+    lda #<({operands})
+    sta pointer
+    lda #>({operands})
+    sta pointer+1
+    ldx #{columns - 1}
+_column:
+    lda {x.high},x
+    sta scratch
+    lda {x.low},x
+{narrow}    lda scratch
+    eor #$80
+    ldy #0
+    sta (pointer),y
+    clc
+    adc {name}_origins,x
+    tay
+    bcs _far            ;@ p=0.1
+    lda t256,y          ;@ aligned
+    sta scratch
+    lda {TABLE},y       ;@ aligned
+    bcc _near           ;@ always
+_far:
+    lda t256+256,y      ;@ aligned
+    sta scratch
+    lda {TABLE}+256,y   ;@ aligned
+    clc
+_near:
+    adc sum_a
+    adc #0
+    sta sum_a
+    lda scratch
+    and #{(1 << screen.fine) - 1}
+    clc
+    adc sum_a+1
+    sta sum_a+1
+    bcc *+4             ;@ p=0.8
+    inc sum_a+2
+    sec
+    lda pointer
+    sbc #{CODE}
+    sta pointer
+    bcs *+4             ;@ p=0.97
+    dec pointer+1
+    dex
+    bpl _column         ;@ times {columns}
+{floor}    clc
+    lda sum_a
+    adc sum_a+2
+    adc #0
+    eor #$ff
+    sta {name}_own+1"""
+
+
+def _chain(rows: Rows) -> str:
+    """All rows' bounds."""
+    name, packed = rows.name, rows.packed
+    block = block_label(packed.name, packed.places[rows.matrix][0])
+    return lines(
+        f"""\
+    lda #0
+    sta largest
+    ldx #{rows.last}
+{name}_bound:
+    lda {rows.at(f"{name}_constants")},x
+    clc
+{name}_own:
+    adc #0
+{name}_operands:""",
+        *(
+            f"    ldy {block}+{offset},x   ;@ aligned\n    adc {TABLE},y       ;@ p={CROSSING}"
+            for offset in packed.column
+        ),
+        f"""\
+    adc #0
+    sta {rows.at(f"{name}_bounds")},x
+    cmp largest
+    bcc _less           ;@ p=0.95
+    sta largest
+    stx index
+_less:
+    dex
+    cpx #{rows.first + rows.skip - 1 & 255}
+    beq _bounded        ;@ times {rows.n - rows.skip}
+    jmp {name}_bound
+_bounded:""",
+    )
