@@ -57,6 +57,7 @@ class Claims:
     takes: str | None = None
     plus: str | None = None
     probability: str | None = None
+    when: str | None = None
     index: str | None = None
     goes: tuple[str, ...] = ()
     never: bool = False
@@ -70,7 +71,7 @@ NO_CLAIMS = Claims()
 _PATTERNS = {
     "times": re.compile(r"times\s+(.+)"), "takes": re.compile(r"takes\s+(.+)"),
     "plus": re.compile(r"plus\s+(.+)"), "probability": re.compile(r"p\s*=\s*(.+)"),
-    "index": re.compile(r"index\s+(.+)"),
+    "index": re.compile(r"index\s+(.+)"), "when": re.compile(r"when\s+(.+)"),
 }
 _GOES = re.compile(r"goes\s+(.+)")
 _WORDS = frozenset({"never", "always", "aligned", "patched"})
@@ -96,7 +97,7 @@ def parse_claims(comment: str) -> Claims:
             else:
                 if "goes" not in found:
                     raise TimingError(f"{part!r} is not a claim; claims are times, takes, plus, "
-                                      "p=, index, goes, never, always, aligned, patched")
+                                      "p=, when, index, goes, never, always, aligned, patched")
                 found["goes"] += (part,)  # goes A, B
     return Claims(**found)
 

@@ -9,6 +9,7 @@ probability.
                       entered; at most N times where the loop has other ways out
     ;@ times A..B ~E  at least A, at most B, E expected
     ;@ never, always  a branch goes one way whatever the data
+    ;@ when V         it is taken if V, a variable mostly, is not 0
     ;@ p=0.3          a branch is taken with this probability (0.5 unless claimed); or an indexed
                       read crosses a page with it
     ;@ aligned        an indexed read crosses no page; `index A..B`: its index is bounded
@@ -255,6 +256,9 @@ class Predictor:
             return [edge(step.next, own, 1.0)]
         if claims.always:
             return [edge(step.target, taken, 1.0)]
+        if claims.when is not None:
+            known = self._amount(step, claims.when, environment).expected
+            return [edge(step.target, taken, 1.0) if known else edge(step.next, own, 1.0)]
         if claims.probability is not None:
             p = self._amount(step, claims.probability, environment).expected
             if not 0 <= p <= 1:

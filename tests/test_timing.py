@@ -56,6 +56,12 @@ STEADY = {
 DATA = {0xFB: 0x00, 0xFC: 0x20}
 
 
+def test_a_branch_goes_where_a_variable_says() -> None:
+    program = at("it bne a ;@ when far\n rts\na nop\n rts")
+    assert predict(program, "it", environment={"far": 0}) == (8, 8, 8)
+    assert predict(program, "it", environment={"far": 1}) == (11, 11, 11)
+
+
 @pytest.mark.parametrize("name", sorted(STEADY))
 @pytest.mark.parametrize("start", [0x1000, 0x10F0, 0x10FA])
 def test_the_time_is_exact_where_it_does_not_depend_on_data(name: str, start: int) -> None:

@@ -155,7 +155,7 @@ class FastLowering(Lowering):
         self.anything["drawn"] = 0
         return (
             "    lda inverse_temperature\n    ora inverse_temperature+1\n"
-            f"    bne {name}_all   ;@ p=drawn\n    jmp {name}_seek\n{name}_all:"
+            f"    bne {name}_all   ;@ when drawn\n    jmp {name}_seek\n{name}_all:"
         )
 
     def _choose_block(self, group: Group, matrix: int) -> str:
