@@ -52,7 +52,8 @@ class Plan:
     @property
     def ops(self) -> set[str]:
         """Ops in residues, by name."""
-        return {op.name for part in (*self.groups, *self.heads, *self.narrow) for op in part.ops}
+        parts: list[Group | Heads | Narrow] = [*self.groups, *self.heads, *self.narrow]
+        return {op.name for part in parts for op in part.ops}
 
     def explain(self, whole: Plan, why: str) -> Mapping[str, str]:
         """The reasons where this is all that fits of a whole plan."""
