@@ -68,14 +68,20 @@ def draw_sequences(
         yield tokens, solve(tokens, model.vocab_size)
 
 
-def draw_windows(model: Model, random: Random) -> Iterator[tuple[Array, Array]]:
-    """Stretches of the corpus, and the same moved on by one token."""
+def read_ids(model: Model) -> Array:
+    """The corpus as tokens, more than the context has."""
     ids = np.array(model.tokenizer.encode(read_corpus(model)))
-    n_starts = len(ids) - model.seq_len
-    if n_starts < 1:
+    if len(ids) <= model.seq_len:
         raise ModelError(
             f"{model.name}: the corpus has {len(ids)} tokens, the context alone {model.seq_len}"
         )
+    return ids
+
+
+def draw_windows(model: Model, random: Random) -> Iterator[tuple[Array, Array]]:
+    """Stretches of the corpus, and the same moved on by one token."""
+    ids = read_ids(model)
+    n_starts = len(ids) - model.seq_len
     while True:
         start = (random.below(1 << 16) << 16 | random.below(1 << 16)) % n_starts
         stretch = ids[start : start + model.seq_len + 1]

@@ -65,19 +65,25 @@ class Report:
 
 @dataclass(frozen=True)
 class Answer:
-    """A sequence that the trained model was asked after the last step, and what it said."""
+    """A sequence that the trained model was asked after the last step, and what it said.
+
+    characters  what a machine prints for each id
+    """
 
     tokens: tuple[int, ...]
     wanted: tuple[int, ...]
     given: tuple[int, ...]
+    characters: str
 
     @property
     def right(self) -> bool:
         return self.wanted == self.given
 
     def __str__(self) -> str:
-        """The machine's line, for tokens that are digits."""
-        asked, said = ("".join(map(str, ids)) for ids in (self.tokens, self.given))
+        """The machine's line."""
+        asked, said = (
+            "".join(self.characters[i] for i in ids) for ids in (self.tokens, self.given)
+        )
         return f"{asked} -> {said} {'OK' if self.right else '--'}"
 
 
@@ -173,6 +179,12 @@ def find_cuts(model: Model, steps: int) -> tuple[int, ...]:
     """
     window, decay = model.recipe.get("window", WINDOW), min(1.0, model.recipe.get("decay", 0.0))
     return tuple(octaves(math.log2(1 - decay * b / steps)) for b in range(0, steps, window))
+
+
+def find_characters(model: Model) -> str:
+    """The character that a machine prints for each id: its piece, or a mark for a longer one."""
+    pieces = model.tokenizer.machine_tables().pieces[: model.vocab_size]
+    return "".join(chr(piece[0]) if len(piece) == 1 else "?" for piece in pieces)
 
 
 def make_reports(counts: Array, window: int) -> tuple[Report, ...]:
@@ -294,13 +306,16 @@ class Loop:
 
     def test(self) -> list[tuple[Answer, ...]]:
         """The next samples, answered."""
-        rounds = []
+        rounds, characters = [], find_characters(self.model)
         for _ in range(N_TESTS):
             tokens, targets = self.draw()
             answers = self.forward(tokens, targets)["logits"].argmax(-1)
             rounds.append((tokens.tolist(), targets.tolist(), answers.tolist()))
         return [
-            tuple(Answer(*(tuple(part[i]) for part in one)) for one in rounds)
+            tuple(
+                Answer(tuple(asked[i]), tuple(wanted[i]), tuple(given[i]), characters)
+                for asked, wanted, given in rounds
+            )
             for i in range(len(self.seeds))
         ]
 

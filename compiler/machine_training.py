@@ -16,7 +16,12 @@ from typing import Any
 import numpy as np
 
 from anachron.compiler.autodiff import differentiate
-from anachron.compiler.log_training import WEIGHTS_STREAM, LogTraining, train_log
+from anachron.compiler.log_training import (
+    WEIGHTS_STREAM,
+    LogTraining,
+    check_recipe,
+    train_log,
+)
 from anachron.compiler.logarithms import lower_step
 from anachron.compiler.model import Array, Model
 from anachron.compiler.run import RunError, start
@@ -61,6 +66,7 @@ def build_training(
     if not 1 <= steps <= MAX_STEPS:
         raise ValueError(f"{model.name}: {steps} steps, allowed is 1 to {MAX_STEPS:,}")
     window = model.recipe.get("window", WINDOW)
+    check_recipe(model)
     trainer = import_module(TRAINERS[row.target])
     lowered = lower_step(differentiate(model))
     image: TrainingImage = trainer.build(

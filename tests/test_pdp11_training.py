@@ -129,15 +129,11 @@ def test_a_model_too_large_to_train_does_not_fit(dim):
 @pytest.mark.parametrize(
     ("old", "new", "wanted"),
     [
-        ("attention(q, k, v)", "attention(q, k, v, heads = 2)", "one head"),
-        ("v      = linear(x, dim)", "v      = linear(q, dim)", "three linear"),
-        ("x      = tok + pos", "x      = tok + tok", "embed"),
-        ("y      = x + attention(q, k, v)", "y      = attention(q, k, v)", "x . attention"),
         ("steps = 12, window = 5", "steps = 5000, window = 5000", "windows of 5000 steps"),
-        ("window = 5", "window = 5, batch = 2", "batches of 1"),
+        ("window = 5", "window = 5, batch = 2", "one sample"),
     ],
 )
-def test_a_model_of_another_shape_is_refused_with_its_place(old, new, wanted):
+def test_a_recipe_that_a_machine_cannot_follow_is_refused(old, new, wanted):
     assert old in TEXT
     expect_error(TEXT.replace(old, new), wanted)
 

@@ -4,25 +4,36 @@ From 001000 upwards: the steps, one straight program; what they call; variables;
 Behind them, not on the tape: weights, their codes, and what a step computes.  Stack and interrupts
 are as in target.py.
 
-The kernels know one shape of model: x = token + position, y = x + attention(q, k, v) with one
-head, logits; compiler/encoder_parts.py says where a model differs.  To add a shape: there, and its
-kernels in kernels/pdp11/training/.
+A plain encoder (compiler/encoder_parts.py) has kernels of its own, which share registers, slots and
+buffers as no general ones can; any other graph is trained op by op (graph_training.py).
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 from anachron.compiler.assembly.errors import PastMemory
+from anachron.compiler.data import read_ids
 from anachron.compiler.encoder_parts import Parts, find_parts, find_scales
 from anachron.compiler.image import Location
-from anachron.compiler.log_training import N_TESTS, WEIGHTS_STREAM, start_shift
+from anachron.compiler.log_training import (
+    N_TESTS,
+    WEIGHTS_STREAM,
+    find_characters,
+    find_cuts,
+    start_shift,
+)
 from anachron.compiler.logarithms import LogStep
 from anachron.compiler.model import Model
 from anachron.compiler.targets import DoesNotFit, Machine, Options
 from anachron.compiler.targets.pdp11.assembler import assemble
+from anachron.compiler.targets.pdp11.graph_training import Program, check_ops
 from anachron.compiler.targets.pdp11.sections import (
     Section,
     code,
     compose,
+    data,
     place,
     reserve,
     strings,
@@ -34,6 +45,7 @@ from anachron.kernels.pdp11 import arithmetic, runtime, sampling
 from anachron.kernels.pdp11.instructions import Cpu
 from anachron.kernels.pdp11.training import (
     backward,
+    elements,
     forward,
     loss,
     program,
@@ -42,11 +54,22 @@ from anachron.kernels.pdp11.training import (
     tasks,
     update,
 )
-from anachron.kernels.pdp11.training.shape import MOST_TERMS, Shape
+from anachron.kernels.pdp11.training.shape import MOST_TERMS, AnyShape, Shape, Sizes
 from anachron.kernels.reference.sampling import seed_state
 
 ORIGIN = 0o1000
 ADDRESSES = 0o200000
+MOST_IDS = 128  # of a corpus that a program holds as bytes
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a program consists of: sections in order, where parameters lie, what is predicted."""
+
+    sections: list[Section]
+    labels: dict[str, str]  # parameter -> where its weights lie
+    stretches: dict[str, tuple[str, str]]
+    buffer_words: int
 
 
 def build(
@@ -57,17 +80,14 @@ def build(
     Raises ValueError for a model that the kernels do not know, DoesNotFit where memory ends.
     """
     model = log.step.model
-    parts = find_parts(log, "a PDP-11", tasks.ANSWERS, MOST_TERMS)
-    dim = model.shapes[parts.token][1]
-    scales = find_scales(log, parts)
-    shape = Shape(model.seq_len, dim, model.vocab_size, scales, Cpu(machine.multiplies))
     _check_report(model, steps, window)
     memory = options.memory_bytes or machine.memory_bytes or 0
-    least = ORIGIN + 2 * sum(shape.buffers().values())
+    plan_program = plan_plain if log.plain else plan_graph
+    plan = plan_program(log, machine, steps, window, seed)
+    least = ORIGIN + 2 * plan.buffer_words
     if least > memory:
         raise _does_not_fit(model, machine, least, memory, "at least ")
-    sections = _sections(log, parts, shape, machine, steps, window, seed)
-    source = compose(f"{model.name} learns on {machine.title}", ORIGIN, "start", sections)
+    source = compose(f"{model.name} learns on {machine.title}", ORIGIN, "start", plan.sections)
     try:
         assembled = assemble(source, f"{model.name}.mac", machine=machine.name)
     except PastMemory as past:
@@ -84,10 +104,10 @@ def build(
         source=source,
         program=assembled,
         symbols=symbols,
-        weights=_locate_weights(model, parts, shape, symbols),
-        stretches=_stretches(sections),
+        weights=_locate_weights(model, plan.labels, symbols),
+        stretches=plan.stretches,
         states=(symbols["weights.state"], symbols["data.state"]),
-        objects=place(sections, symbols),
+        objects=place(plan.sections, symbols),
         regions=((ORIGIN, memory),),
         container={".lda": lda.pack(assembled.segments, symbols["start"])},
         entry=symbols["start"],
@@ -128,26 +148,15 @@ def _check_report(model: Model, steps: int, window: int) -> None:
         raise ValueError(f"{model.name}: {steps} steps; on a PDP-11 1 to 65535")
 
 
-def _sections(
-    log: LogStep,
-    parts: Parts,
-    shape: Shape,
-    machine: Machine,
-    steps: int,
-    window: int,
-    seed: int,
-) -> list[Section]:
-    """Everything in memory, in order."""
-    model, cpu = log.step.model, shape.cpu
-    labels = label_weights(parts, shape.dim)
+def plan_plain(log: LogStep, machine: Machine, steps: int, window: int, seed: int) -> Plan:
+    """A plain encoder, by kernels of its own."""
+    model, cpu = log.step.model, Cpu(machine.multiplies)
+    parts = find_parts(log, "a PDP-11", tasks.ANSWERS, MOST_TERMS)
+    dim = model.shapes[parts.token][1]
+    shape = Shape(model.seq_len, dim, model.vocab_size, find_scales(log, parts), cpu)
+    labels = label_weights(parts, dim)
     lowest = tables.find_lowest(shape)
-    tensors = [
-        (labels[name], rows * columns, start_shift(log, name))
-        for name, (rows, columns) in model.shapes.items()
-    ]
-    straight = {
-        "start": program.start(),
-        "step": program.begin_step(),
+    kernels = {
         "loss": loss.loss(shape),
         "choose": program.choose(),
         "d_y": backward.d_y(shape),
@@ -167,11 +176,101 @@ def _sections(
         "output": forward.logits(shape),
         "forward_end": forward.leave(),
         "draw": tasks.draw(shape, model.task["name"]),
+        "encode.all": update.encode_weights(shape),
+    }
+    held = [
+        Section("slots", "table", "mix.slots", program.slot_lists(shape)),
+        Section("codes", "table", "codes", tables.codes(lowest)),
+        Section("powers", "table", "powers", tables.powers(lowest)),
+    ]
+    buffers = shape.buffers()
+    sections = _sections(log, machine, shape, kernels, held, labels, buffers, seed)
+    return Plan(sections, labels, _stretches(sections), sum(buffers.values()))
+
+
+def plan_graph(log: LogStep, machine: Machine, steps: int, window: int, seed: int) -> Plan:
+    """Any other graph, op by op."""
+    model, cpu = log.step.model, Cpu(machine.multiplies)
+    check_ops(log)
+    cuts = find_cuts(model, steps)
+    graph = Program(log, cpu, cuts)
+    sizes = Sizes(model.seq_len, model.vocab_size, cpu)
+    ahead = graph.run(log.forward)
+    judged = graph.run([log.loss])
+    back = graph.run([*log.backward, *log.updates])
+    draw, corpus = _find_data(model, sizes)
+    kernels = {
+        **judged,
+        "choose": program.choose(next(iter(back))),
+        **back,
+        "step.encode": "step.encode:\nJSR PC,encode.all",
+        "step_done": program.end_step(steps, window, bool(graph.cut)),
+        "forward": forward.enter(),
+        **ahead,
+        "forward_end": forward.leave(),
+        "draw": draw,
+        "encode.all": graph.encode_matrices(),
+        "far.r0": elements.far("R0"),
+    }
+    bounds = graph.bounds
+    held = [
+        *corpus,
+        *[Section("cuts", "table", "cuts", tables.cuts(cuts))] * bool(graph.cut),
+        Section("codes", "table", "codes.low", tables.signed_codes(bounds.lowest, bounds.highest)),
+        Section("powers", "table", "powers", tables.powers(bounds.lowest, bounds.highest)),
+    ]
+    labels = {name: graph.labels[name] for name in model.shapes}
+    buffers = graph.share() | dict.fromkeys(("tokens", "answers"), model.seq_len)
+    sections = _sections(log, machine, sizes, kernels, held, labels, buffers, seed)
+    sections.append(Section("values", "buffer", "values", f"values:\n{graph.place()}"))
+    return Plan(sections, labels, _stretches(sections, graph.names), sum(buffers.values()))
+
+
+def _find_data(model: Model, sizes: Sizes) -> tuple[str, list[Section]]:
+    """How a machine draws a sample, and what it draws from."""
+    task = model.task.get("name")
+    if task in tasks.ANSWERS:
+        return tasks.draw(sizes, task), []
+    if task != "next":
+        known = ", ".join([*tasks.ANSWERS, "next"])
+        raise ValueError(f"{model.name}: a PDP-11 makes data for {known}")
+    ids = read_ids(model)
+    starts = len(ids) - model.seq_len
+    if starts >= 1 << 16 or model.vocab_size > MOST_IDS:
+        raise ValueError(
+            f"{model.name}: a corpus of {len(ids):,} tokens and {model.vocab_size} ids; a PDP-11 "
+            f"holds fewer than 65,536 of at most {MOST_IDS}"
+        )
+    return tasks.draw_stretch(model.seq_len, starts), [
+        data("corpus", "corpus", bytes(ids.tolist()), "table")
+    ]
+
+
+def _sections(
+    log: LogStep,
+    machine: Machine,
+    shape: AnyShape,
+    kernels: dict[str, str],
+    held: list[Section],
+    labels: dict[str, str],
+    buffers: dict[str, int],
+    seed: int,
+) -> list[Section]:
+    """Everything in memory, in order."""
+    model, cpu = log.step.model, shape.cpu
+    tensors = [
+        (labels[name], math.prod(size), start_shift(log, name))
+        for name, size in model.shapes.items()
+    ]
+    whole = model.generation.mode == "sequence"
+    straight = {
+        "start": program.start(any(section.label == "cuts" for section in held)),
+        "step": program.begin_step(),
+        **kernels,
         "random": sampling.random(cpu),
         "fill.all": tasks.fill(cpu, tensors),
-        "encode.all": update.encode_weights(shape),
         "report": report.report(shape),
-        "test": report.test(shape, N_TESTS),
+        "test": report.test(shape, N_TESTS) if whole else program.finish(),
         "print_number": report.numbers(cpu),
         "new_line": runtime.printing(),
         "divide": arithmetic.divide(cpu),
@@ -182,23 +281,27 @@ def _sections(
     return [
         *(code(name, text) for name, text in straight.items()),
         words("variables", _variables(seed)),
-        Section("slots", "table", "mix.slots", program.slot_lists(shape)),
         Section("tens", "table", "tens", report.tens()),
         Section("symbols", "table", "token.characters", _characters(model)),
         strings(report.texts(title, N_TESTS)),
-        Section("codes", "table", "codes", tables.codes(lowest)),
-        Section("powers", "table", "powers", tables.powers(lowest)),
-        *(reserve(name, name, n_words, "buffer") for name, n_words in shape.buffers().items()),
+        *held,
+        *(reserve(name, name, n_words, "buffer") for name, n_words in buffers.items()),
     ]
 
 
-def _stretches(sections: list[Section]) -> dict[str, tuple[str, str]]:
-    """The kernels of a step: they are run through, each into the next, except for `draw`."""
+def _stretches(
+    sections: list[Section], titles: dict[str, str] | None = None
+) -> dict[str, tuple[str, str]]:
+    """The kernels of a step: they are run through, each into the next, except for `draw`.
+
+    titles   label -> what a kernel is called, where not by its label
+    """
     names = [section.label for section in sections]
-    inside = [*range(names.index("embed"), names.index("forward_end")), names.index("loss")]
-    inside += range(names.index("d_y"), names.index("step_done"))
+    inside = [*range(names.index("forward") + 1, names.index("forward_end")), names.index("loss")]
+    inside += range(names.index("choose") + 1, names.index("step_done"))
     stretches = {names[i]: (names[i], names[i + 1]) for i in inside}
-    return {"draw": ("step.draw", "step.forward")} | stretches
+    named = {(titles or {}).get(name, name): ends for name, ends in stretches.items()}
+    return {"draw": ("step.draw", "step.forward")} | named
 
 
 def _variables(seed: int) -> dict[str, int]:
@@ -215,18 +318,16 @@ def _variables(seed: int) -> dict[str, int]:
 
 def _characters(model: Model) -> str:
     """A character for each id."""
-    pieces = model.tokenizer.machine_tables().pieces[: model.vocab_size]
-    characters = [piece[0] if len(piece) == 1 else ord("?") for piece in pieces]
-    return "token.characters: .BYTE " + ",".join(f"{c:o}" for c in characters) + "\n.EVEN"
+    codes = ",".join(f"{ord(character):o}" for character in find_characters(model))
+    return f"token.characters: .BYTE {codes}\n.EVEN"
 
 
 def _locate_weights(
-    model: Model, parts: Parts, shape: Shape, symbols: dict[str, int]
+    model: Model, labels: dict[str, str], symbols: dict[str, int]
 ) -> dict[str, Location]:
     located = {}
-    for name, label in label_weights(parts, shape.dim).items():
-        stem, _, offset = label.partition("+")
-        rows, columns = model.shapes[name]
+    for name, size in model.shapes.items():
+        stem, _, offset = labels[name].partition("+")
         address = symbols[stem] + int(offset.rstrip(".") or 0)
-        located[name] = Location(address, rows * columns, "words")
-    return {name: located[name] for name in model.shapes}
+        located[name] = Location(address, math.prod(size), "words")
+    return located

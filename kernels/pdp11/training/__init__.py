@@ -10,7 +10,10 @@ codes is where the table of powers has their product.
     loss        softmax of the logits, loss, hits, gradients; which rows have none
     backward    gradients of attention, and of the embeddings
     update      weights, and their codes
-    tasks       random numbers, first weights, sequences and their answers
+    elements    of any graph: what is done element by element
+    matrices    of any graph: sums of products, and updates
+    softmaxes   of any graph: attention's weights and their gradients, the loss
+    tasks       random numbers, first weights, samples and their answers
     report      lines on the console
 
 Meaning: kernels/reference/training.py.

@@ -117,12 +117,12 @@ def d_scores(shape: Shape) -> str:
         f"""\
     MOV -(R1),R0
     SUB R5,R0
-    {_clip(MOST_DISTANCE, f"d_scores.a{column}")}
+    {clip(MOST_DISTANCE, f"d_scores.a{column}")}
     {wrap("R0")}
     MOV codes(R0),R0
     ADD -(R2),R0
     MOV {shape.scales.d_scores}.(R0),R0
-    {_clip(shape.scales.most, f"d_scores.b{column}")}
+    {clip(shape.scales.most, f"d_scores.b{column}")}
     {wrap("R0")}
     MOV codes(R0),R0
     MOV R0,{at(queries.stride * column, "R3")}
@@ -148,7 +148,7 @@ d_scores.next:
     {repeat("R1", f"d.attention+{2 * n * n}.", "d_scores.next", n)}"""
 
 
-def _clip(most: int, label: str) -> str:
+def clip(most: int, label: str) -> str:
     return f"""\
     CMP R0,#{most}.
     BLE {label}hi   ;@ p=0.98

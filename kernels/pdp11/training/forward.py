@@ -6,6 +6,7 @@ which walks whatever is stored, and runs into the next one.
 
 from __future__ import annotations
 
+from anachron.kernels.pdp11.instructions import Cpu
 from anachron.kernels.pdp11.training.products import (
     Products,
     at,
@@ -18,9 +19,10 @@ from anachron.kernels.pdp11.training.products import (
     wrap,
 )
 from anachron.kernels.pdp11.training.shape import Shape
+from anachron.kernels.reference.log_model import SUM_OCTAVES, SUM_SHIFT
+from anachron.kernels.reference.log_tables import octaves
 
-FARTHEST = 514  # a score so far below the largest counts as 512 below it, in twos from 2
-SUM_SHIFT = 3  # a softmax's sum fits the table of codes when shifted by so much
+FARTHEST = 513  # a score so far below the largest and 1 counts as 512 below it
 
 
 def qkv_products(shape: Shape) -> Products:
@@ -151,7 +153,7 @@ scores.next:
 
 
 def largest(count: int, label: str, *, place: bool = False) -> str:
-    """R5 = the largest of the words from R1 on, plus 2; R1 comes to lie behind them.
+    """R5 = the largest of the words from R1 on, plus 1; R1 comes to lie behind them.
 
     place   R3 = the address behind the first of the largest
     """
@@ -159,14 +161,14 @@ def largest(count: int, label: str, *, place: bool = False) -> str:
     for word in range(1, count):
         lines += ["CMP (R1)+,R5", f"BLE {label}.{word} ;@ p=0.7", "MOV -2(R1),R5"]
         lines += ["MOV R1,R3"] * place + [f"{label}.{word}:"]
-    return "\n".join([*lines, "ADD #2,R5"])
+    return "\n".join([*lines, "INC R5"])
 
 
-def likelihoods(shape: Shape, count: int, label: str) -> str:
+def likelihoods(cpu: Cpu, count: int, label: str, top: int = SUM_OCTAVES) -> str:
     """Words behind R1 = 32 ln of their share before division, minus 2; R3 = the sum's code.
 
     A word becomes c - 2, where c is its distance from the largest, halved, even, at least -256;
-    the shares are powers(c + 11 octaves).  Takes R5 from `largest`; R1 comes back to the first
+    the shares are powers(c + top octaves).  Takes R5 from `largest`; R1 comes back to the first
     word; uses R0, R4.
     """
     lines = ["CLR R4"]
@@ -180,10 +182,10 @@ def likelihoods(shape: Shape, count: int, label: str) -> str:
             f"{label}.near{word}:",
             "ASR R0",
             "BIC #1,R0",
-            "ADD one+octaves.11+2(R0),R4",
+            f"ADD one+{octaves(top) + 2}.(R0),R4",
             "MOV R0,(R1)",
         ]
-    return "\n".join([*lines, shape.cpu.shift_right(SUM_SHIFT, "R4"), "BIC #1,R4",
+    return "\n".join([*lines, cpu.shift_right(SUM_SHIFT, "R4"), "BIC #1,R4",
                       "MOV codes(R4),R3"])  # fmt: skip
 
 
@@ -213,7 +215,7 @@ weights:
     MOV #{values.slot(0)},SP
 weights.next:
 {largest(n, "weights.max")}
-{likelihoods(shape, n, "weights")}
+{likelihoods(shape.cpu, n, "weights")}
     SUB #one+octaves.8+2,R3
     MOV @weights.slot,R2
     ADD #2,weights.slot

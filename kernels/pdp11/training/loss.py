@@ -52,7 +52,7 @@ loss.next:
     BNE loss.miss   ;@ p=0.1
     INC hits
 loss.miss:
-{likelihoods(shape, vocab, "loss")}
+{likelihoods(shape.cpu, vocab, "loss")}
     SUB #one+octaves.8+octaves.1+2,R3
     MOV @loss.slot,R5
     ADD #2,loss.slot

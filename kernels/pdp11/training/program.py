@@ -29,18 +29,21 @@ CELLS = (
     "loss.slot",
     "loss.slope",
     "d_scores.slot",
+    "rate.cut",
+    "cuts.next",
 )
 
 
-def start() -> str:
+def start(decays: bool = False) -> str:
     """Where the program is entered; interrupts stay off, for SP is not always a stack."""
+    whole = "\n    CLR rate.cut\n    MOV #cuts+2,cuts.next"
     return f"""\
 stack = {STACK:o}
 start:
     MOV #stack,SP
     MOV #{PRIORITY_7:o},@#{STATUS_WORD:o}
     MOV #text.title,R1
-    JSR PC,print
+    JSR PC,print{whole if decays else ""}
     MOV weights.state,random_state
     MOV weights.state+2,random_state+2
     JSR PC,fill.all
@@ -53,7 +56,7 @@ train_start:
 
 
 def begin_step() -> str:
-    """To the logits of the next sequence; the loss follows."""
+    """To the logits of the next sample; the loss follows."""
     return """\
 step:
     INC n.steps
@@ -64,18 +67,30 @@ step.forward:
     JSR PC,forward"""
 
 
-def choose() -> str:
+def choose(first: str = "d_y") -> str:
     """Without any gradient the rest of the step changes nothing, and is left out."""
-    return """\
+    return f"""\
 ; choose: the backward pass and the updates, or neither
 choose:
     TST n.active
-    BNE d_y         ;@ p=0.3
+    BNE {first}     ;@ p=0.3
     JMP step_done"""
 
 
-def end_step(steps: int, window: int) -> str:
-    """A report after each window, and after the last step."""
+def finish() -> str:
+    """The end of a program that makes no test."""
+    return """\
+test:
+finished:
+    HALT"""
+
+
+def end_step(steps: int, window: int, decays: bool = False) -> str:
+    """A report after each window, and after the last step; the rates of the next window."""
+    cut = """
+    MOV cuts.next,R0
+    MOV (R0)+,rate.cut
+    MOV R0,cuts.next"""
     return f"""\
 step_done:
     MOV #stack,SP
@@ -83,7 +98,7 @@ step_done:
     BHIS 10$        ;@ p=0.003
     CMP window.steps,#{window}.
     BLO 20$         ;@ p=0.98
-    JSR PC,report
+    JSR PC,report{cut if decays else ""}
 20$: JMP step       ;@ goes step
 10$: JSR PC,report
 train_end:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from anachron.kernels.pdp11.instructions import Cpu
-from anachron.kernels.pdp11.training.shape import Shape
+from anachron.kernels.pdp11.training.shape import AnyShape
 
 STEP_DIGITS, LOSS_DIGITS, ACCURACY_DIGITS = 5, 4, 3
 STEPS_OF_LOSS = 32  # to a neper
 
 
-def report(shape: Shape) -> str:
+def report(shape: AnyShape) -> str:
     """A line: step, mean loss and accuracy of the window; the window begins anew."""
     n = shape.positions
     return f"""\
@@ -121,7 +121,7 @@ def tens() -> str:
     return f".EVEN\ntens: .WORD {powers}\ntens.end:"
 
 
-def test(shape: Shape, sequences: int) -> str:
+def test(shape: AnyShape, sequences: int) -> str:
     """Sequences that the machine has not seen, answered; how many of them right."""
     n, vocab = shape.positions, shape.vocab
     return f"""\

@@ -15,11 +15,21 @@ values have rows of one length, so that one pointer walks both.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from anachron.kernels.pdp11.instructions import Cpu
 from anachron.kernels.scales import Scales
 
 MOST_TERMS = 15  # of a softmax: each adds at most 2**11
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What data and reports need to know of a model."""
+
+    positions: int
+    vocab: int
+    cpu: Cpu = Cpu()
 
 
 @dataclass(frozen=True)
@@ -65,3 +75,6 @@ class Shape:
             "token.rows": n,  # addresses in tok.weight
             "answers": n,  # twice the id
         }
+
+
+AnyShape: TypeAlias = Sizes | Shape

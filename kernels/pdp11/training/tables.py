@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from anachron.kernels.pdp11.training.backward import MOST_DISTANCE
 from anachron.kernels.pdp11.training.loss import NO_SLOPE
@@ -55,9 +55,22 @@ def codes(lowest: int) -> str:
     return "\n".join([".EVEN", "codes:", *_lines(cells)])
 
 
-def powers(lowest: int) -> str:
+def signed_codes(lowest: int, highest: int) -> str:
+    """The table of codes from that of -4096 on, at codes.low; `codes` is where 0 has its own."""
+    cells = [f"half+{code}." for code in code_table(highest - lowest + 2)]
+    middle = len(cells) // 2
+    lines = [".EVEN", "codes.low:", *_lines(cells[middle:]), "codes:", *_lines(cells[:middle])]
+    return "\n".join(lines)
+
+
+def cuts(codes: Sequence[int]) -> str:
+    """What each window's rates are cut by."""
+    return "\n".join([".EVEN", "cuts:", *_lines(f"{code}." for code in codes)])
+
+
+def powers(lowest: int, highest: int = HIGHEST) -> str:
     """The table of products, plus, minus, plus, and the symbols that name its places."""
-    plus = [exponential(code) for code in range(lowest, HIGHEST + 2, 2)]
+    plus = [exponential(code) for code in range(lowest, highest + 2, 2)]
     products = plus + [-product for product in plus] + plus
     lines = [".EVEN", "powers:", *_lines(f"{product}." for product in products)]
     lines += [f"one = powers+{-lowest}.", f"half = <one+{USUAL}.>/2".replace("+-", "-")]

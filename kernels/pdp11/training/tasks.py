@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from anachron.kernels.pdp11.instructions import Cpu
-from anachron.kernels.pdp11.training.shape import Shape
+from anachron.kernels.pdp11.training.shape import AnyShape, Shape
 
 
 def fill(cpu: Cpu, tensors: Sequence[tuple[str, int, int]]) -> str:
@@ -20,7 +20,7 @@ def fill(cpu: Cpu, tensors: Sequence[tuple[str, int, int]]) -> str:
         f"MOV #{label},R5\nMOV #{size}.,fill.left\nMOV #{shift}.,fill.shift\nJSR PC,fill"
         for label, size, shift in tensors
     )
-    most = max(size for _, size, _ in tensors)
+    most, shifts = max(size for _, size, _ in tensors), [shift for *_, shift in tensors]
     return f"""\
 ; fill.all: random weights;  uses R0 to R5
 fill.all:
@@ -33,7 +33,7 @@ fill:
     MOV random_state+2,R0
     MOV fill.shift,R1
 10$: ASR R0
-    {cpu.count("R1", "10$", "3..6 ~6")}
+    {cpu.count("R1", "10$", f"{min(shifts)}..{max(shifts)} ~{max(shifts)}")}
     BIC #1,R0
     MOV R0,(R5)+
     DEC fill.left
@@ -41,11 +41,17 @@ fill:
     RTS PC"""
 
 
-def draw(shape: Shape, task: str) -> str:
-    """A sequence: its tokens, where their embeddings lie, and what it is to become."""
+def draw(shape: AnyShape, task: str) -> str:
+    """A sequence: its tokens, where a plain encoder's embeddings lie, and what it is to become."""
     n = shape.positions
+    rows = ""
+    if isinstance(shape, Shape):
+        rows = f"""\
+    {shape.cpu.scale(2 * shape.dim)}
+    ADD #tok.weight,R1
+    MOV R1,token.rows-tokens-2(R5)"""
     return f"""\
-; draw: tokens, token.rows and answers of the next sequence;  uses R0 to R5
+; draw: tokens and answers of the next sequence;  uses R0 to R5
 draw:
     MOV #tokens,R5
 draw.next:
@@ -57,16 +63,39 @@ draw.next:
     BPL 10$         ;@ p=0.5
     ADD #{shape.vocab}.,R0
 10$: MOV R0,(R5)+
-    {shape.cpu.scale(2 * shape.dim)}
-    ADD #tok.weight,R1
-    MOV R1,token.rows-tokens-2(R5)
+{rows}
     CMP R5,#tokens+{2 * n}.
     BLO draw.next   ;@ times {n}
 {ANSWERS[task](shape)}
     RTS PC"""
 
 
-def _reverse(shape: Shape) -> str:
+def draw_stretch(n: int, starts: int) -> str:
+    """A stretch of the corpus, a byte an id, and the same moved on by one."""
+    return f"""\
+; draw: tokens and answers, from one of {starts} places of the corpus;  uses R0 to R5
+draw:
+    JSR PC,random
+    MOV random_state+2,-(SP)
+    JSR PC,random
+    MOV random_state+2,R3
+    MOV (SP)+,R2
+    MOV #{starts}.,R4
+    JSR PC,divide
+    ADD #corpus,R1
+    MOV #tokens,R4
+    MOV #answers,R5
+10$: MOVB (R1)+,(R4)+
+    CLRB (R4)+
+    MOVB (R1),R0
+    ASL R0
+    MOV R0,(R5)+
+    CMP R4,#tokens+{2 * n}.
+    BLO 10$         ;@ times {n}
+    RTS PC"""
+
+
+def _reverse(shape: AnyShape) -> str:
     n = shape.positions
     return f"""\
     MOV #tokens,R4
@@ -78,7 +107,7 @@ def _reverse(shape: Shape) -> str:
     BLO 20$         ;@ times {n}"""
 
 
-def _copy(shape: Shape) -> str:
+def _copy(shape: AnyShape) -> str:
     n = shape.positions
     return f"""\
     MOV #tokens,R4
@@ -90,7 +119,7 @@ def _copy(shape: Shape) -> str:
     BLO 20$         ;@ times {n}"""
 
 
-def _sort(shape: Shape) -> str:
+def _sort(shape: AnyShape) -> str:
     """Neighbours are exchanged, in as many walks as there are positions."""
     n = shape.positions
     walk = f"""\
@@ -108,7 +137,7 @@ def _sort(shape: Shape) -> str:
     return f"{_copy(shape)}\n{walk if n > 1 else ''}"
 
 
-def _sum(shape: Shape) -> str:
+def _sum(shape: AnyShape) -> str:
     """At every place the sum of all, modulo the number of ids."""
     n = shape.positions
     return f"""\
@@ -127,7 +156,7 @@ def _sum(shape: Shape) -> str:
     BLO 40$         ;@ times {n}"""
 
 
-ANSWERS: dict[str, Callable[[Shape], str]] = {
+ANSWERS: dict[str, Callable[[AnyShape], str]] = {
     "reverse": _reverse,
     "copy": _copy,
     "sort": _sort,
