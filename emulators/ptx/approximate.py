@@ -7,7 +7,7 @@ registers have a source of errors, wrong by as much as the manual allows, at ran
     cvt.rn.f32.u32 cvt.rz.f32.u32 cvt.rzi.u32.f32     between integers and floats
     mul.rz.f32  sqrt.approx.ftz.f32  rcp.approx.ftz.f32
 
-To add one: a function of an array of float64 and a line in MEANINGS.
+To add one: a function of an array of float64 and a line in APPROXIMATIONS.
 Source: PTX ISA 9.0, section 9.7.3: the errors of sqrt.approx and rcp.approx; unverified.
 """
 

@@ -7,6 +7,7 @@ compiled, so that nothing here needs the compiler to be installed.
     load64 load128                       two and four words, a tuple
     store8 store16 store32               to the same
     add32 sub32 mul32 shl32 sar32        32 bits, wrapping; sar32 keeps the sign
+    and32 or32 xor32 popc32 lowest32     bits; how many are set; the number of the lowest
     shr32 mulhi32                        without sign: a shift, the upper half of a product
     select                               one of two, by a truth
     min32 max32 clamp32 clamp64          signed; clamp64 takes 64 bits and gives 32
@@ -32,6 +33,7 @@ from typing import Any
 
 BINARY = {
     **{"add32": "add", "sub32": "sub", "mul32": "mul", "shl32": "shl", "sar32": "ashr"},
+    **{"and32": "and_", "or32": "or_", "xor32": "xor"},
     **{"shr32": "lshr", "udiv32": "udiv", "urem32": "urem"},
 }
 ASSEMBLY = {  # name -> (instruction, operands)
@@ -110,6 +112,13 @@ def make_intrinsics() -> dict[str, Any]:
 
     for name, operation in BINARY.items():
         function(name, i32, [i32, i32], lambda b, x, y, op=operation: getattr(b, op)(x, y))
+    function("popc32", i32, [i32], lambda b, x: b.ctpop(x))
+
+    def lowest(b: Any, x: Any) -> Any:
+        one = b.and_(x, b.neg(x))
+        return b.ctpop(b.sub(one, ir.Constant(i32, 1)))
+
+    function("lowest32", i32, [i32], lowest)
     function("udiv64", i64, [i64, i64], lambda b, x, y: b.udiv(x, y))
     for name, (text, count) in {**ASSEMBLY, **COLLECTIVE}.items():
         fixed = name in COLLECTIVE

@@ -17,7 +17,7 @@ class Place:
     """Rows of numbers of 8, 16 or 32 bits; a place with one row has the same for all positions."""
 
     memory: str  # sm or gm
-    offset: int  # bytes
+    offset: int | str  # bytes; a text where they are not known yet
     bits: int
     size: int  # numbers in a row
     rows: int = 1

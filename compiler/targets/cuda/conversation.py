@@ -17,6 +17,8 @@ from anachron.compiler.targets import MissingKernel
 from anachron.compiler.targets.cuda.device import Device
 from anachron.compiler.targets.cuda.kernel import START
 from anachron.emulators.ptx import PtxError, Result, load
+from anachron.kernels.cuda.sampling import MOST_SAMPLED
+from anachron.kernels.reference.sampling import seed_state
 
 if TYPE_CHECKING:
     from anachron.compiler.targets.cuda.target import KernelImage
@@ -32,9 +34,10 @@ class KernelConversation:
         sampling: Sampling | None,
         schedule: int | None = None,
     ) -> None:
-        if sampling and sampling.inverse:
-            raise MissingKernel("the CUDA kernel takes the likeliest id only: leave out -t")
         self.image, self.n, self.schedule = image, n, schedule
+        self.sampling = sampling or Sampling()
+        if self.sampling.inverse and image.fixed.vocab_size > MOST_SAMPLED:
+            raise MissingKernel(f"the kernel samples from {MOST_SAMPLED} ids at most: leave out -t")
         self.interpreted = image.machine.name == "ptx"
         ptx = image.program.ptx
         if self.interpreted:
@@ -59,7 +62,12 @@ class KernelConversation:
         kernels: dict[str, int] = {}
         if encoder or most > 0:
             memory = np.frombuffer(text.layout.blob, np.uint8).copy()
-            arguments = (memory, np.array(ids, np.int32), len(ids), most, chosen, logits)
+            clocks = np.zeros(1, np.int32)
+            arguments = (
+                memory, np.array(ids, np.int32), len(ids), most, self.sampling.inverse,
+                self.sampling.kept, signed(seed_state(self.sampling.seed)), 1, chosen, logits,
+                clocks,
+            )  # fmt: skip
             if self.interpreted:
                 passes, kernels = self._interpret(arguments, len(ids), chosen)
             else:
@@ -111,7 +119,13 @@ class KernelConversation:
             names = [text.at_end]
         else:
             names = [text.always] * (n_prompt - 1) + [text.at_end] * int(chosen[0])
+        names[0] = (*text.leading, *names[0])
         return _attribute(result, names)
+
+
+def signed(word: int) -> int:
+    """32 bits as the kernels take them."""
+    return (word + (1 << 31)) % (1 << 32) - (1 << 31)
 
 
 def _attribute(result: Result, names: list[tuple[str, ...]]) -> tuple[list[int], dict[str, int]]:

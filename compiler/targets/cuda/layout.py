@@ -97,6 +97,11 @@ class Layout:
         memory, at = self.add(pack_bytes(table))
         return Place(memory, at, 8, len(table), signed=False)
 
+    def unsigned_words(self, table: Array) -> Place:
+        """A constant row of 16 bits without sign."""
+        memory, at = self.add(pack_rows(table, 16))
+        return Place(memory, at, 16, len(table), signed=False)
+
     def packed(self, content: bytes) -> Place:
         """A constant in a form of its own, of which only the offset is used."""
         memory, at = self.add(content)

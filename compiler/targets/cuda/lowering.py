@@ -18,6 +18,7 @@ import numpy as np
 from anachron.compiler.fixed import FixedModel, Op
 from anachron.compiler.ranges import Ranges
 from anachron.compiler.targets.cuda.layout import Layout
+from anachron.compiler.targets.cuda.residence import Residence
 from anachron.kernels.arithmetic import Array
 from anachron.kernels.cuda import activation, attention, embedding, matvec, norm
 from anachron.kernels.cuda.places import WARP, Place
@@ -42,14 +43,22 @@ class Lowered:
 class Lowering:
     """The ops of a model, for so many threads."""
 
-    def __init__(self, fixed: FixedModel, ranges: Ranges, layout: Layout, threads: int) -> None:
+    def __init__(
+        self, fixed: FixedModel, ranges: Ranges, layout: Layout | Residence, threads: int
+    ) -> None:
         self.fixed, self.ranges, self.layout, self.threads = fixed, ranges, layout, threads
         self.positions = fixed.seq_len if layout.encoder else 1
-        self.constants = {op.name: self._constants(op) for op in fixed.ops}
-        layout.finish()
+        self.constants: dict[str, dict[str, Place | int]] = {}
+
+    def lower_one(self, op: Op) -> list[str]:
+        """An op's lines, for whoever puts barriers around them."""
+        self.constants[op.name] = self._constants(op)
+        return self._lower(op)
 
     def lower(self) -> list[Lowered]:
         """Every op in order, with the barriers that it needs."""
+        self.constants = {op.name: self._constants(op) for op in self.fixed.ops}
+        self.layout.finish()
         written: dict[str, bool] = {}  # since the last barrier: is element i thread i's?
         lowered = []
         for op in self.fixed.ops:
@@ -123,12 +132,12 @@ class Lowering:
             case "add":
                 return embedding.add(x[0], x[1], y, **shape)
             case "matvec":
-                wide = _largest(sums["sum"]) >= NARROW
+                wide = find_largest(sums["sum"]) >= NARROW
                 return matvec.matvec(
                     x[0], k["weight"], k["bias"], k["shift"], y, wide=wide, **shape
                 )
             case "rms_norm" | "layer_norm":
-                squares = _largest(sums["squares"])
+                squares = find_largest(sums["squares"])
                 shifted = (squares / y.size + 1) * 2.0 ** a["root_shift"]
                 wide = squares >= NARROW or shifted >= 2 * NARROW
                 return norm.norm(x[0], k["gain"], k.get("bias"), y, **a, wide=wide, **shape)
@@ -148,7 +157,7 @@ class Lowering:
         raise KeyError(op.contract)
 
     def _attention(self, op: Op, x: list[Place], y: Place) -> list[str]:
-        score = _largest(self.ranges.accumulators[op.name]["score"])
+        score = find_largest(self.ranges.accumulators[op.name]["score"])
         if score / 2.0 ** op.attributes["score_shift"] >= MOST_SCORE:
             raise ValueError(
                 f"{op.name}: its shifted scores may reach {score:,.0f} >> "
@@ -174,5 +183,5 @@ class Lowering:
         )
 
 
-def _largest(bound: float | Array) -> float:
+def find_largest(bound: float | Array) -> float:
     return float(np.max(bound))

@@ -16,13 +16,15 @@ from anachron.compiler.image import Call, Image
 from anachron.compiler.memory import Placed
 from anachron.compiler.targets import Machine, Options
 from anachron.compiler.targets.cuda.conversation import converse
-from anachron.compiler.targets.cuda.kernel import KernelText, write_kernel
+from anachron.compiler.targets.cuda.kernel import ARGUMENTS, KernelText, write_kernel
 from anachron.compiler.targets.cuda.layout import SHARED_BYTES
 from anachron.compiler.targets.cuda.lowering import KERNELS
+from anachron.compiler.targets.cuda.residence import Residence
 from anachron.compiler.targets.cuda.toolkit import compile_kernel
 from anachron.compiler.timing import Cycles
 
 __all__ = ["KERNELS", "build", "converse"]
+KINDS = {"constant": "weights", "buffer": "buffer", "cache": "cache"}
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,10 @@ def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
     cannot compute exactly.
     """
     text = write_kernel(fixed, options.logits)
-    ptx = compile_kernel(text.source, text.threads)
+    ptx = compile_kernel(text.source, text.threads, ARGUMENTS)
     blob = text.layout.blob
     calls = tuple(
-        Call(item.op.name, item.op.contract, *_variant(item.lines)) for item in text.lowered
+        Call(op.name, op.contract, *text.variants[op.name]) for op in fixed.ops
     )
     return KernelImage(
         fixed=fixed,
@@ -81,22 +83,18 @@ def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
     )
 
 
-def _variant(lines: list[str]) -> tuple[str, str]:
-    text = "\n".join(lines)
-    if "int64" in text:
-        return "64 bits", "32 are not proven to hold its sums"
-    for name in ("dp4a", "dp2a"):
-        if name in text:
-            return name, "32 bits are proven to hold its sums"
-    return "32 bits", "proven to hold its sums"
-
-
 def _objects(text: KernelText) -> tuple[Placed, ...]:
     """Shared memory by name, and what stays in global memory."""
     layout = text.layout
+    if isinstance(layout, Residence):
+        return tuple(
+            Placed(thing.name or "constants", thing.offset, thing.size, KINDS[thing.kind])
+            for thing in layout.things
+            if thing.memory == "sm"
+        )
     objects = [Placed("constants", 0, layout.shared_constants, "weights")]
     for name, place in {**layout.values, "scores": layout.scratch}.items():
-        if place.memory == "sm":
+        if place.memory == "sm" and isinstance(place.offset, int):
             kind = "cache" if place.rows > 1 else "buffer"
             objects.append(Placed(name, place.offset, place.n_bytes, kind))
     return tuple(objects)

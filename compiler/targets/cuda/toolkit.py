@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from anachron.compiler.targets import Absent
 from anachron.kernels.cuda.intrinsics import make_intrinsics
 
@@ -9,8 +11,11 @@ ARCHITECTURE = (9, 0)  # Hopper
 INSTALL = "pip install 'anachron[cuda]'"
 
 
-def compile_kernel(source: str, threads: int) -> str:
-    """The PTX of a kernel; Absent, saying what to install, where the compiler is not here."""
+def compile_kernel(source: str, threads: int, arguments: Mapping[str, str]) -> str:
+    """The PTX of a kernel; Absent, saying what to install, where the compiler is not here.
+
+    arguments  name -> bytes, words, or word
+    """
     try:
         import numba_cuda  # noqa: F401  (numba's own CUDA, older, lacks what is needed)
         from numba import cuda, int32, int64, types
@@ -20,12 +25,15 @@ def compile_kernel(source: str, threads: int) -> str:
         raise Absent(f"Numba CUDA is not installed here ({error}): {INSTALL}") from None
     scope |= {"cuda": cuda, "int32": int32, "int64": int64}
     exec(compile(source, "<kernel>", "exec"), scope)
-    words = types.CPointer(types.int32)
-    arguments = (types.CPointer(types.int8), words, types.int32, types.int32, words, words)
+    kinds = {
+        "bytes": types.CPointer(types.int8),
+        "words": types.CPointer(types.int32),
+        "word": types.int32,
+    }
     try:
         ptx, _ = cuda.compile(
             scope["kernel"],
-            types.void(*arguments),
+            types.void(*(kinds[kind] for kind in arguments.values())),
             cc=ARCHITECTURE,
             device=False,
             abi="numba",

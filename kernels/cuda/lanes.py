@@ -1,0 +1,117 @@
+"""What happens to numbers in registers: a vector lies in the lanes of every warp, or in units.
+
+Element 32 i + slot of a vector is in the lane's register i, `slot` as in tiles.py.  In the lanes,
+every warp has all of it, so that sums over a vector are one reduction of a warp, and nothing has to
+be shared.  Lanes past a vector's end hold 0.
+
+    n      elements of the vector         names   of the registers that hold it
+"""
+
+from __future__ import annotations
+
+import struct
+
+from anachron.kernels.cuda.places import Place, saturated
+from anachron.kernels.reference.norm import LARGEST_RECIPROCAL, RECIPROCAL_SHIFT
+
+WARP = 32
+MOST_ROOTS = 2500  # reciprocals kept in a table
+GUESS = 1 - 2.0**-21  # keeps a guessed quotient at or below the true one
+
+
+def inside(i: int, n: int) -> str:
+    """The text of whether a lane's register i is inside a vector; empty where all are."""
+    return "" if WARP * (i + 1) <= n else f"add32(slot, {WARP * i}) < {n}"
+
+
+def masked(value: str, i: int, n: int) -> str:
+    """A value, or 0 past the end."""
+    condition = inside(i, n)
+    return f"select({condition}, {value}, 0)" if condition else value
+
+
+def lookup(
+    x: str, y: str, table: Place, *, shift: int, tail: int, bits: int
+) -> list[str]:
+    """A line between two of 257 points; x >> tail from 128 << shift on."""
+    half = 128 << shift
+    return [
+        f"u = clamp32({x}, {-half}, {half - 1})",
+        f"k = sar32(u, {shift})",
+        f"base = {table.load('add32(k, 128)')}",
+        f"after = {table.load('add32(k, 129)')}",
+        f"u = mul32(sub32(after, base), sub32(u, shl32(k, {shift})))",
+        f"u = select({x} >= {half}, sar32({x}, {min(tail, 31)}), add32(base, sar32(u, {shift})))",
+        f"{y} = {saturated('u', bits)}",
+    ]
+
+
+def norm(
+    names: list[str],
+    results: list[str],
+    gains: list[str],
+    biases: list[str] | None,
+    *,
+    n: int,
+    gain_shift: int,
+    pre_shift: int,
+    root_shift: int,
+    reciprocal_bits: int,
+    bits: int,
+    reciprocals: Place | None,
+) -> list[str]:
+    """rms_norm; layer_norm where there are biases.
+
+    The sum of squares and the shifted mean have 32 bits without a sign.
+
+    reciprocals  a table by the root, where roots are few
+    """
+    lines = []
+    if biases is not None:
+        text = names[0]
+        for name in names[1:]:
+            text = f"add32({text}, {name})"
+        lines.append(f"middle = {_floored(f'redux_add({text})', n)}")
+        for i, (name, y) in enumerate(zip(names, results, strict=True)):
+            lines.append(f"{y} = {masked(saturated(f'sub32({name}, middle)', 16), i, n)}")
+        names = results
+    for i, name in enumerate(names):
+        lines.append(f"small = sar32({name}, {pre_shift})")
+        square = "mul32(small, small)"
+        lines.append(f"squares = {f'add32(squares, {square})' if i else square}")
+    lines += [
+        "squares = redux_add(squares)",
+        f"squares = shl32(max32(1, {_shared(n)}), {root_shift})",
+        "root = root_below(squares)",
+        # One more if its square is at most this: root**2 + 2 root + 1.
+        "rest = sub32(squares, mul32(root, root))",
+        "root = select(rest > shl32(root, 1), add32(root, 1), root)",
+    ]
+    if reciprocals is not None:
+        lines.append(f"inverse = {reciprocals.load('root')}")
+    else:
+        whole = 1 << reciprocal_bits
+        guess = struct.unpack("<i", struct.pack("<f", whole * GUESS))[0]
+        lines += [
+            f"inverse = quotient_below({guess}, root)",
+            "after = add32(inverse, 1)",
+            f"inverse = select(mul32(after, root) <= {whole}, after, inverse)",
+            f"inverse = min32({LARGEST_RECIPROCAL}, inverse)",
+        ]
+    for i, (name, y) in enumerate(zip(names, results, strict=True)):
+        unit = f"sar32(mul32({name}, inverse), {RECIPROCAL_SHIFT})"
+        scaled = f"sar32(mul32({unit}, {gains[i]}), {min(gain_shift, 31)})"
+        if biases is not None:
+            scaled = f"add32({scaled}, {biases[i]})"
+        lines.append(f"{y} = {saturated(scaled, bits)}")
+    return lines
+
+
+def _shared(n: int) -> str:
+    return f"shr32(squares, {n.bit_length() - 1})" if n & n - 1 == 0 else f"udiv32(squares, {n})"
+
+
+def _floored(total: str, n: int) -> str:
+    if n & n - 1 == 0:
+        return f"sar32({total}, {n.bit_length() - 1})"
+    return f"floordiv32({total}, {n})"
