@@ -104,7 +104,7 @@ _end:
         f"    lda text_count\n    cmp #{text.room + 1}\n    bcc _fits           ;@ p=0.9\n"
         f"    lda #{text.room}\n_fits:\n    sta rows_left\n    ldx #0",
         "_copy:\n    cpx rows_left\n    beq _copied         ;@ times 1..250 ~10\n"
-        "    lda text_low,x\n" + ("    ldy text_high,x\n" if text.wide else ""),
+        "    lda text_low,x\n" + ("    ldy text_high,x" if text.wide else "    ldy #0"),
         "    jsr put_id\n    inx\n    jmp _copy\n_copied:",
         *(_put_constant(i, text.token_bytes) for i in text.suffix),
         "    rts",
