@@ -30,12 +30,22 @@ class Location:
 
     layout "bytes": int8, one a byte; "words": int16, little-endian pairs; "split": int16, all low
     bytes at `address`, all high bytes at `high`.
+    columns, strides: of a matrix whose elements do not follow each other, row by row, how many
+    there are in a row, and the bytes from a row to the next and from a column to the next.
     """
 
     address: int
     size: int
     layout: str
     high: int = 0
+    columns: int = 0
+    strides: tuple[int, int] = (0, 1)
+
+    def offsets(self) -> Array:
+        """How far each number of a split array lies behind the first."""
+        number = np.arange(self.size)
+        row, column = np.divmod(number, self.columns) if self.columns else (0 * number, number)
+        return row * self.strides[0] + column * self.strides[1]
 
     def decode(self, memory: Array) -> Array:
         """The integers, read from a machine's memory (bytes)."""
@@ -47,7 +57,8 @@ class Location:
                 raw = np.array(memory[self.address : self.address + 2 * self.size], np.uint8)
                 return raw.view("<i2").astype(np.int64)
             case "split":
-                high = np.array(memory[self.high : self.high + self.size], np.uint8)
+                at = self.offsets()
+                low, high = (np.array(memory[start + at]) for start in (self.address, self.high))
                 return (low + (high.astype(np.uint16) << 8)).view(np.int16).astype(np.int64)
         raise ValueError(f"no layout is called {self.layout}")
 

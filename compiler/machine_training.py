@@ -28,9 +28,13 @@ from anachron.compiler.run import RunError, start
 from anachron.compiler.targets import Machine, Options, find_machine
 from anachron.compiler.training import MAX_STEPS, STEPS, WINDOW
 from anachron.compiler.training_image import TrainingImage
+from anachron.emulators.mos6502 import petscii
 from anachron.kernels.reference.sampling import seed_state
 
-TRAINERS = {"pdp11": "anachron.compiler.targets.pdp11.training"}
+TRAINERS = {
+    "pdp11": "anachron.compiler.targets.pdp11.training",
+    "mos6502": "anachron.compiler.targets.mos6502.training",
+}
 STEP_LIMIT = 600 * 10**9  # ns of a step, its report, or the tests, before a program is given up
 
 Listener = Callable[[str], None]
@@ -146,9 +150,9 @@ def listen(image: TrainingImage, machine: Any) -> Callable[[], str]:
     """What the program has printed, whenever asked: on its console, or on its screen."""
     if image.machine.target == "pdp11":
         return lambda: str(machine.console)
-    said: list[str] = []
-    machine.hook(image.symbols["put"], lambda m: said.append(chr(m.registers["a"])))
-    return lambda: "".join(said).replace("\r", "\n")
+    said = bytearray()
+    machine.hook(image.symbols["put"], lambda m: said.append(m.registers["a"]))
+    return lambda: petscii.decode(bytes(said), lower=True)
 
 
 def measure_step(image: TrainingImage) -> dict[str, int]:

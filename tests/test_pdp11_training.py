@@ -10,6 +10,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from training_models import TEXT, small
 
 import anachron.compiler as ac
 from anachron.compiler.autodiff import differentiate
@@ -27,22 +28,6 @@ from anachron.compiler.run import start
 from anachron.compiler.targets import DoesNotFit
 
 MACHINES = ("pdp11/34a", "pdp11/20")
-TEXT = """\
-model small
-size      dim = 16, seq_len = {n}, vocab_size = 10
-tokenizer digits
-task      {task}
-train     sgd(steps = 12, window = 5)
-
-tok    = embed(token, dim)
-pos    = embed(position, dim)
-x      = tok + pos
-q      = linear(x, dim)
-k      = linear(x, dim)
-v      = linear(x, dim)
-y      = x + attention(q, k, v)
-logits = linear(y, vocab_size)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +38,6 @@ def reverse():
 @pytest.fixture(scope="module", params=MACHINES)
 def image(request, reverse):
     return build_training(reverse, request.param)
-
-
-def small(n: int = 8, task: str = "reverse", text: str = TEXT):
-    return parse(text.format(n=n, task=task)).model
 
 
 def expect_error(text: str, wanted: str) -> None:
@@ -161,7 +142,7 @@ def test_a_rate_that_the_tables_have_no_room_for_is_refused():
 
 def test_a_machine_that_does_not_train_says_which_do(reverse):
     with pytest.raises(ValueError, match="these train: reference"):
-        build_training(reverse, "c64")
+        build_training(reverse, "ptx")
 
 
 @pytest.mark.simh
