@@ -21,6 +21,7 @@ from anachron.kernels.mos6502.residues import NARROW, WIDE, Basis
 MOST_GUARDED = 128  # columns
 HALVINGS = 40  # orders of columns that are tried
 LEAST_LIMIT = 256  # of a guard: below, most inputs would be too long
+MOST_BEYOND = 4 * WIDE.highest  # that a sum may reach: beyond, sums as large are to be expected
 
 
 @dataclass(frozen=True)
@@ -217,6 +218,8 @@ def _guard(op: Op, ranges: Ranges) -> list[int]:
         return []
     (amount,) = shifts
     if amount not in residue_matvec.SHIFTS or WIDE.highest >> amount > 32767:
+        return []
+    if np.max(ranges.accumulators[op.name]["rows"]) > MOST_BEYOND:
         return []
     norms = longest_inputs(op, WIDE, positive=bool(x.lo.min() >= 0))
     return [guard.limit(float(norm), columns) for norm in norms]

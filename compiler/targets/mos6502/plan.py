@@ -6,7 +6,7 @@ To add a way: a field, and its gain in cycles, `saves`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from anachron.compiler.fixed import FixedModel
@@ -15,12 +15,13 @@ from anachron.compiler.targets import Options
 from anachron.compiler.targets.mos6502.attentions import Heads, group_attentions
 from anachron.compiler.targets.mos6502.matrices import Group, group_matrices
 from anachron.compiler.targets.mos6502.narrow import Narrow, group_narrow
+from anachron.compiler.targets.mos6502.row_groups import STYLES, RowGroup, group_rows
 from anachron.compiler.targets.mos6502.screening import Screening, find_screening
 from anachron.compiler.targets.mos6502.values import Values
 
 MOST_CHOICES = 6  # parts with which and without which a build is tried; the others go together
 
-Part: TypeAlias = Group | Heads | Narrow | Screening
+Part: TypeAlias = Group | Heads | Narrow | RowGroup | Screening
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Plan:
 
     groups     matrices in residues          heads      attentions in residues
     narrow     matrices of int8 vectors in two residues
+    rows       matrices whose rows differ, in residues
+    smaller    the same in less memory and more time
     screening  how the likeliest token is found, or None
     reasons    op -> why it has no faster way
     """
@@ -36,13 +39,15 @@ class Plan:
     groups: tuple[Group, ...] = ()
     heads: tuple[Heads, ...] = ()
     narrow: tuple[Narrow, ...] = ()
+    rows: tuple[RowGroup, ...] = ()
+    smaller: tuple[tuple[RowGroup, ...], ...] = ()
     screening: Screening | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def parts(self) -> list[Part]:
         screening = [self.screening] if self.screening else []
-        return [*self.groups, *self.heads, *self.narrow, *screening]
+        return [*self.groups, *self.heads, *self.narrow, *self.rows, *screening]
 
     @property
     def saves(self) -> int:
@@ -52,7 +57,7 @@ class Plan:
     @property
     def ops(self) -> set[str]:
         """Ops in residues, by name."""
-        parts: list[Group | Heads | Narrow] = [*self.groups, *self.heads, *self.narrow]
+        parts = (part for part in self.parts if not isinstance(part, Screening))
         return {op.name for part in parts for op in part.ops}
 
     def explain(self, whole: Plan, why: str) -> Mapping[str, str]:
@@ -70,19 +75,29 @@ def make_plan(fixed: FixedModel, ranges: Ranges, options: Options) -> Plan:
     groups, reasons = group_matrices(fixed, ranges, others)
     heads, objections = group_attentions(Values(fixed), ranges)
     screening = None if options.logits else find_screening(fixed, ranges, groups)
-    return Plan(groups, heads, narrow, screening, {**reasons, **objections})
+    others |= {op.name for group in groups for op in group.ops}
+    ways = [group_rows(Values(fixed), ranges, others, style) for style in STYLES]
+    ways = [way for i, way in enumerate(ways) if way not in ways[:i]]
+    ways.sort(key=lambda way: -sum(group.saves for group in way[0]))
+    rows, why = ways[0]
+    reasons = {name: reason for name, reason in reasons.items() if name in why} | why
+    smaller = tuple(way for way, _ in ways[1:])
+    return Plan(groups, heads, narrow, rows, smaller, screening, {**reasons, **objections})
 
 
 def choices(whole: Plan) -> Iterator[Plan]:
-    """The whole plan, then what saves the most without some of it."""
-    parts = whole.parts
+    """The whole plan, with some of it in less memory, then what saves the most without some."""
+    wholes = [whole, *(replace(whole, rows=rows) for rows in whole.smaller)]
+    yield from wholes
+    parts = wholes[-1].parts
     plans = []
     for choice in range(1 << min(len(parts), MOST_CHOICES + 1)):
         kept = [part for i, part in enumerate(parts) if choice >> min(i, MOST_CHOICES) & 1]
         groups = tuple(part for part in kept if isinstance(part, Group))
         heads = tuple(part for part in kept if isinstance(part, Heads))
         narrow = tuple(part for part in kept if isinstance(part, Narrow))
+        rows = tuple(part for part in kept if isinstance(part, RowGroup))
         screening = next((part for part in kept if isinstance(part, Screening)), None)
         if screening is None or any(screening.op in group.ops for group in groups):
-            plans.append(Plan(groups, heads, narrow, screening))
-    yield from sorted(plans, key=lambda plan: -plan.saves)
+            plans.append(Plan(groups, heads, narrow, rows, (), screening))
+    yield from sorted(plans, key=lambda plan: -plan.saves)[1:]

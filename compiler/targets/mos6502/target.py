@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from anachron.compiler.assembly.errors import PastMemory
 from anachron.compiler.assembly.program import Program
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.image import Call, Image, Location
@@ -23,10 +24,10 @@ from anachron.compiler.targets.mos6502.containers import pack_files
 from anachron.compiler.targets.mos6502.forward import forward
 from anachron.compiler.targets.mos6502.lowering import KERNELS, Lowering
 from anachron.compiler.targets.mos6502.matrices import share_vectors
-from anachron.compiler.targets.mos6502.narrow import NarrowLowering
 from anachron.compiler.targets.mos6502.plan import choices, make_plan
 from anachron.compiler.targets.mos6502.prediction import Prediction
 from anachron.compiler.targets.mos6502.program import LINE_SIZE, has_wide_text, list_sections
+from anachron.compiler.targets.mos6502.rows import RowLowering
 from anachron.compiler.targets.mos6502.sections import (
     Area,
     Overflow,
@@ -90,7 +91,7 @@ def _build_in_memory(
         plan = replace(plan, reasons=plan.explain(whole, why))
         values = Values(fixed, share_vectors(Values(fixed), plan.groups))
         try:
-            return _build(machine, options, NarrowLowering(values, ranges, plan))
+            return _build(machine, options, RowLowering(values, ranges, plan))
         except DoesNotFit as error:
             over = over or error
             last = error
@@ -185,7 +186,15 @@ def _link(
         source = compose(title, prg.BASIC_START, head, sections)
         return assemble(source, "model.asm"), source
 
-    program, _ = attempt({a.label: IO_START for a in areas})
+    try:
+        program, _ = attempt({a.label: IO_START for a in areas})
+    except PastMemory as past:
+        over = past.n_bytes + (1 << 16) - IO_START
+        raise DoesNotFit(
+            f"{title} needs at least {over:,} bytes more than the {IO_START - prg.BASIC_START:,} "
+            "that can be loaded",
+            over,
+        ) from None
     end = program.symbols["image_end"]
     once = program.symbols.get("section_tables", end)  # routines that run once, at the image's end
     free = [*SMALL_REGIONS, (end, IO_START), (upper, MEMORY_END)]

@@ -1,0 +1,143 @@
+"""Ops -> calls of the kernels that do each row in its own basis; else narrow.py's."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from anachron.compiler.fixed import Op
+from anachron.compiler.ranges import Ranges
+from anachron.compiler.targets.mos6502.narrow import NarrowLowering
+from anachron.compiler.targets.mos6502.plan import Plan
+from anachron.compiler.targets.mos6502.row_groups import RowGroup
+from anachron.compiler.targets.mos6502.sections import Area, byte_lines, page_data
+from anachron.compiler.targets.mos6502.values import Values
+from anachron.kernels.mos6502 import residue_levels, residue_rows, residues
+from anachron.kernels.mos6502.instructions import lines, set_word
+from anachron.kernels.mos6502.residue_levels import MIDDLE
+from anachron.kernels.mos6502.residue_runs import Packed
+
+
+class RowLowering(NarrowLowering):
+    """As NarrowLowering, with matrices whose rows differ."""
+
+    def __init__(self, values: Values, ranges: Ranges, plan: Plan) -> None:
+        self._in_place: dict[str, str] = {}
+        super().__init__(values, ranges, plan)
+        rows = plan.rows
+        self.row_group_of = {op.name: group for group in rows for op in group.ops}
+        self.row_packed = {group.name: group.pack() for group in rows}
+        for group in rows:
+            self._place_rows(group, self.row_packed[group.name])
+        moduli = {m for packed in self.row_packed.values() for m in packed.moduli}
+        if 99 in moduli:
+            self._residue_tables()
+        if rows:
+            self._level_tables(moduli)
+
+    def begin_stage(self) -> None:
+        super().begin_stage()
+        self._in_place.clear()
+
+    def _level_tables(self, moduli: set[int]) -> None:
+        """The tables of all moduli but 99, those that are not there."""
+        sizes = {name: residues.TABLES[name] for name in residue_levels.SHARED}
+        if "t256" not in self.areas:
+            self.fills["fill_triangles"] = residues.fill_triangles()
+        if MIDDLE in moduli:
+            sizes |= residue_levels.TABLES
+        small = next((m for m in moduli if m < 99), None)
+        if small:
+            sizes |= residue_levels.small_tables(small)
+            text = lines(
+                *(
+                    f"{name}:\n{byte_lines(part)}"
+                    for name, part in residue_levels.turns(small).items()
+                )
+            )
+            self.tables["row_turns"] = page_data("row turns", "table", text, 3 * small)
+        for name, size in sizes.items():
+            self.areas[name] = Area(name, "table", ((0, size),), 256)
+        self.fills["fill_levels"] = residue_levels.fill_tables(MIDDLE in moduli, small)
+
+    def _place_rows(self, group: RowGroup, packed: Packed) -> None:
+        """A group's weights and code."""
+        for number, block in enumerate(packed.blocks):
+            label = residue_rows.block_label(group.name, number)
+            self._aligned(label, f"weights {group.name} {number}", "weights", block)
+        for label in residue_rows.arrays(packed):
+            self.scratch[label] = group.columns
+        if packed.sum_rows:
+            self.scratch["sums"] = max(4 * packed.sum_rows, self.scratch.get("sums", 0))
+        routines = self.routines["matvec"]
+        if len(packed.blocks) > 1:
+            routines[f"{group.name}_select"] = residue_rows.select(packed)
+        routines[f"{group.name}_prepare"] = residue_rows.prepare(packed)
+        routines[f"{group.name}_rows"] = residue_rows.rows(packed)
+        for runs in packed.runs:
+            self.anything |= residue_rows.environment(packed, runs[0]) | {"rows": 1}
+
+    def _matvec(self, op: Op, name: str) -> None:
+        group = self.row_group_of.get(op.name)
+        if group is None:
+            super()._matvec(op, name)
+            return
+        packed, out = self.row_packed[group.name], self.values.vector(op.name)
+        first = group.first_matrix(op)
+        parts = group.parts[op.name]
+        runs = [
+            (part, run) for i, part in enumerate(parts) for run in packed.runs[first + i]
+        ]
+        runs.sort(key=lambda pair: pair[1].base)  # sums are kept of so many rows only
+        labels = []
+        for number, (part, run) in enumerate(runs):
+            label = f"{name}_run_{number}" if number else name
+            used = {m for own, other in runs if own is part for m in packed.path(other.end)[1:]}
+            text = [f"{label}:", self._take_rows(op, packed, part.start, used)]
+            if len(packed.blocks) > 1 and self._selected.get(group.name) != run.block:
+                self._selected[group.name] = run.block
+                block = residue_rows.block_label(group.name, run.block)
+                text.append(f"    ldy #>{block}\n    jsr {group.name}_select")
+            wanted = residue_rows.patches(packed, run, out)
+            changed = {at: to for at, to in wanted.items() if self._in_place.get(at) != to}
+            self._in_place |= wanted
+            text.append(residue_rows.call(packed, run, changed))
+            self._emit(op, lines(*text))
+            self.environments[label] = residue_rows.environment(packed, run)
+            labels.append(label)
+        self.sequence[op.name] = labels
+        used = {m for _, run in runs for m in packed.path(run.end)}
+        moduli = ", ".join(str(m) for m in packed.moduli if m in used)
+        self.variants[op.name] = (f"residues {moduli}", self._why_rows(op, group))
+
+    def _take_rows(self, op: Op, packed: Packed, start: int, used: set[int]) -> str:
+        """Some of an op's vector into the chains that are used, unless it is there."""
+        x = self.values.vector(op.inputs[0])
+        routines = sorted({residue_rows.prepare_label(packed, m) for m in used})
+        wanted = [r for r in routines if self._operands.get(r) != f"{op.inputs[0]}+{start}"]
+        if not wanted:
+            return ""
+        text = [set_word("source_low", f"{x.low}+{start}")]
+        text.append(set_word("source_high", f"{x.high}+{start}") if x.bits == 16 else "")
+        for routine in wanted:
+            self._operands[routine] = f"{op.inputs[0]}+{start}"
+            text.append(f"    jsr {routine}")
+        return lines(*text)
+
+    def _why_rows(self, op: Op, group: RowGroup) -> str:
+        """How many rows are in which basis, and what else is special."""
+        parts = group.parts[op.name]
+        bases = Counter(end.basis for part in parts for end in part.ends)
+        ends = parts[-1].ends
+        said = [
+            f"{bases[basis]} rows in the {basis} basis"
+            for basis in ("narrow", "wide", "wider", "widest")
+            if basis in bases
+        ]
+        shifts = sorted({end.shift for end in ends})
+        if len(shifts) > 1:
+            said.append(f"shifts of {shifts[0]} to {shifts[-1]}")
+        saturating = sum(end.saturates for end in ends)
+        said.append(f"{saturating} may saturate" if saturating else "none may saturate")
+        if len(parts) > 1:
+            said.append(f"{group.columns} columns at a time")
+        return ", ".join(said) + ", by their proven bounds"
