@@ -83,6 +83,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     c = add("run", "generate on one machine", add_one, add_hardware, add_generation)
     c.add_argument("--profile", action="store_true", help="cycles by kernel")
     c.add_argument("--live", action="store_true", help="show the machine's own screen or console")
+    c.add_argument("--streams", metavar="N", type=positive, help="so many at once; ptx, cuda, h200")
     add("chat", "a conversation with a machine", add_one, add_hardware, add_generation)
     c = add("train", "train a model and save its weights", add_one, add_hardware, add_training)
     c.add_argument("--seeds", type=int, help="train this many seeds, report how many converge")

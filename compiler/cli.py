@@ -134,6 +134,10 @@ def run(args: argparse.Namespace) -> int:
     """Generate on one machine; the text goes to standard output as it comes."""
     fixed = load_fixed(args)
     prompt = ask_prompt(fixed, args)
+    if args.streams is not None:
+        from anachron.compiler import batch_command
+
+        return batch_command.main(args, fixed, prompt, sampling(args), out, err)
     if args.on == "reference":
         result = ac.run_reference(fixed, prompt, args.n, sampling(args))
         if not args.json:

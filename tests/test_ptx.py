@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from operator import add
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -71,6 +74,15 @@ def halves(x: int) -> list[int]:
     return [wrap(x, 16), wrap(x >> 16, 16)]
 
 
+def join(parts: Iterable[int]) -> int:
+    low, high = parts
+    return high << 16 | low & 0xFFFF
+
+
+def clip16(x: int) -> int:
+    return max(-32768, min(32767, x))
+
+
 def signed_bytes(x: int) -> list[int]:
     return [wrap(x >> 8 * i, 8) for i in range(4)]
 
@@ -130,6 +142,10 @@ MEANINGS = {
         c if a else 5
     ),
     "mov.b64 %rd8, {%r1, %r2}; mov.b64 {%r6, %r4}, %rd8;": lambda a, b, c: b,
+    "cvt.pack.sat.s16.s32 %r4, %r1, %r2;": lambda a, b, c: clip16(a) << 16 | clip16(b) & 0xFFFF,
+    "max.s16x2 %r4, %r1, %r2;": lambda a, b, c: join(map(max, halves(a), halves(b))),
+    "min.s16x2 %r4, %r1, 0;": lambda a, b, c: join(min(x, 0) for x in halves(a)),
+    "add.u16x2 %r4, %r1, %r2;": lambda a, b, c: join(map(add, halves(a), halves(b))),
     "{ .reg .s16 t; cvt.s16.s32 t, %r1; cvt.s32.s16 %r4, t; }": lambda a, b, c: wrap(a, 16),
 }
 WIDE_MEANINGS = {

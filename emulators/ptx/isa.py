@@ -323,11 +323,43 @@ def bind_dot(instruction: Instruction, registers: Registers) -> Step:
     return step
 
 
+def bind_pack(instruction: Instruction, registers: Registers) -> Step:
+    """cvt.pack: two numbers, saturated, in one word; the first one above."""
+    if instruction.opcode not in ("cvt.pack.sat.s16.s32", "cvt.pack.sat.u16.s32"):
+        raise PtxError(f"{instruction}: only two 16-bit integers are packed")
+    target = registers.write(instruction.operands[0], "b32")
+    high, low = (registers.read(operand, "s32") for operand in instruction.operands[1:])
+    info = np.iinfo(find_type(instruction.parts[3]))
+
+    def step(lanes: Array | None) -> None:
+        parts = [np.clip(x, info.min, info.max).astype(np.uint32) & 0xFFFF for x in (high, low)]
+        assign(target, parts[0] << np.uint32(16) | parts[1], lanes)
+
+    return step
+
+
+def bind_halves(instruction: Instruction, registers: Registers) -> Step:
+    """add, sub, min, max of both halves of a word."""
+    name, kind = instruction.parts
+    meaning = {"add": np.add, "sub": np.subtract, "min": np.minimum, "max": np.maximum}[name]
+    target = registers.write(instruction.operands[0], "b32")
+    sources = [registers.read(operand, "b32") for operand in instruction.operands[1:]]
+
+    def step(lanes: Array | None) -> None:
+        one, two = np.broadcast_arrays(*sources)
+        a: Array = np.ascontiguousarray(one).view(find_type(kind[:3]))
+        b: Array = np.ascontiguousarray(two).view(find_type(kind[:3]))
+        assign(target, np.ascontiguousarray(meaning(a, b)).view(np.uint32), lanes)
+
+    return step
+
+
 OPCODES: dict[str, Callable[[Instruction, Registers], Step]] = {
     **dict.fromkeys(itertools.chain(n.split(".")[0] for n in PLAIN), bind_plain),
     **{"mul.wide": bind_wide, "mad.wide": bind_wide, "shl": bind_shift, "shr": bind_shift},
     **{"setp": bind_compare, "selp": bind_select, "mov": bind_move, "cvt": bind_convert},
     **{"bfe": bind_extract, "bfi": bind_insert, "prmt": bind_permute, "lop3": bind_logic},
     **{"popc": bind_count, "clz": bind_count, "shf": bind_funnel},
-    **{"dp4a": bind_dot, "dp2a": bind_dot},
+    **{"dp4a": bind_dot, "dp2a": bind_dot, "cvt.pack": bind_pack},
+    **{f"{n}.{t}16x2": bind_halves for n in ("add", "sub", "min", "max") for t in "su"},
 }

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 LARGEST_TEXT = 1 << 25
+MOST_REGISTERS = 1 << 18
 LARGEST_SHARED = 227 * 1024  # bytes a block may have on sm_90: CUDA C++ Programming Guide, table 28
 
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
@@ -154,8 +155,8 @@ def _declare(statement: str, registers: dict[str, str], line: int) -> None:
         if not register:
             raise PtxError(f"line {line}: {declared} is no register")
         name, count = register.groups()
-        if count and int(count) > 1 << 16:
-            raise PtxError(f"line {line}: {count} registers, allowed are 65536")
+        if count and int(count) > MOST_REGISTERS:
+            raise PtxError(f"line {line}: {count} registers, allowed are {MOST_REGISTERS}")
         names = [name] if count is None else [f"{name}{i}" for i in range(int(count))]
         registers.update(dict.fromkeys(names, found[1]))
 

@@ -6,6 +6,7 @@ compiled, so that nothing here needs the compiler to be installed.
     load8 load16 load32 loadu8 loadu16   from sm or gm at a byte offset, the first two by sign
     load64 load128                       two and four words, a tuple
     store8 store16 store32               to the same
+    forward                              gm moved on by 64 bits of bytes
     add32 sub32 mul32 shl32 sar32        32 bits, wrapping; sar32 keeps the sign
     and32 or32 xor32 popc32 lowest32     bits; how many are set; the number of the lowest
     shr32 mulhi32                        without sign: a shift, the upper half of a product
@@ -256,4 +257,13 @@ def make_intrinsics() -> dict[str, Any]:
             accessor(f"store{suffix}", storer(bits), "offset, value")
     accessor("load64", vector_loader(2), "offset")
     accessor("load128", vector_loader(4), "offset")
+
+    def move_on(memory: Any) -> Any:
+        def codegen(context: Any, b: Any, sig: Any, values: Any) -> Any:
+            moved = b.gep(b.bitcast(values[0], i8.as_pointer()), [values[1]])
+            return b.bitcast(moved, values[0].type)
+
+        return signature(memory, memory, types.int64), codegen
+
+    accessor("forward", move_on, "offset")
     return made

@@ -19,6 +19,7 @@ from anachron.compiler.targets import Absent
 from anachron.emulators.ptx.syntax import parse
 
 LIBRARIES = ("libcuda.so.1", "nvcuda.dll")
+MULTIPROCESSORS = 16  # CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT: cuda.h
 MOST_DYNAMIC_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES: cuda.h
 NAME_LENGTH = 100
 REPEATS = 20  # timed launches, of which the fastest counts; the first ones warm the clocks
@@ -48,8 +49,18 @@ class Device:
         _check(driver, driver.cuCtxSetCurrent(context))
         return cls(driver, found)
 
-    def launch(self, ptx: str, arguments: tuple, threads: int, shared: int) -> int:
-        """Run a kernel's one block REPEATS times; nanoseconds of the fastest.
+    @property
+    def multiprocessors(self) -> int:
+        """How many blocks run at once, where one fills a multiprocessor."""
+        count = c_int()
+        status = self.driver.cuDeviceGetAttribute(byref(count), c_int(MULTIPROCESSORS), c_int(0))
+        _check(self.driver, status)
+        return count.value
+
+    def launch(
+        self, ptx: str, arguments: tuple, threads: int, shared: int, blocks: int = 1
+    ) -> int:
+        """Run a kernel REPEATS times; nanoseconds of the fastest.
 
         arguments  arrays, which get back what the last launch left in them, and 32-bit integers
         """
@@ -70,8 +81,8 @@ class Device:
             elapsed = c_float()
             _check(driver, driver.cuEventRecord(start, None))
             status = driver.cuLaunchKernel(
-                function, one, one, one, c_uint(threads), one, one, c_uint(shared), None, pointers,
-                None,
+                function, c_uint(blocks), one, one, c_uint(threads), one, one, c_uint(shared), None,
+                pointers, None,
             )  # fmt: skip
             _check(driver, status)
             _check(driver, driver.cuEventRecord(end, None))

@@ -5,16 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from anachron.compiler.targets import Absent
+from anachron.compiler.targets.cuda.stretches import fuse
+from anachron.kernels.cuda.instructions import make_stretch
 from anachron.kernels.cuda.intrinsics import make_intrinsics
 
 ARCHITECTURE = (9, 0)  # Hopper
 INSTALL = "pip install 'anachron[cuda]'"
 
 
-def compile_kernel(source: str, threads: int, arguments: Mapping[str, str]) -> str:
+def compile_kernel(
+    source: str,
+    threads: int,
+    arguments: Mapping[str, str],
+    *,
+    fused: bool = False,
+) -> str:
     """The PTX of a kernel; Absent, saying what to install, where the compiler is not here.
 
-    arguments  name -> bytes, words, or word
+    threads    of a block, at most
+    arguments  name -> bytes or words, a pointer to them, or word, an integer
+    fused      the source has stretches of kernels/cuda/instructions.py
     """
     try:
         import numba_cuda  # noqa: F401  (numba's own CUDA, older, lacks what is needed)
@@ -24,6 +34,9 @@ def compile_kernel(source: str, threads: int, arguments: Mapping[str, str]) -> s
     except ImportError as error:
         raise Absent(f"Numba CUDA is not installed here ({error}): {INSTALL}") from None
     scope |= {"cuda": cuda, "int32": int32, "int64": int64}
+    if fused:
+        source, intrinsics = fuse(source, make_stretch)
+        scope |= intrinsics
     exec(compile(source, "<kernel>", "exec"), scope)
     kinds = {
         "bytes": types.CPointer(types.int8),

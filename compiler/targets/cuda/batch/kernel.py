@@ -1,0 +1,229 @@
+"""FixedModel -> the text of a kernel that keeps thousands of streams going.
+
+    a warp takes sixteen streams, from their first position to the end of the last of them:
+        the ops, each lane keeping its streams' rows of keys and values for itself
+        from a prompt's last id on, the logits, and the next id of each stream
+    then the next sixteen
+
+Arguments: constants; prompts (streams, seq_len) and how long each is; how many ids each stream may
+choose, 0 for none; the states of their random generators; 256 / temperature and top-p in 256ths;
+the memory of the warps; how many sixteens there are; and what comes back: how many ids a stream
+chose and the ids, then their logits, if they are kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from anachron.compiler.fixed import FixedModel
+from anachron.compiler.ranges import analyse
+from anachron.compiler.targets.cuda.batch.lowering import SHARED_CONSTANTS, Lowering
+from anachron.kernels.cuda.batch import sampling
+from anachron.kernels.cuda.batch.activation import when
+from anachron.kernels.cuda.batch.attention import SCORE_BYTES
+from anachron.kernels.cuda.batch.fragments import order_plain
+from anachron.kernels.cuda.places import WARP, indent
+from anachron.kernels.reference.sampling import WEIGHTS
+
+STREAMS = 16  # of a warp
+WARPS = 12  # of a block, at most: 32 * 12 threads may have 168 registers each
+ACCUMULATOR_BITS = 64
+SHARED_BYTES = 227 * 1024  # of a block on sm_90: CUDA C++ Programming Guide, table 28
+ARGUMENTS = {
+    **{"gm": "bytes", "prompts": "words", "lengths": "words", "limits": "words"},
+    **{"states": "words", "coldness": "word", "top_p": "word", "memory": "bytes"},
+    **{"tiles": "word", "chosen": "words", "logits": "words"},
+}
+
+
+@dataclass(frozen=True)
+class BatchText:
+    """A kernel's source, its constants, and what each warp needs.
+
+    warp_bytes     of global memory: rows of keys and values, and logits
+    score_bytes    of shared memory, behind the constants; 0 if all scores do not fit
+    row_bytes      keys and values of one position of sixteen streams
+    """
+
+    source: str
+    constants: bytes
+    shared_constants: int
+    warp_bytes: int
+    score_bytes: int
+    row_bytes: int
+
+    def shared_bytes(self, warps: int) -> int:
+        return self.shared_constants + warps * self.score_bytes
+
+
+def write_batch(
+    fixed: FixedModel,
+    *,
+    sampled: bool = False,
+    logits: bool = False,
+    room: int = SHARED_CONSTANTS,
+    far: bool = False,
+) -> BatchText:
+    """The text for a model; ValueError, saying why, for one that the kernels cannot compute.
+
+    room  bytes of shared memory for constants      far  scores are in global memory in any case
+    """
+    if fixed.generation.mode == "sequence":
+        raise ValueError(
+            f"{fixed.name}: the batch kernel generates token by token; this model maps a whole "
+            "sequence to another"
+        )
+    most = sampling.MOST_SAMPLED if sampled else sampling.MOST_IDS
+    if fixed.vocab_size > most:
+        raise ValueError(f"{fixed.name}: {fixed.vocab_size} ids, the batch kernel knows {most}")
+    rows = fixed.seq_len + fixed.seq_len % 2
+    score_bytes = rows // 2 * SCORE_BYTES * WARP
+    near = not far and SHARED_BYTES - WARPS * score_bytes >= room
+    lowering = Lowering(fixed, analyse(fixed, ACCUMULATOR_BITS), room)
+    if not near:
+        lowering.scores, score_bytes = lowering.reserve(score_bytes), 0
+    order = lowering.orders[fixed.logits.name]
+    if order != order_plain(fixed.vocab_size):
+        raise ValueError(
+            f"{fixed.name}: its logits are no matrix's; the batch kernel wants logits = linear(...)"
+        )
+    keep = lowering.reserve(order.tiles * 2 * 4 * WARP) if sampled or logits else None
+    body = [
+        line
+        for op, lines in lowering.lower()
+        for line in (f"# {op.name}: {op.contract}", *lines)
+    ]
+    choice = lowering.lower_logits(keep)
+    if sampled:
+        choice += sampling.sample(
+            keep or 0,
+            lowering.constants.add(WEIGHTS.astype("<u2").tobytes()),
+            tiles=order.tiles,
+            frac=fixed.logits.format.frac,
+            first_id=fixed.generation.first_id,
+            n_ids=fixed.vocab_size,
+        )
+    else:
+        choice += sampling.argmax_end()
+    shared = lowering.constants.shared
+    source = [
+        f"def kernel({', '.join(ARGUMENTS)}):",
+        *indent(
+            [
+                f'"""{fixed.name}: {STREAMS} streams a warp."""',
+                *_start(shared, score_bytes, lowering.warp_bytes),
+                "while tile < tiles:",
+                *indent(_stream_start(fixed)),
+                "    while True:",
+                *indent([*body, *_choose(fixed, choice, keep, logits)], 2),
+                "    tile = add32(tile, stride)",
+            ]
+        ),
+    ]
+    return BatchText(
+        "\n".join(source) + "\n",
+        lowering.constants.blob,
+        shared,
+        lowering.warp_bytes,
+        score_bytes,
+        lowering.row_bytes,
+    )
+
+
+def _start(shared: int, score_bytes: int, warp_bytes: int) -> list[str]:
+    return [
+        "sm = cuda.shared.array(0, int32, alignment=16)",
+        "tid = int32(cuda.threadIdx.x)",
+        "threads = int32(cuda.blockDim.x)",
+        "block = int32(cuda.blockIdx.x)",
+        "blocks = int32(cuda.gridDim.x)",
+        "lane = and32(tid, 31)",
+        "warp = shr32(tid, 5)",
+        "group = shr32(lane, 2)",
+        "place = and32(lane, 3)",
+        "odd = and32(lane, 1)",
+        *(f"{name}{by} = mul32({name}, {by})" for name, by in SCALED),
+        f"score = add32(add32(lane16, mul32(warp, {score_bytes})), {shared if score_bytes else 0})",
+        f"top_id = sub32({sampling.MOST_IDS - 1}, place2)",
+        "i = mul32(tid, 16)",
+        f"while i < {shared}:",
+        "    z = fetch128(gm, i, 0)",
+        "    put128(sm, i, 0, z[0], z[1], z[2], z[3])",
+        "    i = add32(i, mul32(threads, 16))",
+        "cuda.syncthreads()",
+        "tile = add32(mul32(block, shr32(threads, 5)), warp)",
+        "stride = mul32(blocks, shr32(threads, 5))",
+        f"mine = forward(memory, int64(tile) * int64({warp_bytes}))",
+        f"scores = {'sm' if score_bytes else 'mine'}",
+    ]
+
+
+SCALED = (
+    *(("lane", by) for by in (4, 8, 16)),
+    *(("place", by) for by in (2, 4, 8, 16)),
+)
+
+
+def _stream_start(fixed: FixedModel) -> list[str]:
+    lines = ["p = int32(0)"]
+    for half in range(2):
+        lines += [
+            f"stream{half} = add32(add32(mul32(tile, {STREAMS}), group), {8 * half})",
+            f"length{half} = lengths[stream{half}]",
+            f"limit{half} = limits[stream{half}]",
+            f"state{half} = states[stream{half}]",
+            f"count{half} = int32(0)",
+            f"token{half} = prompts[stream{half} * {fixed.seq_len}]",
+        ]
+    return lines
+
+
+def _choose(
+    fixed: FixedModel, choice: list[str], keep: int | None, logits: bool
+) -> list[str]:
+    """The logits where a stream is past its prompt; each stream's next id; the end of all."""
+    lines = ["p = add32(p, 1)"]
+    for half in range(2):
+        lines.append(f"wants{half} = select_lt(p, length{half}, 0, min32(1, limit{half}))")
+    lines += [f"best{half} = int32(0)" for half in range(2)]
+    lines += when("redux_add(add32(wants0, wants1)) > 0", choice)
+    ends = "".join(f" or best{{0}} == {i}" for i in fixed.generation.stop)
+    for half in range(2):
+        row = f"(stream{half} * {fixed.seq_len} + count{half})"
+        write = [f"chosen[stream{half} * {fixed.seq_len + 1} + count{half} + 1] = best{half}"]
+        write.append(f"chosen[stream{half} * {fixed.seq_len + 1}] = count{half} + 1")
+        body = when("place == 0", write)
+        if logits and keep is not None:
+            body += _copy_logits(fixed, half, keep, row)
+        body += [
+            f"count{half} = add32(count{half}, 1)",
+            f"token{half} = best{half}",
+            f"if count{half} == limit{half}{ends.format(half)}:",
+            f"    limit{half} = int32(0)",
+        ]
+        lines += [
+            f"if wants{half} > 0:",
+            *indent(body),
+            f"elif p < length{half}:",
+            f"    token{half} = prompts[stream{half} * {fixed.seq_len} + p]",
+        ]
+    lines += ["if redux_add(add32(min32(1, limit0), min32(1, limit1))) == 0:", "    break"]
+    return lines
+
+
+def _copy_logits(fixed: FixedModel, half: int, keep: int, row: str) -> list[str]:
+    size = fixed.vocab_size
+    lines = ["j = int32(0)", f"while j < {-(-size // 8)}:"]
+    body = [
+        f"w = fetch32(mine, add32(mul32(j, {8 * WARP}), lane4), {keep + 4 * WARP * half})",
+        "f = add32(mul32(j, 8), place2)",
+        "low = low16(w)",
+        "high = high16(w)",
+        *(
+            line
+            for e, part in enumerate(("low", "high"))
+            for line in when(f"f + {e} < {size}", [f"logits[{row} * {size} + f + {e}] = {part}"])
+        ),
+        "j = add32(j, 1)",
+    ]
+    return [*lines, *indent(body)]

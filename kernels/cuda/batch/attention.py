@@ -1,0 +1,262 @@
+"""attention: a lane has a head of two streams, and reads only what it has written itself.
+
+A key's row is kept with its low and its high bytes apart, so that dp2a multiplies it by words of
+the query: 256 high + low, as in matvec.py.  Values are kept as they are; two positions at a time
+are multiplied by the two weights in the bytes of a word.  A row that is one too many has weight 0.
+
+    [position][head of keys][half of the streams][line of features][lane]   bytes of LINE or less
+
+What bounds it: two loads a position and head from the second-level cache or the memory behind it;
+their bytes are counted by row_bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from anachron.kernels.cuda.batch.fragments import At, Heads, Value, packed
+from anachron.kernels.cuda.batch.matvec import HIGH, LOW
+from anachron.kernels.cuda.places import WARP, indent
+
+SPLIT_BITS = 8  # of the low part of a key
+MOST_WIDE = 256  # features of a head whose products with the bytes of a key fit 32 bits
+LOWEST = -(1 << 30)  # below every score: lowering proves it
+SCORE_BYTES = 16  # a lane's scores of two positions and two streams
+PAIR_LOW, PAIR_HIGH = 0x5410, 0x7632  # of two words: both low halves, both high ones
+LOWS, HIGHS = 0x6240, 0x7351  # the low bytes of all four halves, in turn; the high ones
+PARTS = ("sum", "high")  # of a wide sum, the second 256 times as much
+MOST_TOTAL = 1 << 22  # of the weights, so that the parts of a wide sum fit 32 bits
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Where a value's rows lie in a warp's memory.
+
+    split  the bytes of four features apart, and no high ones where the values have 8 bits
+    """
+
+    offset: int
+    heads: Heads
+    bits: int
+    split: bool
+
+    @property
+    def _words(self) -> int:
+        """Of a head's row for one lane."""
+        return self.heads.width // (4 if self.split and self.bits <= 8 else 2)
+
+    @property
+    def _line(self) -> int:
+        """Words of one load."""
+        return next(n for n in (4, 2, 1) if self._words % n == 0)
+
+    @property
+    def row_bytes(self) -> int:
+        """Of a position, for a warp."""
+        return self.heads.keys * 2 * self._words * 4 * WARP
+
+    def _at(self, key: int, half: int, line: int) -> int:
+        lines = self._words // self._line
+        return self.offset + ((key * 2 + half) * lines + line) * 4 * self._line * WARP
+
+    def store(self, x: Value) -> list[str]:
+        """The lines that write a position's row."""
+        lines = [f"at = add32(mul32(p, {self.row_bytes}), lane{4 * self._line})"]
+        for key in range(self.heads.keys):
+            for half in range(2):
+                first = key * self.heads.width // 2
+                words = [x.word(half, first + i) for i in range(self.heads.width // 2)]
+                if self.split:
+                    words = self._split(words)
+                for line in range(self._words // self._line):
+                    some = ", ".join(words[line * self._line :][: self._line])
+                    to = f"mine, at, {self._at(key, half, line)}"
+                    lines.append(f"put{32 * self._line}({to}, {some})")
+        return lines
+
+    def _split(self, words: list[str]) -> list[str]:
+        pairs = list(zip(words[::2], words[1::2], strict=True))
+        parts = [f"bytes_of({a}, {b}, {LOW})" for a, b in pairs]
+        if self.bits > 8:
+            parts += [f"bytes_of({a}, {b}, {HIGH})" for a, b in pairs]
+        return parts
+
+    def load(self, name: str, key: int, half: int, next_row: bool) -> tuple[list[str], list[str]]:
+        """Lines that load a row (at `at`, or the one behind it), and the texts of its words."""
+        lines, words = [], []
+        width = 32 * self._line
+        for line in range(self._words // self._line):
+            offset = self._at(key, half, line) + next_row * self.row_bytes
+            lines.append(f"{name}{line} = fetch{width}(mine, at, {offset})")
+            words += [f"{name}{line}[{i}]" if self._line > 1 else f"{name}{line}"
+                      for i in range(self._line)]
+        return lines, words
+
+    @property
+    def stride(self) -> str:
+        """The text of a row's offset at position j."""
+        return f"at = add32(mul32(j, {self.row_bytes}), lane{4 * self._line})"
+
+
+def attention(
+    q: Value,
+    keys: Cache,
+    values: Cache,
+    table: At,
+    y: Value,
+    *,
+    heads: Heads,
+    score_shift: int,
+    last: int,
+    seen: str,
+    wide_score: bool,
+    wide_sum: bool,
+    scores: int,
+) -> list[str]:
+    """The floored mean of values, weighted by a table of the distance to the largest score.
+
+    table  bytes; last is the number of its last entry
+    seen   the text of the number of the last row that is seen
+    wide_score, wide_sum  sums that may leave 32 bits, and are kept in two parts
+    scores                where in their memory the scores begin
+    """
+    lines: list[str] = []
+    for i in range(heads.each):
+        key, tiles = heads.key_of(i), heads.width // 2
+        first = i * tiles
+        place = f"scores, add32(mul32(j, {SCORE_BYTES * WARP // 2}), score), {scores}"
+        scoring = [keys.stride]
+        for half in range(2):
+            query = [q.word(half, first + m) for m in range(tiles)]
+            for row in range(2):
+                load, words = keys.load(f"k{half}{row}", key, half, row == 1)
+                name = f"s{half}{row}"
+                scoring += load
+                scoring += _score(query, words, keys.bits, name, score_shift, wide_score)
+            scoring.append(f"s{half}1 = select_lt(j, {seen}, s{half}1, {LOWEST})")
+            scoring.append(f"largest{half} = max32(largest{half}, max32(s{half}0, s{half}1))")
+        scoring.append(f"put128({place}, s00, s01, s10, s11)")
+        mixing = [values.stride, f"s = fetch128({place})"]
+        for half in range(2):
+            mixing += _weights(half, table, last, seen, 16 if wide_sum else 8)
+            mixing += _mix(half, values, key, tiles, wide_sum)
+        names = [f"{part}{h}_{d}" for part in PARTS[: 1 + wide_sum]
+                 for h in range(2) for d in range(2 * tiles)]
+        step = ["j = add32(j, 2)"]
+        lines += [f"largest0 = int32({LOWEST})", f"largest1 = int32({LOWEST})", "j = int32(0)"]
+        lines += [f"while j <= {seen}:", *indent([*scoring, *step])]
+        lines += ["total0 = int32(0)", "total1 = int32(0)", "j = int32(0)"]
+        lines += [f"{name} = int32(0)" for name in names]
+        lines += [f"while j <= {seen}:", *indent([*mixing, *step])]
+        for half in range(2):
+            lines += _means(half, tiles, wide_sum)
+            for m in range(tiles):
+                word = y.word(half, first + m)
+                low, high = (f"sum{half}_{2 * m + e}" for e in range(2))
+                lines.append(f"{word} = {packed(high, low, y.bits)}")
+    return lines
+
+
+def _weights(half: int, table: At, last: int, seen: str, apart: int) -> list[str]:
+    """near: the weights of two positions in a word, so many bits apart; their sum to total."""
+    lines = []
+    for row in range(2):
+        distance = f"min32(sub32(largest{half}, s[{2 * half + row}]), {last})"
+        lines.append(f"near{row} = {table.fetch('u8', distance)}")
+    return [
+        *lines,
+        f"near1 = select_lt(j, {seen}, near1, 0)",
+        f"total{half} = add32(total{half}, add32(near0, near1))",
+        f"near = add32(near0, shl32(near1, {apart}))",
+    ]
+
+
+def _mix(half: int, values: Cache, key: int, tiles: int, wide: bool) -> list[str]:
+    """Two positions' values times their weights.
+
+    Narrow, words by the weights' bytes; wide, the bytes of both by the weights as words.
+    """
+    lines, rows = [], []
+    for row in range(2):
+        load, words = values.load(f"v{row}", key, half, row == 1)
+        lines += load
+        rows.append(words)
+    for m in range(tiles):
+        a, b = rows[0][m], rows[1][m]
+        if wide:
+            for part, (select, kind) in zip(PARTS, ((LOWS, "_u"), (HIGHS, "")), strict=True):
+                lines.append(f"both = bytes_of({a}, {b}, {select})")
+                for e, which in enumerate(("lo", "hi")):
+                    name = f"{part}{half}_{2 * m + e}"
+                    lines.append(f"{name} = dp2a_{which}{kind}(near, both, {name})")
+            continue
+        for e, select in enumerate((PAIR_LOW, PAIR_HIGH)):
+            name = f"sum{half}_{2 * m + e}"
+            lines.append(f"{name} = dp2a_lo_u(bytes_of({a}, {b}, {select}), near, {name})")
+    return lines
+
+
+def _means(half: int, tiles: int, wide: bool) -> list[str]:
+    """Each sum over its total.
+
+    Wide: 256 high + low is 256 (quotient total + rest) + low, and 256 rest + low has 32 bits.
+    """
+    lines = [f"total = max32(1, total{half})", "whole = udiv_all(total)"]
+    for d in range(2 * tiles):
+        low, high = (f"{part}{half}_{d}" for part in PARTS)
+        if wide:
+            lines += [f"rest = {high}", *divide(high, "total", "whole")]
+            lines.append(f"rest = sub32(rest, mul32({high}, total))")
+            lines.append(f"{low} = add32({low}, shl32(rest, {SPLIT_BITS}))")
+        lines += divide(low, "total", "whole")
+        if wide:
+            lines.append(f"{low} = add32({low}, shl32({high}, {SPLIT_BITS}))")
+    return lines
+
+
+def _score(
+    query: list[str], words: list[str], bits: int, name: str, shift: int, wide: bool
+) -> list[str]:
+    """name = q . k >> shift, k with its bytes apart.
+
+    256 high + low shifted by 8 or more is high + (low >> 8), shifted by that much less.
+    """
+    lows, highs = words[: len(query) // 2], words[len(query) // 2 :]
+    lines = [f"{name} = int32(0)"]
+
+    def products(bytes_of: list[str], suffix: str, total: str = name) -> None:
+        for four, word in enumerate(bytes_of):
+            for part, which in enumerate(("lo", "hi")):
+                other = query[2 * four + part]
+                lines.append(f"{total} = dp2a_{which}{suffix}({other}, {word}, {total})")
+
+    if wide:
+        products(highs, "")
+        lines.append("rest = int32(0)")
+        products(lows, "_u", "rest")
+        lines.append(f"{name} = add32({name}, sar32(rest, {SPLIT_BITS}))")
+        shift -= SPLIT_BITS
+    elif bits > 8:
+        products(highs, "")
+        lines.append(f"{name} = shl32({name}, 8)")
+        products(lows, "_u")
+    else:
+        products(lows, "")
+    lines.append(f"{name} = sar32({name}, {min(shift, 31)})")
+    return lines
+
+
+def divide(name: str, by: str, whole: str) -> list[str]:
+    """name = floor(name / by), with whole = 0xffffffff / by: off by one at most, then put right.
+
+    For n below 2**32, n whole >> 32 is the quotient or one less: by * whole lacks at most `by` to
+    2**32, so the error is at most n / 2**32 and the floor of it.
+    """
+    return [
+        f"sign = sar32({name}, 31)",
+        f"n = xor32({name}, sign)",
+        f"quotient = umulhi32(n, {whole})",
+        f"n = sub32(n, mul32(quotient, {by}))",
+        f"quotient = select_lt(n, {by}, quotient, add32(quotient, 1))",
+        f"{name} = xor32(quotient, sign)",
+    ]

@@ -1,0 +1,233 @@
+"""Many streams in one kernel: every stream's tokens and logits are the reference's."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from random_models import random_prompt, random_text
+
+import anachron.compiler as ac
+from anachron.compiler.run import RunError, Sampling, run_reference
+from anachron.compiler.targets import Absent
+from anachron.compiler.targets.cuda.batch import lowering, streams, throughput
+from anachron.compiler.targets.cuda.batch.kernel import STREAMS, write_batch
+from anachron.compiler.targets.cuda.batch.orders import find_orders
+from anachron.compiler.targets.cuda.batch.streams import BatchKernel, build_batch, run_batch
+from anachron.compiler.targets.cuda.inspection import inspect
+from anachron.emulators.ptx import load
+from anachron.kernels.cuda.batch.attention import divide
+from anachron.kernels.cuda.batch.fragments import Heads, order_plain
+
+compiles = pytest.mark.skipif(
+    find_spec("numba_cuda") is None, reason="Numba CUDA is not installed: pip install -e '.[cuda]'"
+)
+MODELS = Path(__file__).parents[1] / ".." / "shared" / "models"
+needs_soul = pytest.mark.skipif(
+    not (MODELS / "soul.bin").exists(), reason="../shared/models/soul.bin is not here"
+)
+PROMPTS = ["hey", "i am sad", "", "who are you", "a", "no", "what is love", "bye", "hello", "why"]
+
+
+@cache
+def soul() -> ac.FixedModel:
+    path = str(MODELS / "soul.bin")
+    return ac.quantize(ac.load(path, tokenizer=str(MODELS / "soul_tokenizer.json")))
+
+
+def load_text(folder: Path, text: str, activations: int = 16) -> ac.FixedModel:
+    path = folder / "some.model"
+    path.write_text(text)
+    return ac.quantize(ac.load(str(path)), activations=activations)
+
+
+def agree(
+    kernel: BatchKernel,
+    prompts: list[str],
+    n: int | None = None,
+    sampling: Sampling | None = None,
+    schedule: int | None = None,
+) -> streams.BatchRun:
+    run = run_batch(kernel, prompts, n, sampling, schedule=schedule)
+    for i, prompt in enumerate(prompts):
+        one = sampling and Sampling(sampling.temperature, sampling.top_p, sampling.seed + i)
+        reference = run_reference(kernel.fixed, prompt, n, one)
+        assert run.generated[i] == reference.generated
+        if run.logits is not None:
+            assert np.array_equal(run.logits[i], reference.logits)
+    return run
+
+
+@compiles
+@needs_soul
+def test_soul_player_s_model_is_the_reference_in_every_stream() -> None:
+    kernel = build_batch(soul(), logits=True)
+    prompts = [PROMPTS[i * i % len(PROMPTS)] for i in range(STREAMS + 3)]
+    run = agree(kernel, prompts)
+    again = agree(kernel, prompts, schedule=7)
+    assert run.counts == again.counts
+    short = agree(kernel, PROMPTS[:5], n=2)
+    assert [len(ids) for ids in short.generated] == [2] * 5
+    assert short.tokens == 10
+
+
+@compiles
+@needs_soul
+def test_soul_player_s_model_draws_as_the_reference() -> None:
+    kernel = build_batch(soul(), sampled=True)
+    for top_p in (1.0, 0.9):
+        agree(kernel, PROMPTS, n=5, sampling=Sampling(0.8, top_p, seed=3))
+
+
+@compiles
+@needs_soul
+def test_the_bound_of_soul_player_s_shape_leaves_room_for_the_goal() -> None:
+    kernel = build_batch(soul())
+    run = run_batch(kernel, ["hey"] * STREAMS)
+    bounds = throughput.find_bounds(kernel, run)
+    assert bounds.tokens_per_second > 3 * 500e6
+    assert kernel.ptx.count("mma.sync") == 160
+    assert not re.search(r"\.f(32|64)|\.local", kernel.ptx)
+
+
+@compiles
+@pytest.mark.parametrize(
+    ("family", "seed", "activations"),
+    [("layer", 0, 16), ("llama", 5, 16), ("llama", 6, 8), ("rms", 1, 16)],
+)
+def test_random_models_are_the_reference(
+    family: str, seed: int, activations: int, tmp_path: Path
+) -> None:
+    fixed = load_text(tmp_path, random_text(seed, (family,)), activations)
+    prompts = [random_prompt(i, fixed.vocab_size, 1 + i % 3) for i in range(4)]
+    agree(build_batch(fixed, logits=True), prompts)
+
+
+@compiles
+def test_wide_sums_and_far_memory_are_the_reference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is proven narrow, constants stay in global memory, scores too."""
+    fixed = load_text(tmp_path, random_text(6, ("llama",)))
+    monkeypatch.setattr(lowering, "is_narrow", lambda bound: False)
+    text = write_batch(fixed, logits=True, room=512)
+    assert text.shared_constants <= 512
+    monkeypatch.setattr(
+        streams, "write_batch", lambda f, **k: write_batch(f, room=1024, far=True, **k)
+    )
+    kernel = build_batch(fixed, logits=True)
+    assert kernel.text.score_bytes == 0
+    agree(kernel, [random_prompt(i, fixed.vocab_size, 2) for i in range(4)])
+
+
+@compiles
+def test_a_lane_that_reads_another_s_rows_is_found(tmp_path: Path) -> None:
+    fixed = load_text(tmp_path, random_text(1, ("rms",)))
+    kernel = build_batch(fixed)
+    stores = [found for found in re.finditer(r"st\.global\.v\d\.\w32\s+\[(%rd\d+)", kernel.ptx)]
+    assert stores  # rows of keys and values
+    without = re.sub(r"bar\.sync\s+0;", "", kernel.ptx)
+    launch = streams.prepare(kernel, ["a"] * 40, 2, Sampling(), 1, 3)
+    shared = kernel.text.shared_bytes(3)
+    result = load(without).launch(*launch.arguments, threads=96, shared=shared)
+    assert result.races  # constants are read before other threads have copied them
+
+
+def test_models_that_it_cannot_run_are_one_line() -> None:
+    with pytest.raises(ValueError, match="maps a whole sequence"):
+        write_batch(ac.quantize(ac.load("reverse")))
+
+
+def test_two_orders_for_one_value_are_one_line(tmp_path: Path) -> None:
+    text = """\
+model two
+size dim = 8, seq_len = 6, vocab_size = 5
+tokenizer characters("abcde")
+x = embed(token, dim)
+a = attention(linear(x, dim), linear(x, dim), linear(x, dim), heads = 4, causal)
+b = attention(linear(x, dim), linear(x, dim), linear(x, dim), heads = 2, causal)
+logits = linear(a + b, vocab_size)
+"""
+    with pytest.raises(ValueError, match="two orders"):
+        find_orders(load_text(tmp_path, text))
+
+
+@pytest.mark.parametrize("heads", [1, 2, 3, 4, 6, 8, 12])
+@pytest.mark.parametrize("group", [1, 2, 3, 4])
+@pytest.mark.parametrize("size", [2, 4, 6, 8])
+def test_a_head_lies_in_one_lane_with_the_keys_that_it_reads(
+    heads: int, group: int, size: int
+) -> None:
+    if heads % group:
+        return
+    dealt = Heads(heads, heads // group, size)
+    queries, keys = dealt.order_queries().array, dealt.order_keys().array
+    seen = set()
+    for place in range(4):
+        mine = queries[:, 2 * place : 2 * place + 2].ravel()
+        theirs = keys[:, 2 * place : 2 * place + 2].ravel()
+        for i in range(dealt.each):
+            head = mine[i * dealt.width :][: dealt.width]
+            key = theirs[dealt.key_of(i) * dealt.width :][: dealt.width]
+            if head[0] < 0:
+                continue
+            number = head[0] // size
+            assert head[:size].tolist() == list(range(number * size, (number + 1) * size))
+            first = number // group * size
+            assert key[:size].tolist() == list(range(first, first + size))
+            seen.add(number)
+    assert seen == set(range(heads))
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 255, 256, 257])
+def test_every_feature_is_counted_once(size: int) -> None:
+    order = order_plain(size)
+    assert sorted(order.array[order.counted]) == list(range(size))
+
+
+@given(st.integers(-(2**31), 2**31 - 1), st.integers(1, 2**23))
+def test_the_quotient_by_a_reciprocal_is_floored(n: int, by: int) -> None:
+    def wrap(x: int) -> int:
+        return (x + 2**31) % 2**32 - 2**31
+
+    scope = {
+        "sar32": lambda a, b: a >> b,
+        "xor32": lambda a, b: a ^ b,
+        "umulhi32": lambda a, b: a * b >> 32,
+        "mul32": lambda a, b: wrap(a * b),
+        "sub32": lambda a, b: wrap(a - b),
+        "add32": lambda a, b: wrap(a + b),
+        "select_lt": lambda a, b, c, d: c if a < b else d,
+        **{"x": n, "by": by, "whole": (2**32 - 1) // by},
+    }
+    exec("\n".join(divide("x", "by", "whole")), scope)
+    assert scope["x"] == n // by
+
+
+def test_a_stream_that_differs_is_a_defect(tmp_path: Path) -> None:
+    fixed = load_text(tmp_path, random_text(1, ("rms",)))
+    wanted = run_reference(fixed, "a", 2)
+    wrong = (*wanted.generated[:-1], (wanted.generated[-1] + 1) % fixed.vocab_size)
+    run = streams.BatchRun(fixed, (wanted.prompt_ids,), (wrong,), None, 2, 2, {})
+    with pytest.raises(RunError, match="differs from the reference"):
+        throughput.check(run, ["a"], 2, Sampling())
+
+
+@compiles
+@needs_soul
+def test_the_machine_s_own_code_keeps_everything_in_registers() -> None:
+    for sampled in (False, True):
+        kernel = build_batch(soul(), sampled=sampled)
+        try:
+            found = inspect(kernel.ptx)
+        except Absent as reason:
+            pytest.skip(str(reason))
+        assert found.faults == ()
+        assert found.count("IMMA") == 160
+        assert found.registers <= 168
