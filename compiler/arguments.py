@@ -98,7 +98,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add_training(c)
     commands.add_parser("emulate", help="run any .prg, .d64, .crt or .lda image", add_help=False)
     c = add("bench", "measure this machine", model=None)
-    c.add_argument("what", choices=("emulators", "compile"), help="what to measure")
+    c.add_argument("what", choices=("emulators", "compile", "cuda"), help="what to measure")
+    c.add_argument(
+        "--models", metavar="DIR", help="cuda: measure soul.bin and stories260K.bin there, too"
+    )
     c = add("show", "print a stage of the pipeline", add_one, add_hardware)
     c.add_argument("--stage", choices=STAGES, default="model", help="default: model")
     c.add_argument("--logits", action="store_true", help="as built with --logits")

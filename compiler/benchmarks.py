@@ -1,4 +1,4 @@
-"""`anachron bench`: what the emulators and the compiler do on this computer, in CPU seconds.
+"""`anachron bench`: what the emulators, the compiler and a GPU do on this computer.
 
 To add a benchmark: a function that gives rows with the same keys, and a line in BENCHMARKS.
 """
@@ -52,7 +52,15 @@ def compiling() -> list[dict[str, Any]]:
     return rows
 
 
-BENCHMARKS: dict[str, Callable[[], list[dict[str, Any]]]] = {
+def gpu(**options: Any) -> list[dict[str, Any]]:
+    """Of the target cuda: one stream, phases, grids, batches, training, PyTorch."""
+    from anachron.compiler.targets.cuda.benchmark import bench
+
+    return bench(**options)
+
+
+BENCHMARKS: dict[str, Callable[..., list[dict[str, Any]]]] = {
     "emulators": emulator_bench.bench,
     "compile": compiling,
+    "cuda": gpu,
 }

@@ -250,12 +250,21 @@ def emulate(args: argparse.Namespace) -> int:
 
 
 def bench(args: argparse.Namespace) -> int:
-    """Measure this machine: emulated MHz and MIPS, cold start, compile time."""
+    """Measure this machine: emulated MHz and MIPS, cold start, compile time, a GPU."""
     from anachron.compiler import benchmarks
 
-    rows = benchmarks.BENCHMARKS[args.what]()
+    if args.models and args.what != "cuda":
+        raise ValueError(f"--models is for bench cuda, not for bench {args.what}")
+    try:
+        with err.status(f"bench {args.what} ...") as status:
+            options = {"models": args.models, "tell": status.update} if args.what == "cuda" else {}
+            rows = benchmarks.BENCHMARKS[args.what](**options)
+    except Absent as error:
+        if args.json:
+            print_json({"what": args.what, "status": "absent", "note": str(error), "rows": []})
+        raise
     if args.json:
-        print_json({"what": args.what, "rows": rows})
+        print_json({"what": args.what, "status": "ok", "rows": rows})
     else:
         out.print(report.rows_table(rows))
     return 0

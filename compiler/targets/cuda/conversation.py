@@ -16,9 +16,9 @@ from anachron.compiler.sampling import Sampling
 from anachron.compiler.targets import MissingKernel
 from anachron.compiler.targets.cuda.device import Device
 from anachron.compiler.targets.cuda.kernel import START
+from anachron.compiler.targets.cuda.launching import Launch, prepare
 from anachron.emulators.ptx import PtxError, Result, load
 from anachron.kernels.cuda.sampling import MOST_SAMPLED
-from anachron.kernels.reference.sampling import seed_state
 
 if TYPE_CHECKING:
     from anachron.compiler.targets.cuda.target import KernelImage
@@ -55,27 +55,20 @@ class KernelConversation:
         encoder = fixed.generation.mode == "sequence"
         room = fixed.seq_len - len(ids)
         most = min(room, room if self.n is None else self.n)
-        rows = fixed.seq_len if encoder else max(1, most)
-        chosen = np.zeros(1 + rows, np.int32)
-        logits = np.zeros((rows, fixed.vocab_size), np.int32)
+        launch = prepare(fixed, text, ids, most, self.sampling, keep_logits=image.options.logits)
         passes: list[int] = []
         kernels: dict[str, int] = {}
         if encoder or most > 0:
-            memory = np.frombuffer(text.layout.blob, np.uint8).copy()
-            clocks = np.zeros(1, np.int32)
-            arguments = (
-                memory, np.array(ids, np.int32), len(ids), most, self.sampling.inverse,
-                self.sampling.kept, signed(seed_state(self.sampling.seed)), 1, chosen, logits,
-                clocks,
-            )  # fmt: skip
             if self.interpreted:
-                passes, kernels = self._interpret(arguments, len(ids), chosen)
+                passes, kernels = self._interpret(launch, len(ids))
             else:
                 time_ns = self.device.launch(
-                    image.program.ptx, arguments, text.threads, text.layout.shared_bytes
+                    image.program.ptx, launch.arguments, text.threads, text.layout.shared_bytes
                 )
-                passes = _share(time_ns, 1 if encoder else len(ids) - 1 + int(chosen[0]))
-        answer = [int(token) for token in chosen[1 : 1 + chosen[0]]]
+                chosen = len(launch.answer())
+                passes = _share(time_ns, 1 if encoder else len(ids) - 1 + chosen)
+        answer = launch.answer()
+        logits = launch.array("logits")[0]
         kept = len(answer)
         if not encoder and answer and answer[-1] in fixed.generation.stop:
             answer.pop()
@@ -99,16 +92,14 @@ class KernelConversation:
             image=image,
         )
 
-    def _interpret(
-        self, arguments: tuple, n_prompt: int, chosen: np.ndarray
-    ) -> tuple[list[int], dict[str, int]]:
+    def _interpret(self, launch: Launch, n_prompt: int) -> tuple[list[int], dict[str, int]]:
         """Instructions of each pass, and by the ops between barriers."""
         text = self.image.text
         try:
             result = self.kernel.launch(
-                *arguments,
-                threads=text.threads,
-                shared=text.layout.shared_bytes,
+                *launch.arguments,
+                threads=launch.threads,
+                shared=launch.shared,
                 seed=self.schedule,
             )
         except PtxError as error:
@@ -118,14 +109,9 @@ class KernelConversation:
         if self.image.fixed.generation.mode == "sequence":
             names = [text.at_end]
         else:
-            names = [text.always] * (n_prompt - 1) + [text.at_end] * int(chosen[0])
+            names = [text.always] * (n_prompt - 1) + [text.at_end] * len(launch.answer())
         names[0] = (*text.leading, *names[0])
         return _attribute(result, names)
-
-
-def signed(word: int) -> int:
-    """32 bits as the kernels take them."""
-    return (word + (1 << 31)) % (1 << 32) - (1 << 31)
 
 
 def _attribute(result: Result, names: list[tuple[str, ...]]) -> tuple[list[int], dict[str, int]]:

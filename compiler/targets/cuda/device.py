@@ -9,6 +9,8 @@ the names ending in _v2 are those of the current ABI (cuda.h).
 from __future__ import annotations
 
 import ctypes
+import re
+from collections.abc import Sequence
 from ctypes import byref, c_char_p, c_float, c_int, c_uint, c_uint64, c_void_p
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +18,14 @@ from typing import Any
 import numpy as np
 
 from anachron.compiler.targets import Absent
+from anachron.compiler.targets.cuda.inspection import assemble
 from anachron.emulators.ptx.syntax import parse
 
 LIBRARIES = ("libcuda.so.1", "nvcuda.dll")
 MULTIPROCESSORS = 16  # CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT: cuda.h
+CLOCK_KHZ = 13  # CU_DEVICE_ATTRIBUTE_CLOCK_RATE: cuda.h
+REFUSED = (209, 218, 222)  # no image for this GPU, invalid PTX, unsupported PTX version: cuda.h
+SECTION = re.compile(rb"\0\.text\.([\w$]+)\0")
 MOST_DYNAMIC_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES: cuda.h
 NAME_LENGTH = 100
 REPEATS = 20  # timed launches, of which the fastest counts; the first ones warm the clocks
@@ -52,37 +58,105 @@ class Device:
     @property
     def multiprocessors(self) -> int:
         """How many blocks run at once, where one fills a multiprocessor."""
-        count = c_int()
-        status = self.driver.cuDeviceGetAttribute(byref(count), c_int(MULTIPROCESSORS), c_int(0))
+        return self._attribute(MULTIPROCESSORS)
+
+    @property
+    def clock_hz(self) -> int:
+        """The highest clock of the multiprocessors."""
+        return 1000 * self._attribute(CLOCK_KHZ)
+
+    @property
+    def driver_version(self) -> str:
+        """The newest CUDA that the driver takes."""
+        number = c_int()
+        _check(self.driver, self.driver.cuDriverGetVersion(byref(number)))
+        return f"{number.value // 1000}.{number.value % 1000 // 10}"
+
+    def _attribute(self, which: int) -> int:
+        value = c_int()
+        status = self.driver.cuDeviceGetAttribute(byref(value), c_int(which), c_int(0))
         _check(self.driver, status)
-        return count.value
+        return value.value
+
+    def load(self, kernel: str | bytes, shared: int) -> Loaded:
+        """A kernel ready to be launched: PTX, which the driver compiles, or a cubin.
+
+        A driver older than the PTX refuses it: then a cubin is made here, if ptxas is.
+        """
+        driver = self.driver
+        module, function = c_void_p(), c_void_p()
+        how = "a cubin" if isinstance(kernel, bytes) else "PTX, compiled by the driver"
+        image = kernel if isinstance(kernel, bytes) else kernel.encode() + b"\0"
+        status = driver.cuModuleLoadData(byref(module), c_char_p(image))
+        if status in REFUSED and isinstance(kernel, str):
+            try:
+                image, _ = assemble(kernel)
+            except Absent:
+                _check(driver, status)
+            how = "a cubin, because the driver refuses the PTX"
+            status = driver.cuModuleLoadData(byref(module), c_char_p(image))
+        _check(driver, status)
+        name = find_entry(kernel).encode()
+        _check(driver, driver.cuModuleGetFunction(byref(function), module, c_char_p(name)))
+        _check(driver, driver.cuFuncSetAttribute(function, MOST_DYNAMIC_SHARED, c_int(shared)))
+        return Loaded(self, module, function, shared, how)
 
     def launch(
-        self, ptx: str, arguments: tuple, threads: int, shared: int, blocks: int = 1
+        self,
+        ptx: str,
+        arguments: tuple,
+        threads: int,
+        shared: int,
+        blocks: int = 1,
     ) -> int:
         """Run a kernel REPEATS times; nanoseconds of the fastest.
 
         arguments  arrays, which get back what the last launch left in them, and 32-bit integers
         """
-        driver = self.driver
-        module, function = c_void_p(), c_void_p()
-        _check(driver, driver.cuModuleLoadData(byref(module), c_char_p(ptx.encode() + b"\0")))
-        name = parse(ptx).name.encode()
-        _check(driver, driver.cuModuleGetFunction(byref(function), module, name))
-        _check(driver, driver.cuFuncSetAttribute(function, MOST_DYNAMIC_SHARED, c_int(shared)))
-        held = [self._upload(a) if isinstance(a, np.ndarray) else c_int(a) for a in arguments]
-        pointers = (c_void_p * len(held))(*(ctypes.addressof(a) for a in held))
+        loaded = self.load(ptx, shared)
+        time_ns = loaded.run(arguments, threads, blocks, REPEATS)
+        loaded.close()
+        return round(time_ns)
+
+    def _upload(self, array: np.ndarray) -> c_uint64:
+        address, size = c_uint64(), ctypes.c_size_t(array.nbytes)
+        _check(self.driver, self.driver.cuMemAlloc_v2(byref(address), size))
+        source = c_void_p(array.ctypes.data)
+        _check(self.driver, self.driver.cuMemcpyHtoD_v2(address, source, size))
+        return address
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A kernel on a GPU; `how` tells in which form it came there."""
+
+    device: Device
+    module: c_void_p
+    function: c_void_p
+    shared: int
+    how: str
+
+    def run(self, arguments: tuple, threads: int, blocks: int, times: int) -> float:
+        """Launch so many times; nanoseconds of the fastest, by events.
+
+        arguments  as of Device.launch
+        """
+        driver = self.device.driver
+        held = [
+            self.device._upload(a) if isinstance(a, np.ndarray) else c_int(a) for a in arguments
+        ]
+        pointers = marshal(held)
         start, end = c_void_p(), c_void_p()
         for event in (start, end):
             _check(driver, driver.cuEventCreate(byref(event), c_uint(0)))
         best = float("inf")
         one = c_uint(1)
-        for _ in range(REPEATS):
+        for _ in range(times):
             elapsed = c_float()
             _check(driver, driver.cuEventRecord(start, None))
             status = driver.cuLaunchKernel(
-                function, c_uint(blocks), one, one, c_uint(threads), one, one, c_uint(shared), None,
-                pointers, None,
+                self.function, c_uint(blocks), one, one, c_uint(threads), one, one,
+                c_uint(self.shared), None, pointers, None,
             )  # fmt: skip
             _check(driver, status)
             _check(driver, driver.cuEventRecord(end, None))
@@ -91,20 +165,31 @@ class Device:
             best = min(best, elapsed.value)
         for array, address in zip(arguments, held, strict=True):
             if isinstance(array, np.ndarray):
-                _check(driver, driver.cuMemcpyDtoH_v2(c_void_p(array.ctypes.data), address,
-                                                      ctypes.c_size_t(array.nbytes)))
+                size = ctypes.c_size_t(array.nbytes)
+                host = c_void_p(array.ctypes.data)
+                _check(driver, driver.cuMemcpyDtoH_v2(host, address, size))
                 _check(driver, driver.cuMemFree_v2(address))
         for event in (start, end):
             _check(driver, driver.cuEventDestroy_v2(event))
-        _check(driver, driver.cuModuleUnload(module))
-        return round(best * 1e6)
+        return best * 1e6
 
-    def _upload(self, array: np.ndarray) -> c_uint64:
-        address, size = c_uint64(), ctypes.c_size_t(array.nbytes)
-        _check(self.driver, self.driver.cuMemAlloc_v2(byref(address), size))
-        source = c_void_p(array.ctypes.data)
-        _check(self.driver, self.driver.cuMemcpyHtoD_v2(address, source, size))
-        return address
+    def close(self) -> None:
+        _check(self.device.driver, self.device.driver.cuModuleUnload(self.module))
+
+
+def marshal(held: Sequence[c_int | c_uint64]) -> ctypes.Array[c_void_p]:
+    """What cuLaunchKernel takes: where each argument lies, not what it is."""
+    return (c_void_p * len(held))(*(ctypes.addressof(argument) for argument in held))
+
+
+def find_entry(kernel: str | bytes) -> str:
+    """The name of the kernel in PTX, or in a cubin: of its section of instructions."""
+    if isinstance(kernel, str):
+        return parse(kernel).name
+    found = SECTION.search(kernel)
+    if not found:
+        raise ValueError("there is no kernel in this cubin")
+    return found[1].decode()
 
 
 def _find_driver() -> Any:

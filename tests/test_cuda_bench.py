@@ -1,0 +1,145 @@
+"""`bench cuda`: what can be held to account where there is no GPU."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+import anachron.compiler as ac
+from anachron.compiler import arguments, cli, report
+from anachron.compiler.run import Sampling, run_reference
+from anachron.compiler.targets import Absent
+from anachron.compiler.targets.cuda import benchmark, device, peers
+from anachron.compiler.targets.cuda.inspection import assemble, find_tool
+from anachron.compiler.targets.cuda.kernel import ARGUMENTS, write_kernel
+from anachron.compiler.targets.cuda.launching import prepare, signed
+
+PTX = """
+.version 8.0
+.target sm_90
+.address_size 64
+.visible .entry some_kernel$1(.param .u64 x) { ret; }
+"""
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "LIBRARIES", ("libnothing.so.0",))
+
+
+def test_without_a_gpu_it_says_so_in_one_line(no_gpu: None, capsys: pytest.CaptureFixture) -> None:
+    assert cli.main(["bench", "cuda"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.strip().endswith("there is no NVIDIA GPU here: no driver (libnothing.so.0)")
+
+
+def test_without_a_gpu_the_json_is_absent(no_gpu: None, capsys: pytest.CaptureFixture) -> None:
+    assert cli.main(["bench", "cuda", "--json"]) == 2
+    told = json.loads(capsys.readouterr().out)
+    assert (told["what"], told["status"], told["rows"]) == ("cuda", "absent", [])
+    assert "no driver" in told["note"]
+
+
+def test_a_folder_of_models_is_for_the_gpu_alone(capsys: pytest.CaptureFixture) -> None:
+    assert cli.main(["bench", "compile", "--models", "somewhere"]) == 2
+    assert "--models is for bench cuda" in capsys.readouterr().err
+    assert arguments.parse(["bench", "cuda", "--models", "there"]).models == "there"
+
+
+def test_rows_are_one_table() -> None:
+    rows = [benchmark.row("one stream", 1.23456789, "us", "x"), benchmark.row("GPU", "H200")]
+    assert rows[0]["value"] == 1.235
+    text = report.plain(report.rows_table(rows))
+    assert "one stream" in text and "H200" in text
+
+
+def test_arguments_are_given_by_address() -> None:
+    held = [ctypes.c_uint64(1 << 40), ctypes.c_int(-5)]
+    pointers = device.marshal(held)
+    assert ctypes.cast(pointers[0], ctypes.POINTER(ctypes.c_uint64))[0] == 1 << 40
+    assert ctypes.cast(pointers[1], ctypes.POINTER(ctypes.c_int))[0] == -5
+
+
+def test_a_kernels_name_is_found_in_ptx_and_in_a_cubin() -> None:
+    assert device.find_entry(PTX) == "some_kernel$1"
+    with pytest.raises(ValueError, match="no kernel"):
+        device.find_entry(b"\0.data\0")
+    if not find_tool("ptxas"):
+        pytest.skip("NVIDIA's ptxas is not installed: pip install -e '.[cuda]'")
+    cubin, _ = assemble(PTX)
+    assert device.find_entry(cubin) == "some_kernel$1"
+
+
+def test_a_launch_has_the_kernels_arguments_in_order() -> None:
+    fixed = ac.quantize(ac.load("chat"))
+    text = write_kernel(fixed, False)
+    launch = prepare(
+        fixed, text, [1, 2], 5, Sampling(0.5, 0.5, 7), keep_logits=False, repeats=3, blocks=2
+    )
+    assert list(launch.named) == list(ARGUMENTS)
+    kinds = [isinstance(a, np.ndarray) for a in launch.arguments]
+    assert kinds == [kind != "word" for kind in ARGUMENTS.values()]
+    assert launch.array("chosen").shape == (2, 6)
+    assert launch.named["inverse_temperature"] == 512 and launch.named["top_p"] == 128
+    launch.array("chosen")[1, :3] = 2, 8, 9
+    assert launch.answer(1) == [8, 9]
+    launch.array("clocks")[0] = -1
+    assert launch.clocks()[0] == (1 << 32) - 1
+    assert benchmark.count_passes(launch) == 1
+
+
+def test_only_streams_run_in_many_blocks() -> None:
+    fixed = ac.quantize(ac.load("reverse"))
+    with pytest.raises(ValueError, match="only stream kernels"):
+        prepare(fixed, write_kernel(fixed, False), [1] * 8, 8, blocks=2)
+
+
+def test_words_wrap_to_signed_ones() -> None:
+    assert [signed(w) for w in (0, 1, (1 << 31) - 1, 1 << 31, (1 << 32) - 1)] == [
+        0, 1, (1 << 31) - 1, -(1 << 31), -1,
+    ]  # fmt: skip
+
+
+def test_a_peer_has_the_models_shape() -> None:
+    shape = peers.find_shape(ac.quantize(ac.load("llama")))
+    assert (shape.dim, shape.hidden, shape.heads, shape.kv_heads, shape.layers) == (32, 64, 4, 2, 2)
+    assert shape.gated
+    assert shape.cache_bytes == 2 * 2 * 2 * 40 * 16
+
+
+@pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
+def test_a_peer_steps() -> None:
+    import torch
+
+    shape = peers.find_shape(ac.quantize(ac.load("llama")))
+    decoder = peers.Decoder(torch, shape, 3, "cpu", torch.float32)
+    with torch.inference_mode():
+        decoder.step()
+        decoder.step()
+    assert decoder.position.item() == 2 and decoder.token.shape == (3,)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(find_spec("numba_cuda") is None, reason="Numba CUDA is not installed")
+@pytest.mark.parametrize("name, prompt", [("reverse", "31415926"), ("chat", "hello")])
+@pytest.mark.parametrize("sampling", [None, Sampling(0.8, 0.9, 3)])
+def test_a_gpu_gives_the_same_integers(name: str, prompt: str, sampling: Sampling | None) -> None:
+    try:
+        found = device.Device.open()
+    except Absent as reason:
+        pytest.skip(str(reason))
+    if name == "reverse" and sampling:
+        pytest.skip("an encoder does not sample")
+    fixed = ac.quantize(ac.load(name))
+    run = ac.run_image(ac.build(fixed, "cuda", logits=True), prompt, None, sampling)
+    assert run.agrees(run_reference(fixed, prompt, None, sampling))
+    if name == "chat":
+        rows = list(benchmark.one_stream(found, fixed, prompt, []))
+        assert all(r["value"] for r in rows[:4])
+        assert list(benchmark.grid(found, fixed, prompt, rows))
+        assert list(benchmark.phases(found, fixed, prompt, rows))
