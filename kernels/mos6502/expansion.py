@@ -32,7 +32,14 @@ def point_at(pointer: str) -> str:
     return lines(*(f"    lda {pointer}+{i}\n    sta ${AT + i:04x}" for i in range(3)))
 
 
-def locate(target: str, index: str, index_bytes: int, stride: int, base: int) -> str:
+def constant(address: int) -> tuple[str, str, str]:
+    """An address's bytes as operands."""
+    return str(address & 0xFF), str(address >> 8 & 0xFF), str(address >> 16)
+
+
+def locate(
+    target: str, index: str, index_bytes: int, stride: int, base: tuple[str, str, str]
+) -> str:
     """target (3 bytes) = base + stride * the number at a label; uses A, term."""
     text = [f"    lda {index}\n    sta term\n    sta term+3"]
     text.append(f"    lda {index}+1" if index_bytes == 2 else "    lda #0")
@@ -46,7 +53,7 @@ def locate(target: str, index: str, index_bytes: int, stride: int, base: int) ->
             )
     text.append("    clc")
     for i in range(3):
-        text.append(f"    lda term+{i}\n    adc #{base >> 8 * i & 0xFF}\n    sta {target}+{i}")
+        text.append(f"    lda term+{i}\n    adc #{base[i]}\n    sta {target}+{i}")
     return lines(*text)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from anachron.kernels.mos6502 import expansion
 from anachron.kernels.mos6502.instructions import lines, set_word
 
 PORT = 0x01
@@ -22,6 +23,7 @@ CHROUT, GETIN = 0xFFD2, 0xFFE4
 CONTROL, RASTER, BORDER = 0xD011, 0xD012, 0xD020
 VOICE, VOLUME = 0xD400, 0xD418  # the SID's first voice: frequency, width, control, envelope
 DECAY, LOWEST_NOTE = 0x06, 0x10  # no attack, a fifth of a second; the frequency's high byte
+KERNAL_PAGE = 0x90  # the zero page is the KERNAL's from here on
 QUOTE_MODE = 0xD4  # the KERNAL's: 0, or control codes show as signs
 LAST_LINE = 251  # the first raster line below the text: from here a blank takes hold with the frame
 NMI_VECTOR = 0xFFFA
@@ -45,6 +47,7 @@ class Talk:
     feedback: tuple[str, ...]  # "border": a colour a pass; "sound": a note a token
     chooses: bool  # a pass leaves the likeliest token where none is drawn
     expanded: bool = False  # the expansion is needed while computing
+    keep: int = 0  # where in it the KERNAL's zero page lies meanwhile
 
     @property
     def long(self) -> bool:
@@ -238,6 +241,15 @@ prompt_at:
 def compute(talk: Talk) -> str:
     """A forward pass with the machine to itself."""
     port = ONLY_IO if talk.expanded else ALL_RAM
+    save = restore = ""
+    if talk.keep:
+        save, restore = (
+            lines(
+                expansion.point(talk.keep),
+                expansion.move(command, f"${KERNAL_PAGE:02x}", 256 - KERNAL_PAGE),
+            )
+            for command in (expansion.STASH, expansion.FETCH)
+        )
     blank = f"""\
     lda #{LAST_LINE}
 _wait:
@@ -273,8 +285,11 @@ _shown:
         "" if talk.screen else blank,
         f"    inc ${BORDER:04x}" if "border" in talk.feedback else "",
         "    jsr begin_compute\n    jsr forward\n    jmp end_compute",
-        f"begin_compute:\n    sei\n    lda #${port:02x}\n    sta ${PORT:02x}\n    rts",
-        f"end_compute:\n    lda #${KERNAL_IN:02x}\n    sta ${PORT:02x}\n    cli\n    rts",
+        f"begin_compute:\n    sei\n    lda #${port:02x}\n    sta ${PORT:02x}",
+        save,
+        "    rts\nend_compute:",
+        restore,
+        f"    lda #${KERNAL_IN:02x}\n    sta ${PORT:02x}\n    cli\n    rts",
         "ignore:\n    rti",
         "show:\n    rts" if talk.screen else show,
         play() if "sound" in talk.feedback else "",

@@ -84,9 +84,9 @@ class Shape:
     def scratch(self) -> dict[str, int]:
         """label -> bytes that only a pass needs."""
         return {
-            f"{self.name}_record": max(self.key_bytes, self.value_bytes),
-            f"{self.name}_sums": self.sum_bytes * self.head_size,
-            f"{self.name}_scores": self.score_bytes * self.n_rows,
+            "attend_record": max(self.key_bytes, self.value_bytes),
+            "attend_sums": self.sum_bytes * self.head_size,
+            "attend_scores": self.score_bytes * self.n_rows,
         }
 
 
@@ -146,7 +146,7 @@ def _scores(shape: Shape) -> str:
     parts_q, parts_k = shape.query_bits // 8, shape.key_bits // 8
     offsets = OFFSET[shape.query_bits] * OFFSET[shape.key_bits]
     scale = sum(256 ** (i + j) for i in range(parts_q) for j in range(parts_k))
-    record, sums = f"{name}_record", ("sum_a", "sum_b", "sum_c")
+    record, sums = "attend_record", ("sum_a", "sum_b", "sum_c")
     inner = []
     for k_part in range(parts_k):
         inner.append(
@@ -176,7 +176,7 @@ def _scores(shape: Shape) -> str:
         add_constant("correction", -size * (TOP * scale + offsets), 5),
         expansion.point_at(f"{name}_keys"),
         expansion.set_up(record, shape.key_bytes),
-        set_word("past_low", f"{name}_scores"),
+        set_word("past_low", "attend_scores"),
         clear("largest", shape.score_bytes),
         _count_rows(name),
         f"{name}_score:",
@@ -216,7 +216,7 @@ def _weights(shape: Shape) -> str:
     if shape.entries == 256:
         reach = f"    jmp {name}_near\n"
     return lines(
-        set_word("past_low", f"{name}_scores"),
+        set_word("past_low", "attend_scores"),
         clear("sum_c", 3),
         _count_rows(name),
         f"{name}_weight:\n    ldy #0\n    sec\n    lda largest\n    sbc (past_low),y\n    tax",
@@ -241,7 +241,7 @@ def _weights(shape: Shape) -> str:
 def _mix(shape: Shape) -> str:
     """One head's result."""
     name, size, parts = shape.name, shape.head_size, shape.value_bits // 8
-    sums = [f"{name}_sums+{i * size},x" for i in range(shape.sum_bytes)]
+    sums = [f"attend_sums+{i * size},x" for i in range(shape.sum_bytes)]
     inner = []
     for part in range(parts):
         carry = "".join(
@@ -250,7 +250,7 @@ def _mix(shape: Shape) -> str:
         )
         # T(w + v) - T(v) + TOP = w * v + T(w)
         inner.append(f"""\
-    ldy {name}_record+{part * size},x   ;@ p=0.1
+    ldy attend_record+{part * size},x   ;@ p=0.1
     sec
     lda (product_low),y     ;@ p=0.4
     sbc less_product_low,y  ;@ aligned
@@ -295,11 +295,11 @@ def _mix(shape: Shape) -> str:
         f"    dex\n    bpl {name}_clear    ;@ times {size}",
         clear("correction", 6),
         expansion.point_at(f"{name}_values"),
-        expansion.set_up(f"{name}_record", shape.value_bytes),
-        set_word("past_low", f"{name}_scores"),
+        expansion.set_up("attend_record", shape.value_bytes),
+        set_word("past_low", "attend_scores"),
         _count_rows(name),
         f"{name}_row:",
-        expansion.again(expansion.FETCH, f"{name}_record", shape.value_bytes),
+        expansion.again(expansion.FETCH, "attend_record", shape.value_bytes),
         f"    ldy #0\n    lda (past_low),y\n    bne {name}_weighs   ;@ p=1-{SKIPPED}\n"
         f"    jmp {name}_weightless\n{name}_weighs:",
         "    sta product_low\n    sta product_high\n    tay\n    clc",

@@ -8,6 +8,7 @@ position by position, so that reading them in order needs no addresses.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from anachron.kernels.mos6502 import expansion
 from anachron.kernels.mos6502.cache import FIX_BYTES
@@ -31,11 +32,14 @@ class Places:
     value_step: int
 
 
+Place: TypeAlias = tuple[str, str, str]  # in the expansion, as operands
+
+
 def keep_key(
-    name: str, k: Vector, heads: int, query_bits: int, place: int, step: int, wide: bool
+    name: str, k: Vector, heads: int, query_bits: int, place: Place, step: int, wide: bool
 ) -> str:
     """This position's key becomes a record for each head.  place, step: as in Places."""
-    size, record = k.size // heads, f"{name}_record"
+    size, record = k.size // heads, "attend_record"
     bytes_ = size * k.bits // 8 + FIX_BYTES
     flip = "    eor #$80\n" if k.bits == 8 else ""
     text = [
@@ -71,9 +75,9 @@ def _store_record(record: str, size: int, step: int) -> str:
     )
 
 
-def keep_value(name: str, v: Vector, heads: int, place: int, step: int, wide: bool) -> str:
+def keep_value(name: str, v: Vector, heads: int, place: Place, step: int, wide: bool) -> str:
     """This position's value becomes a record for each head."""
-    size, record = v.size // heads, f"{name}_record"
+    size, record = v.size // heads, "attend_record"
     bytes_ = size * v.bits // 8
     flip = "    eor #$80\n" if v.bits == 8 else ""
     return lines(

@@ -12,17 +12,23 @@ from anachron.compiler.memory import Placed
 from anachron.compiler.targets import DoesNotFit
 from anachron.emulators.containers import reu
 from anachron.kernels.mos6502.expansion import BLOCK, SIGNATURE_BYTES
+from anachron.kernels.mos6502.runtime import KERNAL_PAGE
 
+KERNAL_BYTES = 256 - KERNAL_PAGE
 LEAST_SIZE = 512 * 1024  # Commodore's 1750
 
 
 @dataclass
 class Expansion:
-    """The unit's memory while a program is laid out in it."""
+    """The unit's memory while a program is laid out in it.
+
+    keep  where the KERNAL's zero page is kept while it is used for other things
+    """
 
     placed: list[Placed] = field(default_factory=list)
     contents: dict[int, bytes] = field(default_factory=dict)
-    end: int = SIGNATURE_BYTES
+    keep: int = SIGNATURE_BYTES
+    end: int = SIGNATURE_BYTES + KERNAL_BYTES
     _known: dict[bytes, int] = field(default_factory=dict)
 
     def reserve(self, name: str, size: int, kind: str) -> int:

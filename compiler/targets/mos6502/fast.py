@@ -316,18 +316,20 @@ class FastLowering(Lowering):
         self._small_tables(shape.small)
 
     def _small_tables(self, small: int) -> None:
-        """The tables of a fourth modulus, in pages that they share."""
-        tables = residues.make_small_tables(small)
+        """The tables of a fourth modulus."""
+        self._place_tables(f"residues {small}", residues.make_small_tables(small))
+
+    def _place_tables(self, name: str, tables: Mapping[str, bytes]) -> None:
+        """Tables in pages that they share."""
         # Whole pages first; then t, whose address is an operand, at the start of one.
-        whole = [name for name, content in tables.items() if len(content) == PAGE]
+        whole = [label for label, content in tables.items() if len(content) % PAGE == 0]
         parts = sorted(tables.keys() - set(whole), key=lambda n: (n[0] != "t" or n[1] == "u", n))
-        tables = {name: tables[name] for name in (*whole, *parts)}
+        tables = {label: tables[label] for label in (*whole, *parts)}
         text, at = [], 0
-        for name, (place, size) in lay_out({n: len(t) for n, t in tables.items()}).items():
+        for label, (place, size) in lay_out({n: len(t) for n, t in tables.items()}).items():
             text.append(f"    .res {place - at}, 0" if place > at else "")
-            text.append(f"{name}:\n{byte_lines(tables[name])}")
+            text.append(f"{label}:\n{byte_lines(tables[label])}")
             at = place + size
-        name = f"residues {small}"
         self.tables[name] = page_data(name, "table", lines(*text), at)
 
     def _choose_cache(self, heads: Heads, op: Op) -> str:

@@ -72,6 +72,7 @@ def list_sections(lowering: Lowering, pass_text: str, options: Options) -> list[
         options.feedback,
         lowering.chooses,
         lowering.expansion is not None,
+        lowering.expansion.keep if lowering.expansion else 0,
     )
     tables = fixed.tokenizer.machine_tables()
     has_merges = len(tables.merges) > 0

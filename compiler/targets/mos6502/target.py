@@ -276,10 +276,14 @@ def _buffer_constants(values: Values, offsets: dict[str, int]) -> str:
 def _shared_areas(lowering: Lowering) -> list[Area]:
     fixed = lowering.values.fixed
     width = lowering.token_bytes
+    generation = fixed.generation
+    most = fixed.seq_len  # ids of a prompt: of a line's characters, in the template
+    if not lowering.values.encoder:
+        most = min(most, LINE_SIZE + 1 + len(generation.prefix) + len(generation.suffix))
     areas = [
         Area("products_low", "table", ((0, 512),), 256),
         Area("products_high", "table", ((0, 512),), 256),
-        area("prompt_ids", "runtime", width * fixed.seq_len, visible=True),
+        area("prompt_ids", "runtime", width * most, visible=True),
         Area("desk", "runtime", ((0, desk_size(desk_users(lowering))),), 256, visible=True),
     ]
     if lowering.operand_pages:

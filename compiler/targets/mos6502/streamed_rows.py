@@ -1,0 +1,149 @@
+"""FixedModel, ranges -> which matrices run in residues with rows from the expansion, and how.
+
+Matrices with the same number of columns share a kernel.  Each row stops after as many chains as the
+range of its sum asks for; where no proof says that four are enough, a guard looks at the length of
+the input, and the general rows do the matrix again if it is too long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from anachron.compiler.fixed import FixedModel, Op
+from anachron.compiler.ranges import Ranges
+from anachron.kernels.arithmetic import Array
+from anachron.kernels.mos6502 import guard, streamed_matvec, zeropage
+from anachron.kernels.mos6502.residues import SMALL_MODULI, reach
+from anachron.kernels.mos6502.streamed_ends import End
+from anachron.kernels.mos6502.streamed_matvec import Kernel
+
+PAGE = 256
+ROOM = 1.3  # a guard is worth its time where inputs may be so much longer than any seen
+ROW_PAGE = "row_page"  # where a record lies that the zero page does not hold
+MOST_COLUMNS = 248  # a record fits a page
+
+
+@dataclass(frozen=True)
+class Run:
+    """Rows of a matrix that end alike, in the order of memory; base: of the results' places."""
+
+    end: End
+    rows: Array
+    base: int
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Matrices that share a kernel.
+
+    runs    op -> its runs
+    limits  op -> the longest input, as guard.measure measures, with which its sums surely fit
+    """
+
+    kernel: Kernel
+    ops: tuple[Op, ...]
+    runs: Mapping[str, tuple[Run, ...]]
+    limits: Mapping[str, int] = field(default_factory=dict)
+
+
+def plan_streams(fixed: FixedModel, ranges: Ranges) -> tuple[tuple[Stream, ...], dict[str, str]]:
+    """The kernels, and op -> why it has none."""
+    reasons: dict[str, str] = {}
+    needs: dict[str, float] = {}
+    guarded: set[str] = set()
+    for op in fixed.ops:
+        if op.contract != "matvec":
+            continue
+        columns = op.constants["weight"].shape[1]
+        proven = float(np.max(ranges.accumulators[op.name]["rows"]))
+        needs[op.name] = proven
+        most = reach(SMALL_MODULI[-1])
+        if proven > most:
+            guarded.add(op.name)
+            needs[op.name] = expected_sum(fixed, op)
+        if columns > MOST_COLUMNS:
+            reasons[op.name] = f"more than {MOST_COLUMNS} columns"
+        elif op.name in guarded and fixed.values[op.inputs[0]].format.bits == 8:
+            reasons[op.name] = f"its sums may reach {proven:,.0f}"
+        elif not 0 < needs[op.name] <= most:
+            reasons[op.name] = f"its sums may reach {proven:,.0f}"
+    ops = [op for op in fixed.ops if op.name in needs and op.name not in reasons]
+    largest = max((needs[op.name] for op in ops), default=0.0)
+    small = next(m for m in SMALL_MODULI if reach(m) >= largest)
+    found: dict[tuple[int, int], list[Op]] = {}
+    for op in ops:
+        bits = fixed.values[op.inputs[0]].format.bits
+        found.setdefault((op.constants["weight"].shape[1], bits), []).append(op)
+    streams = [
+        _stream(ranges, columns, bits, small, group, guarded)
+        for (columns, bits), group in found.items()
+    ]
+    return tuple(streams), reasons
+
+
+def expected_sum(fixed: FixedModel, op: Op) -> float:
+    """How large a matrix's sums may get, by the lengths that calibration saw; 0: unknown."""
+    longest = fixed.values[op.inputs[0]].longest
+    norms = np.linalg.norm(op.constants["weight"].astype(float), axis=1)
+    return float(norms.max() * longest * ROOM)
+
+
+def _stream(
+    ranges: Ranges, columns: int, bits: int, small: int, ops: list[Op], guarded: set[str]
+) -> Stream:
+    runs = {op.name: _runs(ranges, op, small, op.name in guarded) for op in ops}
+    ends = sorted({run.end for mine in runs.values() for run in mine})
+    chains = max(e.chains for e in ends)
+    size = columns + chains + 1
+    start = PAGE - size
+    fits = start >= zeropage.assign()["source_low"]
+    origin = streamed_matvec.choose_origin([op.constants["weight"] for op in ops])
+    if columns > streamed_matvec.MOST_UNROLLED:
+        origin = (min(origin),) * columns
+    kernel = Kernel(
+        f"rows_{columns}_{bits}",
+        columns,
+        bits,
+        chains,
+        small,
+        origin,
+        f"${start:02x}" if fits else ROW_PAGE,
+        tuple(ends),
+    )
+    limits = {op.name: _limit(op, small) for op in ops if op.name in guarded}
+    return Stream(kernel, tuple(ops), runs, limits)
+
+
+def _runs(ranges: Ranges, op: Op, small: int, guarded: bool) -> tuple[Run, ...]:
+    proven, bits = ranges.accumulators[op.name], op.value.format.bits
+    lowest, highest = np.asarray(proven["rows_lo"]), np.asarray(proven["rows_hi"])
+    if guarded:
+        lowest, highest = np.maximum(lowest, -reach(small)), np.minimum(highest, reach(small))
+    shift = op.constants["shift"].astype(np.int64)
+    limit = 1 << bits - 1
+    found: dict[tuple[int, End], list[int]] = {}
+    for row in range(len(shift)):
+        low, high = int(lowest[row]), int(highest[row])
+        chains = next(n for n in (2, 3, 4) if _holds(n, small, low, high))
+        saturates = low >> shift[row] < -limit or high >> shift[row] >= limit
+        end = End(chains, int(shift[row]), bits, bool(saturates))
+        found.setdefault((row // PAGE, end), []).append(row)
+    return tuple(
+        Run(end, np.array(rows), page * PAGE) for (page, end), rows in sorted(found.items())
+    )
+
+
+def _holds(chains: int, small: int, low: int, high: int) -> bool:
+    least, most = streamed_matvec.reach(chains, small)
+    return least <= low and high <= most
+
+
+def _limit(op: Op, small: int) -> int:
+    """Of the sum of squares of (x >> 4)."""
+    weight, bias = op.constants["weight"].astype(float), op.constants["bias"].astype(float)
+    norms = np.maximum(np.linalg.norm(weight, axis=1), 1e-9)
+    longest = float(((reach(small) - np.abs(bias)) / norms).min())
+    return max(-1, guard.limit(longest, weight.shape[1]))
