@@ -5,6 +5,7 @@ To add a fast kernel: a method that overrides the general one and falls back to 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np

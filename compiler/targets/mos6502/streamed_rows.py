@@ -49,7 +49,9 @@ class Stream:
     limits: Mapping[str, int] = field(default_factory=dict)
 
 
-def plan_streams(fixed: FixedModel, ranges: Ranges) -> tuple[tuple[Stream, ...], dict[str, str]]:
+def plan_streams(
+    fixed: FixedModel, ranges: Ranges, most_columns: int
+) -> tuple[tuple[Stream, ...], dict[str, str]]:
     """The kernels, and op -> why it has none."""
     reasons: dict[str, str] = {}
     needs: dict[str, float] = {}
@@ -64,8 +66,8 @@ def plan_streams(fixed: FixedModel, ranges: Ranges) -> tuple[tuple[Stream, ...],
         if proven > most:
             guarded.add(op.name)
             needs[op.name] = expected_sum(fixed, op)
-        if columns > MOST_COLUMNS:
-            reasons[op.name] = f"more than {MOST_COLUMNS} columns"
+        if columns > most_columns:
+            reasons[op.name] = f"the code for more than {most_columns} columns does not fit"
         elif op.name in guarded and fixed.values[op.inputs[0]].format.bits == 8:
             reasons[op.name] = f"its sums may reach {proven:,.0f}"
         elif not 0 < needs[op.name] <= most:

@@ -41,6 +41,7 @@ from anachron.compiler.targets.mos6502.sections import (
     place_sections,
     zero_page,
 )
+from anachron.compiler.targets.mos6502.streamed_rows import MOST_COLUMNS
 from anachron.compiler.targets.mos6502.streaming import StreamedLowering
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.emulators.containers import prg
@@ -77,8 +78,17 @@ def build_streamed(
     fixed: FixedModel, machine: Machine, options: Options, ranges: Ranges | None = None
 ) -> Image:
     """The program of a model whose weights and past lie in a RAM Expansion Unit."""
-    lowering = StreamedLowering(Values(fixed), ranges or analyse(fixed))
-    return _build(machine, options, lowering)
+    ranges = ranges or analyse(fixed)
+    columns = {op.constants["weight"].shape[1] for op in fixed.ops if op.contract == "matvec"}
+    widest = sorted(n for n in columns if n <= MOST_COLUMNS)
+    while True:
+        lowering = StreamedLowering(Values(fixed), ranges, widest[-1] if widest else 0)
+        try:
+            return _build(machine, options, lowering)
+        except DoesNotFit:
+            if not widest:
+                raise
+            widest.pop()
 
 
 def _build_in_memory(

@@ -1,0 +1,241 @@
+"""Matrices -> calls of 6502 kernels whose rows come from the RAM Expansion Unit.
+
+The base of streaming.py: the expansion, the memory that rows come to, routines that ops share.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from anachron.compiler.fixed import Op
+from anachron.compiler.ranges import Ranges
+from anachron.compiler.targets.mos6502.expanded import Expansion
+from anachron.compiler.targets.mos6502.fast import FastLowering
+from anachron.compiler.targets.mos6502.plan import Plan
+from anachron.compiler.targets.mos6502.sections import Area, area
+from anachron.compiler.targets.mos6502.sharing import Shared, share
+from anachron.compiler.targets.mos6502.streamed_rows import (
+    MOST_COLUMNS,
+    ROW_PAGE,
+    Run,
+    Stream,
+    plan_streams,
+)
+from anachron.compiler.targets.mos6502.values import Values
+from anachron.kernels.arithmetic import Array
+from anachron.kernels.mos6502 import (
+    expansion,
+    guard,
+    matvec,
+    streamed_matvec,
+    streamed_vector,
+)
+from anachron.kernels.mos6502.expansion import BLOCK
+from anachron.kernels.mos6502.instructions import Vector, add, copy, lines, set_word
+from anachron.kernels.mos6502.streamed_matvec import Kernel
+
+MOST_MEASURED = 128  # elements at a time
+TOO_LONG = 0.001  # how often an input is longer than its guard allows
+
+
+class MatrixStreaming(FastLowering):
+    """As FastLowering, with an expansion that holds the matrices.
+
+    most_columns  of a matrix whose rows run in residues
+    """
+
+    expansion: Expansion
+
+    def __init__(self, values: Values, ranges: Ranges, most_columns: int = MOST_COLUMNS) -> None:
+        streams, reasons = plan_streams(values.fixed, ranges, most_columns)
+        super().__init__(values, ranges, Plan(reasons=reasons))
+        self.expansion = Expansion()
+        self.stream_of = {op.name: stream for stream in streams for op in stream.ops}
+        self._contents: dict[bytes, str] = {}
+        self._shared: dict[str, Shared] = {}
+        for stream in streams:
+            self._place_stream(stream)
+
+    def _place_stream(self, stream: Stream) -> None:
+        """A kernel's code and tables."""
+        kernel = stream.kernel
+        routines = self.routines["matvec"]
+        routines[f"{kernel.name}_prepare"] = streamed_vector.prepare(kernel)
+        routines[f"{kernel.name}_rows"] = streamed_matvec.rows(kernel)
+        self.anything |= streamed_matvec.jumps(kernel, kernel.ends[0])
+        self._residue_tables()
+        if kernel.looped:
+            self.scratch[f"{kernel.name}_taken"] = kernel.columns * kernel.chains
+        if kernel.record == ROW_PAGE:
+            self.areas[ROW_PAGE] = Area(ROW_PAGE, "buffer", ((0, 256),), 256)
+        if kernel.chains == 4:
+            small = kernel.small
+            self._place_tables(f"residues {small}", streamed_matvec.tables(small))
+
+    def _bytes(self, op: Op, role: str, values: Array, kind: str) -> str:
+        """The same contents lie in memory once."""
+        content = (np.asarray(values, np.int64) & 0xFF).astype(np.uint8).tobytes()
+        if content not in self._contents:
+            self._contents[content] = super()._bytes(op, role, values, kind)
+        return self._contents[content]
+
+    def _row_buffer(self, size: int) -> str:
+        """The label of memory for a row."""
+        known = self.areas.get("row_buffer")
+        size = max(size, known.size if known else 0)
+        self.areas["row_buffer"] = area("row_buffer", "buffer", size)
+        return "row_buffer"
+
+    def data_bytes(self, op: Op) -> int:
+        stem = self.values.op(op) + "_"
+        streamed = sum(o.size for o in self.expansion.placed if o.name == op.name)
+        return streamed + sum(t.size for label, t in self.tables.items() if label.startswith(stem))
+
+    def _matvec(self, op: Op, name: str) -> None:
+        stream = self.stream_of.get(op.name)
+        if stream is None:
+            self.sequence[op.name] = self._general_rows(op, name)
+            why = self.reasons.get(op.name) or "exact for any weights"
+            self.variants[op.name] = ("streamed rows", f"32-bit sums: {why}")
+            return
+        kernel, runs = stream.kernel, stream.runs[op.name]
+        x, out = self.values.vector(op.inputs[0]), self.values.vector(op.name)
+        rows = [self._records(kernel, op, run) for run in runs]
+        content = [record for records in rows for record in records]
+        pieces = self.expansion.place_rows(op.name, content, "weights")
+        if len(pieces) > 1:
+            raise ValueError(f"{op.name}: more than {BLOCK:,} bytes of weights in one matrix")
+        address, labels = pieces[0][0], []
+        for number, run in enumerate(runs):
+            label = f"{name}_run_{number}" if number else name
+            prepare = ""
+            if self._operands.get(kernel.name) != op.inputs[0]:
+                self._operands[kernel.name] = op.inputs[0]
+                prepare = lines(
+                    set_word("source_low", x.low),
+                    set_word("source_high", x.high),
+                    f"    jsr {kernel.name}_prepare",
+                )
+            n_rows = len(run.rows)
+            text = streamed_matvec.run(
+                kernel, label, run.end, n_rows, address, out.at(run.base), prepare
+            )
+            self._emit(op, text)
+            self.environments[label] = {
+                "rows": n_rows,
+                **streamed_matvec.jumps(kernel, run.end),
+            }
+            address += n_rows * kernel.record_bytes
+            labels.append(label)
+        if op.name in stream.limits:
+            labels.append(self._look_after(op, name, stream.limits[op.name]))
+        self.sequence[op.name] = labels
+        self._explain(op, stream)
+
+    def _records(self, kernel: Kernel, op: Op, run: Run) -> list[bytes]:
+        """A run's rows as the expansion holds them."""
+        weight, bias = op.constants["weight"][run.rows], op.constants["bias"][run.rows]
+        return streamed_matvec.records(kernel, weight, bias, run.rows - run.base)
+
+    def _explain(self, op: Op, stream: Stream) -> None:
+        bounds = self.ranges.accumulators[op.name]["rows"]
+        runs = stream.runs[op.name]
+        chains = sorted({run.end.chains for run in runs})
+        many = " or ".join(map(str, chains))
+        _, most = streamed_matvec.reach(chains[-1], stream.kernel.small)
+        why = f"sums proven within {int(np.max(bounds)):,} of 0; they may reach {most:,}"
+        if op.name in stream.limits:
+            why = f"while the input's length keeps sums within {most:,}; else 32-bit sums again"
+        moduli = ", ".join(map(str, stream.kernel.moduli[: chains[-1]]))
+        self.variants[op.name] = (
+            f"streamed residues {moduli}",
+            f"{many} chains a row, {len(runs)} runs: {why}",
+        )
+
+    def _look_after(self, op: Op, name: str, limit: int) -> str:
+        """The label of a routine that does a matrix again where its input is too long."""
+        self._squares()
+        label, x = f"{name}_check", self.values.vector(op.inputs[0])
+        (again,) = self._general_rows(op, f"{name}_general")
+        one = -(-x.size // 2) if x.size > MOST_MEASURED else x.size
+        two = x.size - one
+        text = [
+            f"{label}:",
+            set_word("source_low", x.low),
+            set_word("source_high", x.high),
+            f"    ldy #{one - 1}\n    jsr measure",
+        ]
+        if two:
+            text += [
+                copy("correction", "sum_a", 4),
+                set_word("source_low", f"{x.low}+{one}"),
+                set_word("source_high", f"{x.high}+{one}"),
+                f"    ldy #{two - 1}\n    jsr measure",
+                add("sum_a", "correction", 4, 4),
+            ]
+        text.append(guard.check(limit))
+        text.append(f"    bcc _long           ;@ p={TOO_LONG}\n    rts\n_long:\n    jmp {again}")
+        self._emit(op, lines(*text))
+        elements = (two, (one + two) / 2, one) if two else one
+        self.environments[label] = {**self.environments[again], "elements": elements}
+        return label
+
+    def _general_rows(self, op: Op, name: str) -> list[str]:
+        """Labels of the general kernel's calls, rows fetched."""
+        (x,) = self._inputs(op)
+        out = self.values.vector(op.name)
+        columns, bits = x.size, x.bits
+        shift = op.constants["shift"].astype(np.int64)
+        packed = matvec.pack_rows(op.constants["weight"], op.constants["bias"], shift, bits)
+        record = matvec.HEAD_BYTES + columns
+        rows = [packed[at : at + record] for at in range(0, len(packed), record)]
+        pieces = self.expansion.place_rows(op.name, rows, "weights")
+        shape = (op.inputs[0], columns, bits)
+        spare = op.name in self.stream_of  # and rarely called: it prepares its vector itself
+        prepared = self._prepared == shape and not spare
+        self._prepared = None if spare else shape
+        buffer = self._row_buffer(record)
+        label = f"matvec_{columns}_{bits}_{out.bits}"
+        fetch = expansion.move(expansion.FETCH, buffer, record)
+        self._routine(op, f"prepare_{columns}_{bits}", matvec.prepare(columns, bits))
+        self._routine(op, label, matvec.rows(columns, bits, out.bits, fetch))
+        self._routine(op, "shift_total", matvec.shift_total())
+        self._need_operand(columns, bits)
+        labels, first = [], 0
+        for number, (address, n_rows) in enumerate(pieces):
+            part = name if number == 0 else f"{name}_{number}"
+            target = replace(out.at(first), size=n_rows)
+            place = expansion.point(address)
+            self._emit(op, matvec.call(part, x, target, buffer, prepared or number > 0, place))
+            labels.append(part)
+            self._environment(op, part, shift[first : first + n_rows])
+            first += n_rows
+        return labels
+
+    def _environment(self, op: Op, label: str, shift: Array) -> None:
+        whole, rest = shift // 8, shift % 8
+        self.environments[label] = {
+            "rows": len(shift),
+            "shift_bytes": (int(whole.min()), float(whole.mean()), int(whole.max())),
+            "shift_bits": (int(rest.min()), float(rest.mean()), int(rest.max())),
+        }
+
+    # ---- routines that ops share
+
+    def _arguments(self, *vectors: Vector) -> list[Vector]:
+        """The same vectors with labels of arguments."""
+        return [
+            Vector(f"arg_{i}_low", f"arg_{i}_high", x.size, x.bits) for i, x in enumerate(vectors)
+        ]
+
+    def _share(self, op: Op, name: str, text: str, *vectors: Vector, **labels: str) -> None:
+        """Emit an op as a call of the routine of a text that names its arguments."""
+        if text not in self._shared:
+            stem = f"any_{op.contract}_{len(self._shared)}"
+            self._shared[text] = share(text, stem)
+            self._routine(op, stem, self._shared[text].text)
+        for i, x in enumerate(vectors):
+            labels |= {f"arg_{i}_low": x.low, f"arg_{i}_high": x.high}
+        self._emit(op, self._shared[text].call(name, labels))
