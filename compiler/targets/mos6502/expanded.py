@@ -56,8 +56,15 @@ class Expansion:
     def place_rows(self, name: str, rows: list[bytes], kind: str) -> list[tuple[int, int]]:
         """(address, how many) of rows of one length, in as many pieces as blocks ask for."""
         most = BLOCK // len(rows[0])
-        pieces = [rows[at : at + most] for at in range(0, len(rows), most)]
-        return [(self.place(name, b"".join(piece), kind), len(piece)) for piece in pieces]
+        if len(rows) <= most:
+            return [(self.place(name, b"".join(rows), kind), len(rows))]
+        pieces = []
+        for at in range(0, len(rows), most):
+            content = b"".join(rows[at : at + most])
+            address = self.reserve(name, len(content), kind)
+            self.contents[address] = content
+            pieces.append((address, len(rows[at : at + most])))
+        return pieces
 
     @property
     def signature(self) -> bytes:

@@ -42,7 +42,8 @@ class Shared:
 
 def share(text: str, name: str) -> Shared:
     """The routine of a text that calls itself NAME."""
-    scope, found, sites = 0, [], []
+    scope, found = 0, []
+    sites: list[tuple[str, str, str]] = []
     for line in text.split("\n"):
         code, mark, comment = line.partition(";")
         label = _LABEL.match(code)

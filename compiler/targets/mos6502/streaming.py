@@ -97,33 +97,30 @@ class StreamedLowering(MatrixStreaming):
             Vector(f"{buffer}+{at}", f"{buffer}+{at + half}", half, 16) for at in (0, 2 * half)
         )
         interleaved = bool(op.attributes["interleaved"])
-        self._share(
-            op,
-            name,
-            attention.rope(
-                NAME, "position", *self._arguments(x, out), cosine, sine, heads, interleaved, fetch
-            ),
-            x,
-            out,
-        )
+        a, b = self._arguments(x, out)
+        text = attention.rope(NAME, "position", a, b, cosine, sine, heads, interleaved, fetch)
+        self._share(op, name, text, x, out)
         self.variants[op.name] = ("streamed", "its angles come from the expansion")
 
     def _rms_norm(self, op: Op, name: str) -> None:
         x, out = self.values.vector(op.inputs[0]), self.values.vector(op.name)
         gain = self._bytes(op, "gain", op.constants["gain"], "weights")
-        text = norm.rms_norm(NAME, *self._arguments(x, out), "arg_gain", **self._norm_shifts(op))
+        a, b = self._arguments(x, out)
+        text = norm.rms_norm(NAME, a, b, "arg_gain", **self._norm_shifts(op))
         self._share(op, name, text, x, out, arg_gain=gain)
 
     def _lookup(self, op: Op, name: str) -> None:
         x, out = self.values.vector(op.inputs[0]), self.values.vector(op.name)
         table = self._words(op, "table", op.constants["table"], "table")
-        shifts = (op.attributes["shift"], op.attributes["tail"])
-        text = activation.lookup(NAME, *self._arguments(x, out, table), *shifts)
+        a, b, points = self._arguments(x, out, table)
+        attributes = op.attributes
+        text = activation.lookup(NAME, a, b, points, attributes["shift"], attributes["tail"])
         self._share(op, name, text, x, out, table)
 
     def _multiply(self, op: Op, name: str) -> None:
         vectors = (*self._inputs(op), self.values.vector(op.name))
-        text = activation.multiply(NAME, *self._arguments(*vectors), op.attributes["shift"])
+        a, b, out = self._arguments(*vectors)
+        text = activation.multiply(NAME, a, b, out, op.attributes["shift"])
         self._share(op, name, text, *vectors)
 
     # ---- attention
