@@ -210,7 +210,7 @@ def plan_graph(log: LogStep, machine: Machine, steps: int, window: int, seed: in
         "forward_end": forward.leave(),
         "draw": draw,
         "encode.all": graph.encode_matrices(),
-        "far.r0": elements.far("R0"),
+        "far.r0": elements.far(),
     }
     bounds = graph.bounds
     held = [

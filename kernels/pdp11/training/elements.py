@@ -8,15 +8,15 @@ SP is a stack in all of these.
 from __future__ import annotations
 
 from anachron.kernels.pdp11.instructions import Cpu
-from anachron.kernels.pdp11.training.products import at, repeat
+from anachron.kernels.pdp11.training.products import at, count_back, repeat
 
 INSIDE, NEGATIVE = 8192, 36864  # of an integer plus 4096: has a code of its own; was below that
-UNROLLED = 8  # elements of a loop at most
+UNROLLED, ENCODED = 8, 4  # elements of a loop at most
 
 
-def unroll(count: int) -> int:
+def unroll(count: int, most: int = UNROLLED) -> int:
     """Elements a turn: as many as divide all of them."""
-    return max(u for u in range(1, UNROLLED + 1) if count % u == 0)
+    return max(u for u in range(1, most + 1) if count % u == 0)
 
 
 def turn(name: str, body: list[str], pointer: str, end: str, times: int) -> str:
@@ -24,43 +24,50 @@ def turn(name: str, body: list[str], pointer: str, end: str, times: int) -> str:
     return "\n".join([f"{name}.next:", *body, repeat(pointer, end, f"{name}.next", times)])
 
 
-def look_up(name: str, register: str = "R0") -> str:
-    """register = a number as an index of the table of codes from codes.low on: saturated, even."""
+def look_up(name: str, offset: str = "#4096.", inside: str = f"#{INSIDE}.") -> str:
+    """R0 = a number as an index of the table of codes from codes.low on: saturated, even.
+
+    offset, inside  where the two numbers are to be had, if in registers
+    """
     return f"""\
-    ADD #4096.,{register}
-    CMP {register},#{INSIDE}.
+    ADD {offset},R0
+    CMP R0,{inside}
     BLO {name}      ;@ p=1
-    JSR PC,far.{register.lower()}
+    JSR PC,far.r0
 {name}:
-    BIC #1,{register}"""
+    BIC #1,R0"""
 
 
-def far(register: str) -> str:
+def far() -> str:
     """What look_up calls for a number beyond the table: its last index, or its first."""
-    low = register.lower()
     return f"""\
-; far.{low}: {register}, a number plus 4096, to where the table of codes ends on its side
-far.{low}:
-    CMP {register},#{NEGATIVE}.
+; far.r0: R0, a number plus 4096, to where the table of codes ends on its side
+far.r0:
+    CMP R0,#{NEGATIVE}.
     BHIS 10$        ;@ p=0.5
-    MOV #{INSIDE - 2}.,{register}
+    MOV #{INSIDE - 2}.,R0
     RTS PC
-10$: CLR {register}
+10$: CLR R0
     RTS PC"""
 
 
 def encode(cpu: Cpu, name: str, source: str, target: str, count: int, amount: int) -> str:
     """The codes of a buffer's words, each shifted right by an amount first."""
-    body = []
-    for k in range(unroll(count)):
-        body += ["MOV (R1)+,R0", cpu.shift_right(amount), look_up(f"{name}.in{k}")]
-        body.append("MOV codes.low(R0),(R2)+")
-    times = count // unroll(count)
+    each, lines = unroll(count, ENCODED), []
+    for k in range(each):
+        lines += ["MOV (R1)+,R0", cpu.shift_right(amount)]
+        lines += [look_up(f"{name}.in{k}", "R4", "R5"), "MOV codes.low(R0),(R2)+"]
+    body = "\n".join(lines)
     return f"""\
 {name}:
     MOV #{source},R1
     MOV #{target},R2
-{turn(name, body, "R1", f"{source}+{2 * count}.", times)}"""
+    MOV #4096.,R4
+    MOV #{INSIDE}.,R5
+    MOV #{count // each}.,R3
+{name}.next:
+{body}
+    {count_back(cpu, "R3", f"{name}.next", count // each, (10 + 3 * bool(amount)) * each + 1)}"""
 
 
 def embed(cpu: Cpu, name: str, n: int, size: int, table: str, target: str, by_token: bool) -> str:
