@@ -38,8 +38,8 @@ def machine_with(code: bytes):
 @pytest.mark.parametrize(("name", "address", "registers", "cycles"), CYCLES)
 def test_call_takes_as_long_as_commodores(name: str, address: int, registers: dict[str, int],
                                           cycles: int) -> None:
-    # sei / lda #$0b / sta $d011 / two frames of waiting / jsr
-    wait = bytes.fromhex("78 a90b 8d11d0 a020 a200 ca d0fd 88 d0fa")
+    # sei / no interrupts / lda #$0b / sta $d011 / two frames of waiting / jsr
+    wait = bytes.fromhex("78 a97f 8d0ddc ad0ddc a90b 8d11d0 a020 a200 ca d0fd 88 d0fa")
     machine = machine_with(wait + bytes([0x20, address & 0xFF, address >> 8, 0xEA]))
     call = START + len(wait)
     machine.run(max_cycles=200_000, until=call)
@@ -127,3 +127,9 @@ def test_ntsc_machine_has_60_jiffies_a_second_too() -> None:
     jiffies = int(machine.memory[0xA2])
     machine.run(max_cycles=machine.clock_hz)
     assert int(machine.memory[0xA2]) - jiffies == 60
+
+
+def test_printing_on_the_screen_lets_interrupts_in_again() -> None:
+    machine = machine_with(bytes.fromhex("78 a941 20d2ff 4c1308"))
+    machine.run(max_cycles=10_000, until=0x0813)
+    assert not machine.registers["p"] & 4

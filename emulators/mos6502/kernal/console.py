@@ -36,6 +36,7 @@ def chrout(k: Kernal) -> None:
     code = k.get("a")
     if k.ram[OUTPUT_DEVICE] == channels.SCREEN:
         show(k, code)
+        k.flags(INTERRUPTS_OFF, 0)  # the screen's part ends with CLI
     k.flags(CARRY, 0)
 
 

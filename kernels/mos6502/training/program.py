@@ -6,8 +6,8 @@ step_done    the weights are those after step n_steps
 train_end    the last step, and its report, are over
 finished     the test is over, too; the program stays here
 
-While it computes, interrupts are off, the KERNAL's ROM makes room for RAM, and the screen is blank
-so that the VIC-II steals no cycles; the border changes its colour with each step.  To print, the
+While it computes, interrupts are off, RAM lies in place of the KERNAL, and the screen is blank so
+that the VIC-II steals no cycles; the border changes its colour with each step.  To print, the
 KERNAL is there, and the screen is shown for some frames.  With `screen` it stays on.
 """
 
@@ -125,7 +125,10 @@ def forward() -> str:
 
 def screen(stays: bool) -> str:
     """To and from printing; the last line of the text is waited for, so that no frame is torn."""
-    port = f"    lda #${RAM_AND_CHIPS:02x}\n    sta ${PORT:02x}"
+    port = f"""\
+    sei                 ; the KERNAL's printing ends with CLI
+    lda #${RAM_AND_CHIPS:02x}
+    sta ${PORT:02x}"""
     opening = f"    lda #${KERNAL_IN:02x}\n    sta ${PORT:02x}"
     on = f"    lda ${CONTROL:04x}\n    and #$7f\n    ora #$10\n    sta ${CONTROL:04x}"
     off = f"""\
@@ -150,8 +153,8 @@ close_same:
         "    rts",
         "; close_screen: to compute;  uses A, X",
         "close_screen:",
-        "" if stays else off,
         port,
+        "" if stays else off,
         "    rts",
         "ignore:\n    rti",
     )
