@@ -28,6 +28,8 @@ class Numerics:
     pre_shift, root_shift, reciprocal_bits   of the norms; None: chosen
     score_steps, score_entries, weight_floor  attention's table: steps to a unit of the exponent,
                    entries, and the least weight of an entry that is not the last, which is 0
+    score_top      the largest weight, up to 255; None: 255, or 31 where sums have 16 bits: then the
+                   weights of most texts sum to less than 256
     """
 
     activations: int = 16
@@ -42,6 +44,7 @@ class Numerics:
     score_steps: int = 32
     score_entries: int = 256
     weight_floor: int = 0
+    score_top: int | None = None
 
 
 # Named sets of choices that reproduce another project's integers.
@@ -60,7 +63,8 @@ EXACT = {
 }
 
 # What another project's choices become where activations of 8 bits are asked for: nothing is exact.
-NARROWED = {"weight_scales": "row", "rounding": "nearest"}
+NARROWED = {"weight_scales": "row", "rounding": "nearest", "weight_floor": 0}
+LARGEST_WEIGHT = {32: 255, 16: 31}  # of an attention's table, by the bits of sums
 
 
 def find_numerics(model: Model, asked: Mapping[str, Any] | None = None) -> Numerics:
@@ -90,6 +94,10 @@ def find_numerics(model: Model, asked: Mapping[str, Any] | None = None) -> Numer
         chosen = replace(chosen, sums=2 * chosen.activations)
     if chosen.gains is None:
         chosen = replace(chosen, gains="folded" if chosen.activations == 8 else "kept")
+    if chosen.score_top is None:
+        chosen = replace(chosen, score_top=LARGEST_WEIGHT.get(chosen.sums or 32, 255))
+    if not 1 <= (chosen.score_top or 0) <= 255:
+        raise ModelError(f"score_top is 1 to 255, not {chosen.score_top}")
     if chosen.sums not in (16, 32):
         raise ModelError(f"sums have 16 or 32 bits, not {chosen.sums}")
     if chosen.gains not in ("kept", "folded"):

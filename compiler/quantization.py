@@ -158,7 +158,7 @@ def _lower_attention(node: Node, formats: Formats, form: Fixed, given: list[Fixe
             f"{node.name}: queries of {query} and keys of {key} give scores beyond any scale: "
             "make their weights smaller"
         )
-    table = exp_table(numerics.score_entries, numerics.score_steps, 255)
+    table = exp_table(numerics.score_entries, numerics.score_steps, numerics.score_top or 255)
     table = np.maximum(table, numerics.weight_floor)
     table[-1] = 0
     heads = node.attributes.get("heads", 1)

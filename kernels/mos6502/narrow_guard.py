@@ -23,8 +23,11 @@ RECORD = 8  # bytes a row: limit (2), constant (4), shift, place of the result
 
 
 def squares() -> bytes:
-    """`narrow_squares`: x * x / UNIT, rounded up, by the byte of an int8 x."""
-    x = np.arange(256) - (np.arange(256) >> 7 << 8)
+    """`narrow_squares`, 384 bytes: x * x / UNIT, rounded up, by the byte of an int8 x.
+
+    From 128 on it is the same by x + 128.
+    """
+    x = (np.arange(384) + 128) % 256 - 128
     return (-(-x * x // UNIT)).astype(np.uint8).tobytes()
 
 

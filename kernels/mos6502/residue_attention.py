@@ -201,19 +201,19 @@ def call_keep(shape: Shape, name: str, role: str, x: Vector, select: str = "") -
     return lines(f"{name}:", choose, taken, f"    jmp {shape.name}_keep_{role}")
 
 
-def relocate(shape: Shape, text: str) -> str:
+def relocate(name: str, pages: int, text: str) -> str:
     """The code for several caches: `<name>_select` points it at the pages from Y on."""
     uses: dict[int, list[str]] = {}
     found: list[str] = []
     for line in text.split("\n"):
-        if match := re.search(rf"{shape.name}_cache\+(\d+)", line):
-            label = f"{shape.name}_at_{len(found)}"
+        if match := re.search(rf"{name}_cache\+(\d+)", line):
+            label = f"{name}_at_{len(found)}"
             uses.setdefault(int(match[1]) >> 8, []).append(label)
             found.append(f"{label}:")
         found.append(line)
-    choose = [f"; {shape.name}_select: the cache of pages from Y on; uses Y"]
-    choose.append(f"{shape.name}_select:\n    sty {shape.name}_page")
-    for page in range(shape.cache_pages):
+    choose = [f"; {name}_select: the cache of pages from Y on; uses Y"]
+    choose.append(f"{name}_select:\n    sty {name}_page")
+    for page in range(pages):
         choose += [f"    sty {label}+2" for label in uses.get(page, ())]
         choose.append("    iny")
     return lines(*found, *choose, "    rts")

@@ -299,7 +299,7 @@ class FastLowering(Lowering):
         )
         text = lines(*parts)
         if len(heads.ops) > 1:
-            text = residue_attention.relocate(shape, text)
+            text = residue_attention.relocate(shape.name, shape.cache_pages, text)
         self.routines["attention"][shape.name] = text
         for op in heads.ops:
             label = heads.cache(op)

@@ -15,10 +15,21 @@ import numpy as np
 from anachron.compiler.fixed import FixedModel, Op
 from anachron.compiler.ranges import Ranges
 from anachron.compiler.targets.mos6502.fast import FastLowering
+from anachron.compiler.targets.mos6502.narrow_heads import NarrowHeads
 from anachron.compiler.targets.mos6502.sections import Area, data
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.arithmetic import Array
-from anachron.kernels.mos6502 import matvec, narrow_guard, narrow_matvec, narrow_norm, residues
+from anachron.kernels.mos6502 import (
+    matvec,
+    narrow_attention,
+    narrow_cache,
+    narrow_guard,
+    narrow_matvec,
+    narrow_norm,
+    narrow_slow,
+    residue_attention,
+    residues,
+)
 from anachron.kernels.mos6502.instructions import Vector, lines, set_word
 from anachron.kernels.mos6502.residues import NARROW
 
@@ -124,11 +135,14 @@ class NarrowLowering(FastLowering):
 
     def __init__(self, values: Values, ranges: Ranges, plan: Plan) -> None:
         super().__init__(values, ranges, plan)
+        self.narrow_heads_of = {op.name: group for group in plan.narrow_heads for op in group.ops}
         self.narrow_of = {op.name: group for group in plan.narrow for op in group.ops}
         self.narrow_packed = {group.name: group.pack() for group in plan.narrow}
         for group in plan.narrow:
             self._place_narrow(group)
-        if plan.narrow and not (plan.groups or plan.heads):
+        for shared in plan.narrow_heads:
+            self._place_narrow_heads(shared)
+        if (plan.narrow or plan.narrow_heads) and not (plan.groups or plan.heads):
             for name in TABLES:
                 self.areas[name] = Area(name, "table", ((0, residues.TABLES[name]),), 256)
             self.fills["fill_triangles"] = residues.fill_triangles()
@@ -149,8 +163,11 @@ class NarrowLowering(FastLowering):
             label = f"{group.name}_origins"
             origins = (packed.origin + 128).astype(np.uint8).tobytes()
             self.tables[label] = data(f"{group.name} origins", "weights", label, origins)
-            self._aligned("narrow_squares", "squares", "table", narrow_guard.squares())
+            self._narrow_squares()
             self.anything |= {"exact_columns": 1}
+
+    def _narrow_squares(self) -> None:
+        self._aligned("narrow_squares", "squares", "table", narrow_guard.squares())
 
     def _matvec(self, op: Op, name: str) -> None:
         group = self.narrow_of.get(op.name)
@@ -232,3 +249,69 @@ class NarrowLowering(FastLowering):
             "shift_bits": (int(rest.min()), float(rest.mean()), int(rest.max())),
         }
         self.sequence[op.name].append(label)
+
+    # ---- attention
+
+    def _place_narrow_heads(self, heads: NarrowHeads) -> None:
+        """The code of attentions of one shape, and their caches."""
+        shape, mixer = heads.shape, heads.mixer
+        text = lines(
+            narrow_cache.keep_key(shape),
+            narrow_cache.keep_value(shape),
+            narrow_attention.attend(mixer),
+            narrow_slow.slow_scores(mixer),
+            narrow_slow.slow_mix(mixer),
+        )
+        if len(heads.ops) > 1:
+            text = residue_attention.relocate(shape.name, shape.cache_pages, text)
+        routines = self.routines["attention"]
+        routines[shape.name], routines["narrow_add"] = text, narrow_slow.narrow_add()
+        for op in heads.ops:
+            label = heads.cache(op)
+            self.areas[label] = Area(label, "cache", ((0, shape.cache_bytes),), 256)
+        for part in ("scores_low", "scores_high", "scores_top", "weights"):
+            self.scratch[f"{shape.name}_{part}"] = shape.key_stride
+        self.tables[mixer.table] = data(mixer.table, "table", mixer.table, heads.table)
+        label = f"{shape.name}_limits"
+        self.tables[label] = data(label, "table", label, narrow_attention.limits(shape))
+        self._narrow_squares()
+
+    def _choose_narrow(self, heads: NarrowHeads, op: Op) -> str:
+        """The cache's label to select, or nothing where the code points there already."""
+        label, name = heads.cache(op), heads.shape.name
+        if len(heads.ops) == 1 or self._selected.get(name) == label:
+            return ""
+        self._selected[name] = label
+        return label
+
+    def _attention(self, op: Op, name: str) -> None:
+        heads = self.narrow_heads_of.get(op.name)
+        if heads is None:
+            super()._attention(op, name)
+            return
+        q, out = self.values.vector(op.inputs[0]), self.values.vector(op.name)
+        assert not self._choose_narrow(heads, op)  # its keys and values have just been kept
+        self._emit(op, narrow_attention.call(heads.mixer, name, q, out))
+        self.variants[op.name] = (
+            f"residues {', '.join(map(str, NARROW.moduli))}",
+            f"while lengths prove that scores fit {-NARROW.lowest:,}, and weights sum to at most "
+            f"{narrow_attention.MOST_WEIGHT}; else a head by products",
+        )
+
+    def _keep(self, op: Op) -> None:
+        readers = [
+            (role, reader, self.narrow_heads_of.get(reader.name))
+            for role, reader in self.values.attentions(op.name)
+        ]
+        if not any(heads for _, _, heads in readers):
+            super()._keep(op)
+            return
+        for role, reader, heads in readers:
+            assert heads is not None
+            label = f"keep_{role}_{self.values.labels[op.name]}"
+            select = self._choose_narrow(heads, reader)
+            x = self.values.vector(op.name)
+            self.texts["attention"].append(
+                narrow_cache.call_keep(heads.shape, label, role, x, select)
+            )
+            self.sequence[op.name].append(label)

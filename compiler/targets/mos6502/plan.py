@@ -15,13 +15,14 @@ from anachron.compiler.targets import Options
 from anachron.compiler.targets.mos6502.attentions import Heads, group_attentions
 from anachron.compiler.targets.mos6502.matrices import Group, group_matrices
 from anachron.compiler.targets.mos6502.narrow import Narrow, group_narrow
+from anachron.compiler.targets.mos6502.narrow_heads import NarrowHeads, group_narrow_heads
 from anachron.compiler.targets.mos6502.row_groups import STYLES, RowGroup, group_rows
 from anachron.compiler.targets.mos6502.screening import Screening, find_screening
 from anachron.compiler.targets.mos6502.values import Values
 
 MOST_CHOICES = 6  # parts with which and without which a build is tried; the others go together
 
-Part: TypeAlias = Group | Heads | Narrow | RowGroup | Screening
+Part: TypeAlias = Group | Heads | Narrow | NarrowHeads | RowGroup | Screening
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Plan:
     """Parts of a program that have a faster way.
 
     groups     matrices in residues          heads      attentions in residues
-    narrow     matrices of int8 vectors in two residues
+    narrow     matrices of int8 vectors in two residues, narrow_heads their attentions
     rows       matrices whose rows differ, in residues
     smaller    the same in less memory and more time
     screening  how the likeliest token is found, or None
@@ -39,6 +40,7 @@ class Plan:
     groups: tuple[Group, ...] = ()
     heads: tuple[Heads, ...] = ()
     narrow: tuple[Narrow, ...] = ()
+    narrow_heads: tuple[NarrowHeads, ...] = ()
     rows: tuple[RowGroup, ...] = ()
     smaller: tuple[tuple[RowGroup, ...], ...] = ()
     screening: Screening | None = None
@@ -47,7 +49,8 @@ class Plan:
     @property
     def parts(self) -> list[Part]:
         screening = [self.screening] if self.screening else []
-        return [*self.groups, *self.heads, *self.narrow, *self.rows, *screening]
+        narrow: list[Part] = [*self.narrow, *self.narrow_heads]
+        return [*self.groups, *self.heads, *narrow, *self.rows, *screening]
 
     @property
     def saves(self) -> int:
@@ -82,7 +85,10 @@ def make_plan(fixed: FixedModel, ranges: Ranges, options: Options) -> Plan:
     rows, why = ways[0]
     reasons = {name: reason for name, reason in reasons.items() if name in why} | why
     smaller = tuple(way for way, _ in ways[1:])
-    return Plan(groups, heads, narrow, rows, smaller, screening, {**reasons, **objections})
+    narrow_heads = group_narrow_heads(Values(fixed))
+    return Plan(
+        groups, heads, narrow, narrow_heads, rows, smaller, screening, {**reasons, **objections}
+    )
 
 
 def choices(whole: Plan) -> Iterator[Plan]:
@@ -96,8 +102,9 @@ def choices(whole: Plan) -> Iterator[Plan]:
         groups = tuple(part for part in kept if isinstance(part, Group))
         heads = tuple(part for part in kept if isinstance(part, Heads))
         narrow = tuple(part for part in kept if isinstance(part, Narrow))
+        narrow_heads = tuple(part for part in kept if isinstance(part, NarrowHeads))
         rows = tuple(part for part in kept if isinstance(part, RowGroup))
         screening = next((part for part in kept if isinstance(part, Screening)), None)
         if screening is None or any(screening.op in group.ops for group in groups):
-            plans.append(Plan(groups, heads, narrow, rows, (), screening))
+            plans.append(Plan(groups, heads, narrow, narrow_heads, rows, (), screening))
     yield from sorted(plans, key=lambda plan: -plan.saves)[1:]

@@ -1,0 +1,101 @@
+"""Attention of int8 vectors in two residues against its meaning, slow heads as well."""
+
+import numpy as np
+import pytest
+from test_mos6502_residues import ResidueBench
+
+from anachron.kernels.arithmetic import exp_table
+from anachron.kernels.mos6502 import (
+    narrow_attention,
+    narrow_cache,
+    narrow_guard,
+    narrow_slow,
+    residue_attention,
+)
+from anachron.kernels.reference import attention as meant_attention
+
+
+def attention_bench(size, heads, n_rows, table, shift, caches=1):
+    shape = narrow_cache.Shape("att", size, heads, n_rows)
+    mixer = narrow_attention.Mixer(shape, shift, "exponential", len(table))
+    assert not narrow_attention.applicable(shift, len(table))
+    bench = ResidueBench()
+    for number in range(caches):
+        bench.pages("att_cache" + (f"_{number}" if number else ""), bytes(shape.cache_bytes))
+    for name in ("scores_low", "scores_high", "scores_top", "weights"):
+        bench.pages(f"att_{name}", bytes(heads * n_rows))
+    bench.pages("narrow_squares", narrow_guard.squares())
+    bench.data("exponential", np.asarray(table, np.uint8).tobytes())
+    bench.data("att_limits", narrow_attention.limits(shape))
+    bench.data("position", bytes(1))
+    q, k, v, out = (bench.vector(name, np.zeros(size, int), 8) for name in ("q", "k", "v", "made"))
+    text = "\n".join(
+        [
+            narrow_cache.keep_key(shape),
+            narrow_cache.keep_value(shape),
+            narrow_attention.attend(mixer),
+            narrow_slow.slow_scores(mixer),
+            narrow_slow.slow_mix(mixer),
+        ]
+    )
+    if caches > 1:
+        text = residue_attention.relocate(shape.name, shape.cache_pages, text)
+    bench.add(
+        text,
+        narrow_slow.narrow_add(),
+        narrow_attention.call(mixer, "mix", q, out),
+        narrow_cache.call_keep(shape, "keep_v", "value", v),
+    )
+    for number in range(caches):
+        select = ("att_cache" + (f"_{number}" if number else "")) if caches > 1 else ""
+        bench.add(narrow_cache.call_keep(shape, f"keep_k{number}", "key", k, select))
+    return bench.start(), mixer
+
+
+@pytest.mark.parametrize("caches", (1, 2))
+@pytest.mark.parametrize(
+    ("size", "heads", "n_rows", "shift", "entries", "top", "spread"),
+    (
+        (32, 4, 19, 6, 128, 31, 30),
+        (32, 4, 19, 5, 256, 31, 45),
+        (64, 2, 33, 8, 256, 13, 50),
+        (15, 5, 7, 2, 64, 255, 20),
+        (6, 1, 40, 1, 128, 90, 8),
+    ),
+)
+def test_attention_of_any_int8_is_exact(caches, size, heads, n_rows, shift, entries, top, spread):
+    rng = np.random.default_rng(size + n_rows)
+    table = exp_table(entries, 16, top)
+    table[-1] = 0
+    bench, mixer = attention_bench(size, heads, n_rows, table, shift, caches)
+    past = [([], []) for _ in range(caches)]
+    for position in range(n_rows):
+        for number, (keys, mixed) in enumerate(past):
+            large = 128 if position % 7 == 5 else spread
+            q, k, v = (
+                np.clip(np.round(rng.normal(0, s, size)), -128, 127).astype(int)
+                for s in (large, large, 2 * spread)
+            )
+            if position % 11 == 9:
+                k[:], q[:], v[:] = -128, -128, rng.choice((-128, 127), size)
+            keys.append(k)
+            mixed.append(v)
+            bench.machine.memory[bench.symbols["position"]] = position
+            for name, x in (("q", q), ("k", k), ("v", v)):
+                bench.set(name, x, 8)
+            bench.call(f"keep_k{number}", {})
+            bench.call("keep_v", {})
+            bench.call("mix", {"seen": position + 1})
+            meant = meant_attention.attention(
+                q[None],
+                np.array(keys),
+                np.array(mixed),
+                heads=heads,
+                kv_heads=heads,
+                causal=True,
+                first=position,
+                score_shift=shift,
+                table=table,
+                bits=8,
+            )
+            assert bench.read("made", size, 8).tolist() == meant[0].tolist(), position
