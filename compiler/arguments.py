@@ -88,7 +88,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     c = add("train", "train a model and save its weights", add_one, add_hardware, add_training)
     c.add_argument("--seeds", type=int, help="train this many seeds, report how many converge")
     c.add_argument(
-        "--numerics", choices=("float", "log"), help="log: as machines do, the default"
+        "--numerics",
+        choices=("float", "log", "fixed"),
+        help="log: as machines do, the default; fixed: by multiplications, as a PDP-11 can, too",
     )
     c.add_argument("--plot", metavar="FILE.png", help="the curves as a picture")
     c.add_argument("-o", metavar="FILE.npz", help="where to save the weights")

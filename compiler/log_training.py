@@ -15,6 +15,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -24,10 +25,11 @@ from anachron.compiler.logarithms import LogOp, LogStep, lower_step
 from anachron.compiler.model import Array, Model, ModelError
 from anachron.compiler.training import MAX_STEPS, STEPS, WINDOW, Training
 from anachron.kernels.arithmetic import wrap
+from anachron.kernels.reference.exact_training import EXACT_CONTRACTS
 from anachron.kernels.reference.log_contracts import LOG_CONTRACTS
 from anachron.kernels.reference.log_gradients import sends_back
+from anachron.kernels.reference.log_tables import SILENT, code, octaves
 from anachron.kernels.reference.log_tables import STEPS as CODE_STEPS
-from anachron.kernels.reference.log_tables import code, octaves
 
 WEIGHTS_STREAM = 0x5EED  # a seed with these bits turned gives the start weights
 N_TESTS = 10
@@ -140,8 +142,11 @@ def train_log(
     steps: int | None = None,
     seeds: Sequence[int] = (0,),
     progress: Progress | None = None,
+    numerics: str = "log",
 ) -> list[LogTraining]:
     """Train once for each seed; a seed alone gives what it gives among others.
+
+    numerics  as lower_step has it
 
     steps     the recipe's by default
     progress  called with (step, mean loss, mean accuracy) after each step
@@ -150,7 +155,7 @@ def train_log(
     if not 1 <= steps <= MAX_STEPS:
         raise ModelError(f"{model.name}: {steps} steps, allowed is 1 to {MAX_STEPS:,}")
     check_recipe(model)
-    lowered = lower_step(differentiate(model))
+    lowered = lower_step(differentiate(model), numerics)
     chunk = min(CHUNK, MAX_PRODUCTS // count_products(model))
     if not chunk:
         raise ModelError(
@@ -274,7 +279,7 @@ class Loop:
         position = np.broadcast_to(np.arange(tokens.shape[-1]), tokens.shape)
         values = self.weights | {"token": tokens, "position": position, TARGET: targets}
         for op in self.lowered.forward:
-            values[op.name] = compute(op, values)
+            values[op.name] = self.compute(op, values)
         return values
 
     def step(self, cut: int = 0) -> tuple[Array, Array, Array, Array]:
@@ -284,11 +289,11 @@ class Loop:
         """
         tokens, targets = self.draw()
         values = self.forward(tokens, targets)
-        gradient, loss = compute(self.lowered.loss, values)
+        gradient, loss = self.compute(self.lowered.loss, values)
         values[self.lowered.loss.name] = gradient
         counted = targets >= 0
         hits = (values["logits"].argmax(-1) == targets) & counted
-        active = sends_back(gradient)
+        active = sends_back(gradient, 0 if self.lowered.exact else SILENT)
         self.learn(values, np.flatnonzero(active), cut)
         return loss.sum(-1), hits.sum(-1), counted.sum(-1), active
 
@@ -298,11 +303,18 @@ class Loop:
             return
         values = {name: array[active] for name, array in values.items()}
         for op in self.lowered.backward:
-            values[op.name] = compute(op, values)
+            values[op.name] = self.compute(op, values)
         for op in self.lowered.updates:
-            values[op.name] = compute(op, values, cut)
+            values[op.name] = self.compute(op, values, cut)
         for name in self.model.shapes:
             self.weights[name][active] = values[name]
+
+    def compute(self, op: LogOp, values: Mapping[str, Array], cut: int = 0) -> Any:
+        """What an op's contract makes of the values so far."""
+        if not self.lowered.exact:
+            return compute(op, values, cut)
+        reads = {role: values[name] for role, name in op.reads.items()}
+        return EXACT_CONTRACTS[op.contract](**reads, **op.attributes)
 
     def test(self) -> list[tuple[Answer, ...]]:
         """The next samples, answered."""

@@ -30,6 +30,7 @@ from anachron.compiler.encoder_parts import is_plain
 from anachron.compiler.model import ModelError, Node
 from anachron.compiler.ops import OPS
 from anachron.kernels.arithmetic import Fixed, Log
+from anachron.kernels.reference.exact_training import SHARE_FRAC
 from anachron.kernels.reference.log_gradients import LOSS_OCTAVES
 from anachron.kernels.reference.log_tables import octaves
 
@@ -74,6 +75,7 @@ class LogStep:
     formats   of every value and parameter
     rates     of every parameter, for the summed loss
     plain     whether the model is a plain encoder
+    exact     whether products are multiplied: EXACT_CONTRACTS, whose constants are exponents of 2
     """
 
     step: Step
@@ -84,6 +86,7 @@ class LogStep:
     formats: Mapping[str, Format]
     rates: Mapping[str, float]
     plain: bool
+    exact: bool = False
 
     def __repr__(self) -> str:
         return (
@@ -92,8 +95,10 @@ class LogStep:
         )
 
 
-def lower_step(step: Step) -> LogStep:
+def lower_step(step: Step, numerics: str = "log") -> LogStep:
     """Choose every format, shift and constant.
+
+    numerics    "log", or "fixed": products are multiplied, and a constant is a power of two
 
     Raises ModelError for an op or an optimizer that logarithms do not have.
     """
@@ -101,14 +106,14 @@ def lower_step(step: Step) -> LogStep:
     optimizer = model.recipe.get("optimizer", "sgd")
     if optimizer != "sgd":
         raise ModelError(f"{model.name}: its recipe says {optimizer}; logarithms have sgd only")
-    lowering = Lowering(step)
+    lowering = LOWERINGS[numerics](step)
     for node in model.nodes:
         if node.op not in FORWARD:
             trained = ", ".join(FORWARD)
             raise ModelError(
                 f"{node.where or node.name}: {node.op} does not train in logarithms; {trained} do"
             )
-        FORWARD[node.op](lowering, node)
+        getattr(lowering, FORWARD[node.op].__name__)(node)
     forward = lowering.take()
     for node in step.backward:
         BACKWARD[node.op](lowering, node)
@@ -125,11 +130,16 @@ def lower_step(step: Step) -> LogStep:
         MappingProxyType(lowering.formats),
         MappingProxyType(lowering.rates),
         lowering.plain,
+        lowering.exact,
     )
 
 
 class Lowering:
     """The ops so far, and the format of each value that they give."""
+
+    exact = False
+    share: Format = Log(0)  # of a probability
+    slope: Format = Log(LOSS_OCTAVES)  # of a logit's gradient
 
     def __init__(self, step: Step) -> None:
         self.step = step
@@ -161,7 +171,7 @@ class Lowering:
         coded = {
             role: self.shift(reads[role])
             for role in codes.split()
-            if isinstance(self.formats[reads[role]], Fixed)
+            if isinstance(self.formats[reads[role]], Fixed) and not self.exact
         }
         self.ops.append(LogOp(name, contract, reads, attributes or {}, coded, not self.plain))
         self.formats[name] = form
@@ -172,7 +182,11 @@ class Lowering:
 
     def constant(self, octave: float, *names: str) -> int:
         """What brings products of these, as they are read, to Q{octave}."""
-        return octaves(octave - sum(self.formats[n].frac - self.shift(n) for n in names))
+        return self.amount(octave - sum(self.formats[n].frac - self.shift(n) for n in names))
+
+    def amount(self, octave: float) -> int:
+        """The constant of a factor of 2**octave."""
+        return octaves(octave)
 
     # Forward.
 
@@ -223,7 +237,7 @@ class Lowering:
             "causal": node.attributes["causal"],
             "constant": self.constant(LOGIT_FRAC + scale, q, k),
         }
-        self.emit(weights, "attention_weights", Log(0), {"q": q, "k": k}, attributes, "q k")
+        self.emit(weights, "attention_weights", self.share, {"q": q, "k": k}, attributes, "q k")
         form = Fixed(16, self.formats[v].frac - self.shift(v))
         reads = {"weights": weights, "v": v}
         self.emit(node.name, "attention", form, reads, self._heads(node), "v")
@@ -251,7 +265,7 @@ class Lowering:
 
     def cross_entropy_gradient(self, node: Node) -> None:
         reads = {"logits": node.inputs[0], "target": TARGET}
-        self.emit(node.name, LOSS_CONTRACT, Log(LOSS_OCTAVES), reads)
+        self.emit(node.name, LOSS_CONTRACT, self.slope, reads)
 
     def of_parameter(self, node: Node) -> None:
         self.of_parameters[node.name] = [node]
@@ -277,7 +291,7 @@ class Lowering:
         frac = max(0, frac - (frac == TABLE_FRAC))  # that one is shifted before it is read
         attributes = self._heads(origin) | {
             "constant": self.constant(WEIGHT_GRADIENT_FRAC, dy, v),
-            "score_constant": octaves(frac - WEIGHT_GRADIENT_FRAC + scale),
+            "score_constant": self.amount(frac - WEIGHT_GRADIENT_FRAC + scale),
             "most": max(1, min(MOST_CODED, round(clip * 2**frac))),
             "saturates": not self.plain,
         }
@@ -329,6 +343,36 @@ class Lowering:
             self.emit(parameter, "update_matrix", form, reads, constant, "dy x")
 
 
+class ExactLowering(Lowering):
+    """In plain fixed point: a rate is the nearest power of two, attention's scale must be one."""
+
+    exact = True
+    share: Format = Fixed(16, SHARE_FRAC)
+    slope: Format = Fixed(16, SHARE_FRAC)
+
+    def __init__(self, step: Step) -> None:
+        super().__init__(step)
+        self.plain = False
+        if step.model.recipe.get("decay"):
+            raise ModelError(f"{step.model.name}: in fixed point rates stay: leave decay out")
+
+    def shift(self, name: str) -> int:
+        return 0
+
+    def amount(self, octave: float) -> int:
+        return max(-30, min(14, round(octave)))
+
+    def attention(self, node: Node) -> None:
+        scale = math.log2(node.attributes["scale"])
+        if scale != round(scale):
+            raise ModelError(
+                f"{node.where or node.name}: attention's scale is {node.attributes['scale']:.4g}; "
+                "in fixed point a power of two trains: write scale = 1/4, or have heads of 16"
+            )
+        super().attention(node)
+
+
+LOWERINGS = {"log": Lowering, "fixed": ExactLowering}
 LOSS_CONTRACT = "cross_entropy"
 FORWARD = {
     "embed": Lowering.embed,

@@ -35,6 +35,7 @@ TRAINERS = {
     "pdp11": "anachron.compiler.targets.pdp11.training",
     "mos6502": "anachron.compiler.targets.mos6502.training",
 }
+MULTIPLY = ("pdp11",)  # targets with kernels in plain fixed point
 STEP_LIMIT = 600 * 10**9  # ns of a step, its report, or the tests, before a program is given up
 
 Listener = Callable[[str], None]
@@ -46,19 +47,28 @@ class MachineTraining(LogTraining):
 
     time_ns   from the beginning of the first step to the end of the last, reports included
     cycles    the same in clocks; None on a machine that has none to count
+    window_ns the time from the beginning to the end of each window
     console   all that the program printed
     """
 
     machine: Machine
     time_ns: int
     cycles: int | None
+    window_ns: tuple[int, ...]
     console: str
 
 
 def build_training(
-    model: Model, machine: str, steps: int | None = None, seed: int = 0, **options: Any
+    model: Model,
+    machine: str,
+    steps: int | None = None,
+    seed: int = 0,
+    numerics: str = "log",
+    **options: Any,
 ) -> TrainingImage:
     """The program that trains a model on a machine; options are the fields of targets.Options.
+
+    numerics  "log", or "fixed": by multiplications
 
     Raises ValueError for a machine that does not train, or a model that it cannot train.
     """
@@ -72,7 +82,9 @@ def build_training(
     window = model.recipe.get("window", WINDOW)
     check_recipe(model)
     trainer = import_module(TRAINERS[row.target])
-    lowered = lower_step(differentiate(model))
+    lowered = lower_step(differentiate(model), numerics)
+    if lowered.exact and row.target not in MULTIPLY:
+        raise ValueError(f"{machine} trains in logarithms: leave --numerics fixed out")
     image: TrainingImage = trainer.build(
         lowered, row, Options(**options), steps=steps, window=window, seed=seed
     )
@@ -94,6 +106,8 @@ def train_on(
     Raises RunError where the weights or the lines differ, or the program leaves its path.
     """
     seed = image.seed if seed is None else seed
+    if wanted is None:
+        (wanted,) = train_log(image.model, image.steps, (seed,), numerics=image.numerics)
     machine = start(image)
     for at, state in zip(image.states, (seed ^ WEIGHTS_STREAM, seed), strict=True):
         first = seed_state(state).to_bytes(4, "little")
@@ -113,14 +127,17 @@ def train_on(
     run_until("train_start")
     clocked = image.machine.clock_hz is not None
     began, first_cycle = machine.time_ns, machine.cycles if clocked else 0
-    while run_until("step_done", "train_end") == "step_done":
-        pass
+    window_ns: list[int] = []
+    ends = {report.step for report in wanted.reports}
+    for step in range(1, image.steps + 1):
+        run_until("step_done")
+        if step in ends:
+            window_ns.append(machine.time_ns - began)
+    run_until("train_end")
     time_ns = machine.time_ns - began
     cycles = machine.cycles - first_cycle if clocked else None
     run_until("finished")
     integers = read_weights(image, machine)
-    if wanted is None:
-        (wanted,) = train_log(image.model, image.steps, (seed,))
     for name, array in wanted.integers.items():
         if not np.array_equal(array, integers[name]):
             raise RunError(f"{image!r}: the weights {name} are not the reference's")
@@ -129,6 +146,7 @@ def train_on(
         raise RunError(f"{image!r} printed other lines than the reference: {said[-400:]}")
     known = {field.name: getattr(wanted, field.name) for field in fields(wanted)}
     known |= {"integers": integers, "time_ns": time_ns, "cycles": cycles}
+    known |= {"window_ns": tuple(window_ns)}
     return MachineTraining(**known, machine=image.machine, console=said)
 
 

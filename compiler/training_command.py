@@ -24,19 +24,23 @@ from anachron.compiler.machine_training import (
 )
 from anachron.compiler.model import Model
 from anachron.compiler.printer import format_model
-from anachron.compiler.training import STEPS, Training, train
+from anachron.compiler.training import STEPS, WINDOW, Training, train
 from anachron.compiler.training_image import TrainingImage
 from anachron.compiler.weights import save_weights
 from anachron.emulators.containers.files import write_file
 
 SPARKS = "▁▂▃▄▅▆▇█"
 CONVERGED = 0.98  # accuracy in the last window
+INTEGERS = ("log", "fixed")  # numerics that machines have, the usual ones first
 
 
 def main(args: argparse.Namespace, out: Console, err: Console) -> int:
     """Train as asked; 0 if the weights were trained (and saved)."""
-    if args.on != "reference" and args.numerics == "float":
+    machines = arguments.machines(args.on)
+    if machines != ["reference"] and args.numerics == "float":
         raise ValueError(f"{args.on} trains in logarithms: leave --numerics float out")
+    if len(machines) > 1 and (args.json or args.seeds):
+        raise ValueError("--json and --seeds are for one machine: name one with --on")
     if args.o is not None and Path(args.o).suffix != ".npz":
         raise ValueError(f"{args.o}: weights are saved as .npz")
     if args.seeds is not None and (args.seeds < 1 or args.o):
@@ -44,12 +48,14 @@ def main(args: argparse.Namespace, out: Console, err: Console) -> int:
     model = ac.load(args.model, tokenizer=args.tokenizer, overrides=arguments.sizes(args))
     first = first_seed(model, args)
     seeds = range(first, first + (args.seeds or 1))
-    if args.on != "reference":
-        trainings = train_on_machine(model, args, seeds, out, err)
-    elif args.numerics == "log" or args.numerics is None and trains_in_logarithms(model):
-        trainings = train_in_logarithms(model, args, seeds, out, err)
-    else:
-        trainings = [train_one(model, args, seed, out, err) for seed in seeds]
+    trainings: list[Training] = []
+    for args.on in machines:
+        if args.on != "reference":
+            trainings += train_on_machine(model, args, seeds, out, err)
+        elif args.numerics in INTEGERS or args.numerics is None and trains_in_logarithms(model):
+            trainings += train_in_logarithms(model, args, seeds, out, err)
+        else:
+            trainings += [train_one(model, args, seed, out, err) for seed in seeds]
     if args.plot:
         draw(trainings, Path(args.plot))
     if args.seeds:
@@ -61,7 +67,7 @@ def main(args: argparse.Namespace, out: Console, err: Console) -> int:
             + "".join(f", {name} {value:.2f}" for name, value in machine_times(trainings).items())
         )
         return 0
-    (training,) = trainings
+    training = trainings[-1]  # of several machines all have the same weights
     if args.o:
         save_weights(args.o, training.weights, format_model(model))
         err.print(f"wrote {args.o}", style="dim")
@@ -74,7 +80,13 @@ def build_image(args: argparse.Namespace) -> TrainingImage:
     """The image of `build --train`."""
     model = ac.load(args.model, tokenizer=args.tokenizer, overrides=arguments.sizes(args))
     seed, options = first_seed(model, args), arguments.hardware(args)
-    return build_training(model, args.on, args.steps, seed, **options)
+    numerics = find_numerics(args)
+    return build_training(model, args.on, args.steps, seed, numerics, **options)
+
+
+def find_numerics(args: argparse.Namespace) -> str:
+    """The integers that were asked for, or those of logarithms."""
+    return getattr(args, "numerics", None) or INTEGERS[0]
 
 
 def cycles(args: argparse.Namespace, out: Console) -> int:
@@ -113,7 +125,7 @@ def train_in_logarithms(
     """All seeds at once, in the machines' integers."""
     what = f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds"
     with show_progress(model, args, what, err) as advance:
-        trainings = train_log(model, args.steps, seeds, advance)
+        trainings = train_log(model, args.steps, seeds, advance, find_numerics(args))
     if not args.json:
         for training in trainings:
             if len(trainings) == 1:
@@ -127,10 +139,11 @@ def train_on_machine(
 ) -> list[Training]:
     """One image, started once for each seed; of a single one the console is shown as it prints."""
     options = arguments.hardware(args)
-    image = build_training(model, args.on, args.steps, seeds[0], **options)
+    numerics = find_numerics(args)
+    image = build_training(model, args.on, args.steps, seeds[0], numerics, **options)
     err.print(f"{image!r}", style="dim", markup=False, highlight=False)
     listener = None if args.json or len(seeds) > 1 else arguments.print_console
-    wanted = train_log(model, args.steps, seeds)
+    wanted = train_log(model, args.steps, seeds, numerics=numerics)
     trainings = []
     for seed, known in zip(seeds, wanted, strict=True):
         training = train_on(image, seed, listener, known)
@@ -231,7 +244,11 @@ def as_json(training: Training) -> dict[str, object]:
 
 
 def draw(trainings: Sequence[Training], path: Path) -> None:
-    """The loss of every training as a picture; needs the extra `plot` (matplotlib)."""
+    """The loss of every training as a picture; needs the extra `plot` (matplotlib).
+
+    On the left over the steps, where machines with the same integers lie on each other; on the
+    right over the seconds of the machines' own time, where there are machines.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -240,12 +257,22 @@ def draw(trainings: Sequence[Training], path: Path) -> None:
 
     if path.suffix != ".png":
         raise ValueError(f"{path}: pictures are saved as .png")
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.add_subplot()
-    for training in trainings:
+    on_machines = [t for t in trainings if isinstance(t, MachineTraining)]
+    figure = Figure(figsize=(12 if on_machines else 8, 4.5), layout="constrained")
+    axes, *clocks = figure.subplots(1, 1 + bool(on_machines), sharey=True, squeeze=False)[0]
+    for number, training in enumerate(trainings):
         who = training.machine.title if isinstance(training, MachineTraining) else "reference"
-        axes.plot(training.losses, label=f"{who}, seed {training.seed}")
-    axes.set(xlabel="window", ylabel="loss", title=trainings[0].model.name)
+        line = ("-", "--", ":", "-.")[number % 4]
+        style = {"linestyle": line, "label": f"{who}, seed {training.seed}"}
+        window = training.model.recipe.get("window", WINDOW)
+        steps = [min(window * (i + 1), training.steps) for i in range(len(training.losses))]
+        axes.plot(steps, training.losses, **style)
+        if isinstance(training, MachineTraining):
+            seconds = [ns / 1e9 for ns in training.window_ns]
+            clocks[0].plot(seconds, training.losses, color=axes.lines[-1].get_color(), **style)
+    axes.set(xlabel="step", ylabel="loss", title=trainings[0].model.name)
+    for clock in clocks:
+        clock.set(xlabel="seconds of the machine's time", xscale="log")
     if len(trainings) <= 10:
         axes.legend()
     buffer = io.BytesIO()

@@ -16,6 +16,7 @@ class TrainingImage(Loadable):
 
     weights    parameter -> where its integers lie, row after row, in the model's order
     stretches  kernel of a step -> the labels where it begins and ends
+    numerics   "log", or "fixed"
     states     where the random generator's first states lie, of the weights and of the data
     Labels that the host may listen at: start, train_start, step_done, train_end, finished.
     """
@@ -26,6 +27,7 @@ class TrainingImage(Loadable):
     weights: Mapping[str, Location]
     stretches: Mapping[str, tuple[str, str]]
     states: tuple[int, int]
+    numerics: str = "log"
 
     @property
     def name(self) -> str:

@@ -41,9 +41,9 @@ def cross_entropy(logits: Array, target: Array) -> tuple[Array, Array]:
     return gradient, np.where(counted, -right, 0)[..., 0]
 
 
-def sends_back(gradient: Array) -> Array:
+def sends_back(gradient: Array, nothing: int = SILENT) -> Array:
     """Whether any position of the loss's gradient sends something back; (seeds,)."""
-    return (gradient != SILENT).any((1, 2))
+    return (gradient != nothing).any((1, 2))
 
 
 def linear_gradient(dy: Array, weight: Array, *, constant: int) -> Array:
@@ -105,16 +105,16 @@ def attention_k_gradient(
 ) -> Array:
     """Each row's sum of the q that looked at it, by the gradients of the scores; all codes."""
     b = split_heads(q, heads)[:, :, :, None]
-    return _gather(accumulate(scores[..., None] + b + constant, -3), kv_heads)
+    return gather_heads(accumulate(scores[..., None] + b + constant, -3), kv_heads)
 
 
 def attention_v_gradient(weights: Array, dy: Array, *, heads: int, kv_heads: int) -> Array:
     """Each row's sum of dy where it was looked at, by the weights; all codes."""
     b = split_heads(dy, heads)[:, :, :, None]
-    return _gather(accumulate(weights[..., None] + b, -3), kv_heads)
+    return gather_heads(accumulate(weights[..., None] + b, -3), kv_heads)
 
 
-def _gather(x: Array, kv_heads: int) -> Array:
+def gather_heads(x: Array, kv_heads: int) -> Array:
     """Sums over the query heads that read a head, wrapped; heads joined."""
     grouped = x.reshape(len(x), kv_heads, -1, *x.shape[-2:])
     return join_heads(wrap(grouped.sum(2), 16))

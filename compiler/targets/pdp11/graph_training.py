@@ -73,6 +73,8 @@ def _products(log: LogStep) -> list[LogOp]:
 class Program:
     """The kernels so far by label, and the buffers that they work on."""
 
+    share_constant = matrices.USUAL  # of products with attention's weights
+
     def __init__(self, log: LogStep, cpu: Cpu, cuts: tuple[int, ...]) -> None:
         self.log, self.cpu, self.model = log, cpu, log.step.model
         self.n = self.model.seq_len
@@ -171,7 +173,7 @@ class Program:
         self.kernels = {} if not self.kernels else self.kernels
         before = set(self.kernels)
         for op in ops:
-            KERNELS[op.contract](self, op)
+            getattr(self, op.contract)(op)
             if op.name in self.labels and op.name not in self.model.shapes:
                 self.encode(op)
         return {label: text for label, text in self.kernels.items() if label not in before}
@@ -293,7 +295,7 @@ class Program:
 
     def attention(self, op: LogOp) -> None:
         self.mixes(op, op.reads["weights"], op.reads["v"], transposed=False,
-                   constant=matrices.USUAL, keys=False)  # fmt: skip
+                   constant=self.share_constant, keys=False)  # fmt: skip
 
     def attention_scores_gradient(self, op: LogOp) -> None:
         heads, n = op.attributes["heads"], self.n
@@ -313,7 +315,7 @@ class Program:
 
     def attention_v_gradient(self, op: LogOp) -> None:
         self.mixes(op, op.reads["weights"], op.reads["dy"], transposed=True,
-                   constant=matrices.USUAL, keys=True)  # fmt: skip
+                   constant=self.share_constant, keys=True)  # fmt: skip
 
     def cross_entropy(self, op: LogOp) -> None:
         vocab = self.model.vocab_size
@@ -344,28 +346,25 @@ class Program:
         self.put(op, lambda name: matrices.update_bias(name, self.n, size, bias, dy, more))
 
 
-KERNELS: dict[str, Callable[[Program, LogOp], None]] = {
-    name: getattr(Program, name)
-    for name in (
-        "embed",
-        "add",
-        "add_bias",
-        "relu",
-        "linear",
-        "attention_weights",
-        "attention",
-        "cross_entropy",
-        "relu_gradient",
-        "linear_gradient",
-        "attention_scores_gradient",
-        "attention_q_gradient",
-        "attention_k_gradient",
-        "attention_v_gradient",
-        "update_matrix",
-        "update_rows",
-        "update_bias",
-    )
-}
+KERNELS = (
+    "embed",
+    "add",
+    "add_bias",
+    "relu",
+    "linear",
+    "attention_weights",
+    "attention",
+    "cross_entropy",
+    "relu_gradient",
+    "linear_gradient",
+    "attention_scores_gradient",
+    "attention_q_gradient",
+    "attention_k_gradient",
+    "attention_v_gradient",
+    "update_matrix",
+    "update_rows",
+    "update_bias",
+)
 
 
 def check_ops(log: LogStep) -> None:

@@ -28,6 +28,7 @@ from anachron.compiler.logarithms import LogStep
 from anachron.compiler.model import Model
 from anachron.compiler.targets import DoesNotFit, Machine, Options
 from anachron.compiler.targets.pdp11.assembler import assemble
+from anachron.compiler.targets.pdp11.exact_training import ExactProgram
 from anachron.compiler.targets.pdp11.graph_training import Program, check_ops
 from anachron.compiler.targets.pdp11.sections import (
     Section,
@@ -46,6 +47,7 @@ from anachron.kernels.pdp11.instructions import Cpu
 from anachron.kernels.pdp11.training import (
     backward,
     elements,
+    exact,
     forward,
     loss,
     program,
@@ -82,7 +84,7 @@ def build(
     model = log.step.model
     _check_report(model, steps, window)
     memory = options.memory_bytes or machine.memory_bytes or 0
-    plan_program = plan_plain if log.plain else plan_graph
+    plan_program = plan_plain if log.plain else plan_exact if log.exact else plan_graph
     plan = plan_program(log, machine, steps, window, seed)
     least = ORIGIN + 2 * plan.buffer_words
     if least > memory:
@@ -106,6 +108,7 @@ def build(
         symbols=symbols,
         weights=_locate_weights(model, plan.labels, symbols),
         stretches=plan.stretches,
+        numerics="fixed" if log.exact else "log",
         states=(symbols["weights.state"], symbols["data.state"]),
         objects=place(plan.sections, symbols),
         regions=((ORIGIN, memory),),
@@ -190,38 +193,59 @@ def plan_plain(log: LogStep, machine: Machine, steps: int, window: int, seed: in
 
 def plan_graph(log: LogStep, machine: Machine, steps: int, window: int, seed: int) -> Plan:
     """Any other graph, op by op."""
-    model, cpu = log.step.model, Cpu(machine.multiplies)
-    check_ops(log)
-    cuts = find_cuts(model, steps)
-    graph = Program(log, cpu, cuts)
-    sizes = Sizes(model.seq_len, model.vocab_size, cpu)
-    ahead = graph.run(log.forward)
-    judged = graph.run([log.loss])
-    back = graph.run([*log.backward, *log.updates])
-    draw, corpus = _find_data(model, sizes)
-    kernels = {
-        **judged,
-        "choose": program.choose(next(iter(back))),
-        **back,
-        "step.encode": "step.encode:\nJSR PC,encode.all",
-        "step_done": program.end_step(steps, window, bool(graph.cut)),
-        "forward": forward.enter(),
-        **ahead,
-        "forward_end": forward.leave(),
-        "draw": draw,
-        "encode.all": graph.encode_matrices(),
-        "far.r0": elements.far(),
-    }
+    cuts = find_cuts(log.step.model, steps)
+    graph = Program(log, Cpu(machine.multiplies), cuts)
     bounds = graph.bounds
     held = [
-        *corpus,
         *[Section("cuts", "table", "cuts", tables.cuts(cuts))] * bool(graph.cut),
         Section("codes", "table", "codes.low", tables.signed_codes(bounds.lowest, bounds.highest)),
         Section("powers", "table", "powers", tables.powers(bounds.lowest, bounds.highest)),
     ]
+    kernels = _run_ops(graph, steps, window, {"step.encode": "step.encode:\nJSR PC,encode.all"})
+    kernels |= {"encode.all": graph.encode_matrices(), "far.r0": elements.far()}
+    return _plan_ops(graph, machine, kernels, held, seed)
+
+
+def plan_exact(log: LogStep, machine: Machine, steps: int, window: int, seed: int) -> Plan:
+    """Any graph by multiplications, op by op."""
+    graph = ExactProgram(log, Cpu(machine.multiplies))
+    held = [Section("exps", "table", "logs", exact.tables(graph.n, graph.model.vocab_size))]
+    kernels = _run_ops(graph, steps, window, {})
+    kernels["encode.all"] = "encode.all:\nRTS PC"
+    return _plan_ops(graph, machine, kernels, held, seed)
+
+
+def _run_ops(graph: Program, steps: int, window: int, last: dict[str, str]) -> dict[str, str]:
+    """Label -> the kernels of a step in the order of the program; `last` ends the updates."""
+    log = graph.log
+    check_ops(log)
+    ahead = graph.run(log.forward)
+    judged = graph.run([log.loss])
+    back = graph.run([*log.backward, *log.updates])
+    return {
+        **judged,
+        "choose": program.choose(next(iter(back))),
+        **back,
+        **last,
+        "step_done": program.end_step(steps, window, bool(graph.cut)),
+        "forward": forward.enter(),
+        **ahead,
+        "forward_end": forward.leave(),
+    }
+
+
+def _plan_ops(
+    graph: Program, machine: Machine, kernels: dict[str, str], held: list[Section], seed: int
+) -> Plan:
+    """The program around the kernels of a graph."""
+    model = graph.model
+    sizes = Sizes(model.seq_len, model.vocab_size, graph.cpu)
+    draw, corpus = _find_data(model, sizes)
     labels = {name: graph.labels[name] for name in model.shapes}
     buffers = graph.share() | dict.fromkeys(("tokens", "answers"), model.seq_len)
-    sections = _sections(log, machine, sizes, kernels, held, labels, buffers, seed)
+    sections = _sections(
+        graph.log, machine, sizes, kernels | {"draw": draw}, corpus + held, labels, buffers, seed
+    )
     sections.append(Section("values", "buffer", "values", f"values:\n{graph.place()}"))
     return Plan(sections, labels, _stretches(sections, graph.names), sum(buffers.values()))
 
