@@ -19,6 +19,7 @@ from anachron.kernels.mos6502 import (
     embedding,
     matvec,
     norm,
+    rope,
     sampling,
     zeropage,
 )
@@ -443,7 +444,7 @@ def test_rope(heads, size, interleaved, bits):
     out = bench.vector("result", np.zeros(heads * size, int), bits[1])
     tables = bench.vector("cosine", cosine, 16), bench.vector("sine", sine, 16)
     bench.data("position", bytes(1))
-    bench.add(attention.rope("op", "position", x, out, *tables, heads, interleaved))
+    bench.add(rope.rope("op", "position", x, out, *tables, heads, interleaved))
     bench.start()
     for row, kind in enumerate(KINDS):
         values = numbers(rng, heads * size, bits[0], kind)

@@ -1,4 +1,4 @@
-"""attention, rope: the two ops that know their position -> assembly text.
+"""attention: every score, its weight, and the values mixed by them -> assembly text.
 
 How keys and values are kept: cache.py.  Scores, weights and columns are walked by an X that ends
 at 0, so the last row seen lies at the end of a page.
@@ -10,6 +10,8 @@ at 0, so the last row seen lies at the end of a page.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from anachron.kernels.mos6502.arithmetic import OFFSET, TOP, accumulate
 from anachron.kernels.mos6502.cache import (
     COLUMN_FIX_BYTES,
@@ -18,7 +20,6 @@ from anachron.kernels.mos6502.cache import (
     Keys,
     Values,
 )
-from anachron.kernels.mos6502.embedding import point, row_address
 from anachron.kernels.mos6502.instructions import (
     Vector,
     add,
@@ -27,11 +28,7 @@ from anachron.kernels.mos6502.instructions import (
     clear,
     copy,
     lines,
-    load,
     set_word,
-    shift_right,
-    store_saturated,
-    subtract,
 )
 
 # How often a sum's third byte grows (see accumulate): low bytes are any, high bytes near 128.
@@ -53,12 +50,85 @@ def attention(
     table: str,
     entries: int,
 ) -> str:
-    """All heads of one position.
+    """All heads of one position: a call, and what it calls."""
+    shifts = [score_shift]
+    return lines(
+        call(name, f"{name}_heads", q, out, keys, values, score_shift, shifts),
+        attend(
+            f"{name}_heads",
+            position,
+            (q.bits, out.bits),
+            keys,
+            values,
+            heads,
+            causal,
+            shifts,
+            score_bytes,
+            table,
+            entries,
+        ),
+    )
+
+
+def call(
+    name: str,
+    routine: str,
+    q: Vector,
+    out: Vector,
+    keys: Keys,
+    values: Values,
+    score_shift: int,
+    shifts: Collection[int],
+) -> str:
+    """The op `name`: a routine that `attend` made for it, among others, with shifts of scores."""
+    patches = [
+        (f"{routine}_fix_{i}", f"{values.fix}+{i * values.size}") for i in range(COLUMN_FIX_BYTES)
+    ]
+    if len(set(shifts)) > 1:
+        patches.append((f"{routine}_shift", f"{routine}_shift_{score_shift}"))
+    return lines(
+        f"{name}:",
+        set_word("query_low", q.low),
+        set_word("query_high", q.high) if q.bits == 16 else "",
+        set_word("key_low", keys.low),
+        set_word("key_high", keys.high) if keys.bits == 16 else "",
+        set_word("key_fix", keys.fix),
+        set_word("value_low", values.low),
+        set_word("value_high", values.high) if values.bits == 16 else "",
+        set_word("out_low", out.low),
+        set_word("out_high", out.high) if out.bits == 16 else "",
+        *(
+            f"    lda #<({target})\n    sta {label}+1\n    lda #>({target})\n    sta {label}+2"
+            for label, target in patches
+        ),
+        f"    jmp {routine}",
+    )
+
+
+def attend(
+    name: str,
+    position: str,
+    bits: tuple[int, int],
+    keys: Keys,
+    values: Values,
+    heads: int,
+    causal: bool,
+    shifts: Collection[int],
+    score_bytes: int,
+    table: str,
+    entries: int,
+) -> str:
+    """`<name>`: all heads of one position; calls set where its vectors, keys and values lie.
 
     position     label of its number, a byte
+    bits         of queries and of results
+    keys, values of any of the ops that share it
+    shifts       of their scores
     score_bytes  so many hold every score, shifted (a bound that ranges.py proves)
     table        label of the exponential's bytes
     """
+    q = Vector("", "", 0, bits[0])
+    out = Vector("", "", 0, bits[1])
     if values.n_rows > MOST_ROWS or entries > 256:
         raise ValueError(
             f"{name}: {values.n_rows} positions and {entries} table entries: "
@@ -82,17 +152,8 @@ def attention(
         f"; {name}: {heads} heads of {size}, keys and values of {keys.heads}; uses everything",
         f"{name}:\n{first}\n    sta first\n    lda #{heads}\n    sta heads_left",
         f"    lda #{group}\n    sta group_left\n    lda #0\n    sta value_first",
-        set_word("query_low", q.low),
-        set_word("query_high", q.high) if q.bits == 16 else "",
-        set_word("key_low", keys.low),
-        set_word("key_high", keys.high) if keys.bits == 16 else "",
-        set_word("key_fix", keys.fix),
-        set_word("value_low", values.low),
-        set_word("value_high", values.high) if values.bits == 16 else "",
-        set_word("out_low", out.low),
-        set_word("out_high", out.high) if out.bits == 16 else "",
         f"{name}_head:",
-        _scores(name, q, keys, score_shift, score_bytes),
+        _scores(name, q, keys, sorted(set(shifts)), score_bytes),
         _weights(name, values, score_bytes, table, entries),
         _mix(name, values, out),
         "    dec heads_left\n    bne _more           ;@ times " + str(heads) + "\n    rts\n_more:",
@@ -101,7 +162,38 @@ def attention(
     )
 
 
-def _scores(name: str, q: Vector, keys: Keys, score_shift: int, score_bytes: int) -> str:
+def shift_variable(routine: str) -> str:
+    """The variable of timing claims that holds where a score's shift begins."""
+    return f"{routine}_shifts"
+
+
+def _shift_score(name: str, shifts: list[int], score_bytes: int) -> str:
+    """total >>= a shift, of which calls choose one if there are several; in bytes that are kept.
+
+    A byte more moves along: bits come in from it.
+    """
+    whole = shifts[0] // 8
+    if any(shift // 8 != whole for shift in shifts):
+        raise ValueError(f"{name}: shifts of {shifts} are no bits apart")
+    moved = min(score_bytes + 1, 5 - whole)
+    text = [f"    lda total+{i + whole}\n    sta total+{i}" for i in range(moved)]
+    if 5 - whole <= score_bytes:
+        sign = "    asl\n    lda #0\n    adc #$ff\n    eor #$ff"
+        text += [sign, *(f"    sta total+{i}" for i in range(moved, score_bytes + 1))]
+    if len(shifts) > 1:
+        text.append(
+            f"{name}_shift:\n    jmp {name}_shift_{shifts[0]}   "
+            f";@ goes {{{shift_variable(name)}}}"
+        )
+    for shift in range(shifts[-1], 8 * whole - 1, -1):
+        text.append(f"{name}_shift_{shift}:" if len(shifts) > 1 else "")
+        if shift > 8 * whole:
+            text.append(f"    lsr total+{score_bytes}")
+            text += [f"    ror total+{i}" for i in range(score_bytes - 1, -1, -1)]
+    return lines(*text)
+
+
+def _scores(name: str, q: Vector, keys: Keys, shifts: list[int], score_bytes: int) -> str:
     """The scores of all rows, and the largest."""
     size = keys.head_size
     offsets = OFFSET[q.bits] * OFFSET[keys.bits]
@@ -157,7 +249,7 @@ def _scores(name: str, q: Vector, keys: Keys, score_shift: int, score_bytes: int
         f"    inx\n    beq {name}_summed    ;@ times {size}\n    jmp {name}_key_low\n"
         f"{name}_summed:",
         *(add("total", total, 5, 3, up) for up, total in enumerate(order)),
-        shift_right("total", 5, score_shift),
+        _shift_score(name, shifts, score_bytes),
         "    ldx index",
         *keep,
         *larger,
@@ -235,7 +327,7 @@ def _mix(name: str, values: Values, out: Vector) -> str:
         for part, total, carries in zip(parts, ("sum_a", "sum_b"), MIX_CARRIES, strict=False)
     ]
     fixes = [
-        f"    lda total+{i}\n    sbc {values.fix}+{i * values.size},x\n    sta total+{i}"
+        f"    lda total+{i}\n{name}_fix_{i}:\n    sbc $ffff,x         ;@ p=0.1\n    sta total+{i}"
         for i in range(COLUMN_FIX_BYTES)
     ]
     if wide:
@@ -273,78 +365,3 @@ def _mix(name: str, values: Values, out: Vector) -> str:
         "    inc value_index\n    dec index\n"
         f"    beq {name}_mixed     ;@ times {size}\n    jmp {name}_column\n{name}_mixed:",
     ).replace("\n_row:", f"\n{name}_row:")
-
-
-def rope(
-    name: str,
-    position: str,
-    x: Vector,
-    out: Vector,
-    cosine: Vector,
-    sine: Vector,
-    heads: int,
-    interleaved: bool,
-    fetch: str = "",
-) -> str:
-    """Rotate each pair of features by its position's angle; out is not x.
-
-    cosine, sine  rows of an int16 for each pair of a head; low and high bytes apart
-    fetch         brings the position's row to their place, where they are not in memory
-    """
-    half = x.size // heads // 2
-    step, reach = (2, 1) if interleaved else (1, half)
-    cosine_at, sine_at, a, b = (f"scratch+{i}" for i in (2, 4, 6, 8))
-
-    def product(left: str, right: str) -> str:
-        return f"{copy('factor_a', left, 2)}\n{copy('factor_b', right, 2)}\n    jsr multiply_signed"
-
-    def turned(first: str, second: str, target: Vector) -> str:
-        return lines(first, add_constant("total", 1 << 13, 4), second, store_saturated(target, 4))
-
-    keep = copy("correction", "total", 4)
-    pair = lines(
-        *(
-            f"    lda ({pointer}),y\n    sta {target}"
-            for pointer, target in (
-                ("past_low", cosine_at),
-                ("past_high", f"{cosine_at}+1"),
-                ("query_low", sine_at),
-                ("query_high", f"{sine_at}+1"),
-            )
-        ),
-        load(x, a),
-        load(x.at(reach), b),
-        product(b, sine_at),
-        keep,
-        product(a, cosine_at),
-        turned(subtract("total", "correction", 4, 4), shift_right("total", 4, 14), out),
-        product(a, sine_at),
-        keep,
-        product(b, cosine_at),
-        turned(add("total", "correction", 4, 4), shift_right("total", 4, 14), out.at(reach)),
-    )
-    skip = "" if interleaved else f"    txa\n    clc\n    adc #{half}\n    tax\n"
-    find = lines(f"    lda {position}", row_address(half, 1))
-    if fetch:
-        find = f"{fetch}\n    lda #0\n    sta pointer\n    sta pointer+1"
-    return lines(
-        f"{name}:",
-        find,
-        *(
-            point(target, table)
-            for target, table in (
-                ("past_low", cosine.low),
-                ("past_high", cosine.high),
-                ("query_low", sine.low),
-                ("query_high", sine.high),
-            )
-        ),
-        f"    ldx #0\n    lda #{heads}\n    sta heads_left\n{name}_head:\n    ldy #0\n{name}_pair:",
-        "    sty index",
-        pair,
-        "    inx\n" * step,
-        f"    ldy index\n    iny\n    cpy #{half}\n    beq _turned         ;@ times {half}\n"
-        f"    jmp {name}_pair\n_turned:\n{skip}"
-        f"    dec heads_left\n    beq _done           ;@ times {heads}\n    jmp {name}_head\n"
-        "_done:\n    rts",
-    )

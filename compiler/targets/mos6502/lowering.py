@@ -15,7 +15,7 @@ from anachron.compiler.targets.mos6502.expanded import Expansion
 from anachron.compiler.targets.mos6502.sections import Area, Section, area, data, page_ends
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.arithmetic import Array
-from anachron.kernels.mos6502 import activation, attention, cache, embedding, matvec, norm
+from anachron.kernels.mos6502 import activation, attention, cache, embedding, matvec, norm, rope
 from anachron.kernels.mos6502.cache import Keys
 from anachron.kernels.mos6502.cache import Values as Columns
 from anachron.kernels.mos6502.instructions import Vector
@@ -74,6 +74,7 @@ class Lowering:
         self.operand_pages: list[int] = []
         self.most_query = 0
         self.fills = {"fill_products": ""}  # its text is arithmetic's
+        self._attentions: dict[tuple[object, ...], tuple[str, str]] = {}
         self._prepared: tuple[str, int, int] | None = None
 
     def begin_stage(self) -> None:
@@ -236,7 +237,7 @@ class Lowering:
         )
         out, heads = self.values.vector(op.name), op.attributes["heads"]
         interleaved = bool(op.attributes["interleaved"])
-        self._emit(op, attention.rope(name, "position", x, out, cosine, sine, heads, interleaved))
+        self._emit(op, rope.rope(name, "position", x, out, cosine, sine, heads, interleaved))
 
     # ---- attention
 
@@ -266,33 +267,63 @@ class Lowering:
         self._check_width(op, *op.inputs[1:])
         q, out = self.values.vector(op.inputs[0]), self.values.vector(op.name)
         keys, columns, attributes = self._keys(op), self._columns(op), op.attributes
-        bound = self.ranges.accumulators[op.name]["score"]
-        largest = (int(math.ceil(bound)) >> attributes["score_shift"]) + 1
-        score_bytes = max(1, (largest.bit_length() + 8) // 8)
+        score_bytes = self._score_bytes(op)
         n, size = self.values.fixed.seq_len, keys.head_size
-        label = self._bytes(op, "exponential", op.constants["table"], "table")
-        self._emit(
-            op,
-            attention.attention(
-                name,
-                "position",
-                q,
-                out,
-                keys,
-                columns,
-                attributes["heads"],
-                bool(attributes["causal"]),
-                attributes["score_shift"],
-                score_bytes,
-                label,
-                len(op.constants["table"]),
-            ),
+        shape = self._attention_shape(op)
+        if shape not in self._attentions:
+            table = self._bytes(op, "exponential", op.constants["table"], "table")
+            self._attentions[shape] = (f"{name}_heads", table)
+        routine, table = self._attentions[shape]
+        shift, shifts = attributes["score_shift"], self._score_shifts(shape)
+        text = attention.attend(
+            routine,
+            "position",
+            (q.bits, out.bits),
+            keys,
+            columns,
+            attributes["heads"],
+            bool(attributes["causal"]),
+            shifts,
+            score_bytes,
+            table,
+            len(op.constants["table"]),
         )
+        self._routine(op, routine, text)
+        self._emit(op, attention.call(name, routine, q, out, keys, columns, shift, shifts))
+        start: dict[str, object] = {
+            attention.shift_variable(routine): f"{routine}_shift_{shift}"
+        }
+        self.environments[op.name] = start
+        self.anything |= start
         self._take_head(op, size, q.bits, keys.bits)
         known = self.areas.get("scores")
         pages = max(score_bytes, len(known.pieces) if known else 0)
         self.areas["scores"] = page_ends("scores", "buffer", [n] * pages)
         self.areas["weights"] = page_ends("weights", "buffer", [n])
+
+    def _score_bytes(self, op: Op) -> int:
+        """How many hold every score, shifted."""
+        bound = self.ranges.accumulators[op.name]["score"]
+        largest = (int(math.ceil(bound)) >> op.attributes["score_shift"]) + 1
+        return max(1, (largest.bit_length() + 8) // 8)
+
+    def _attention_shape(self, op: Op) -> tuple[object, ...]:
+        """What ops that share a routine have in common."""
+        vectors = [self.values.vector(name) for name in (*op.inputs, op.name)]
+        attributes = op.attributes
+        return (
+            tuple((x.size, x.bits) for x in vectors),
+            tuple(attributes[role] for role in ("heads", "kv_heads", "causal")),
+            attributes["score_shift"] // 8,
+            self._score_bytes(op),
+            op.constants["table"].astype("u1").tobytes(),
+        )
+
+    def _score_shifts(self, shape: tuple[object, ...]) -> list[int]:
+        ops = (op for op in self.values.fixed.ops if op.contract == "attention")
+        return sorted(
+            {op.attributes["score_shift"] for op in ops if self._attention_shape(op) == shape}
+        )
 
     def _take_head(self, op: Op, size: int, bits: int, other_bits: int) -> None:
         label = f"take_{size}_{bits}_{other_bits}"

@@ -22,11 +22,11 @@ from anachron.compiler.targets.mos6502.streamed_rows import MOST_COLUMNS
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.mos6502 import (
     activation,
-    attention,
     embedding,
     expansion,
     fast_norm,
     norm,
+    rope,
     streamed_attention,
     streamed_cache,
 )
@@ -98,7 +98,7 @@ class StreamedLowering(MatrixStreaming):
         )
         interleaved = bool(op.attributes["interleaved"])
         a, b = self._arguments(x, out)
-        text = attention.rope(NAME, "position", a, b, cosine, sine, heads, interleaved, fetch)
+        text = rope.rope(NAME, "position", a, b, cosine, sine, heads, interleaved, fetch)
         self._share(op, name, text, x, out)
         self.variants[op.name] = ("streamed", "its angles come from the expansion")
 
