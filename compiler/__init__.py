@@ -11,6 +11,7 @@ if __name__ != "anachron.compiler":
 
 from anachron.compiler.building import build
 from anachron.compiler.comparison import Comparison, compare
+from anachron.compiler.fidelity import Fidelity, measure_fidelity
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.image import Image
 from anachron.compiler.loader import load
@@ -36,6 +37,7 @@ __all__ = [
     "Comparison",
     "Conversation",
     "DoesNotFit",
+    "Fidelity",
     "FixedModel",
     "Image",
     "MissingKernel",
@@ -48,6 +50,7 @@ __all__ = [
     "compare",
     "converse",
     "load",
+    "measure_fidelity",
     "quantize",
     "run_image",
     "run_reference",

@@ -98,6 +98,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     c.add_argument("--measure", action="store_true", help="and measured ones beside them")
     c.add_argument("--train", action="store_true", help="of a step of the program that trains")
     add_training(c)
+    c = add("fidelity", "how often the integers choose what the floats choose")
+    c.add_argument("--texts", metavar="FILE", help="lines `question | answer`, or texts")
+    c.add_argument(
+        "--contexts", metavar="N", type=positive, default=2000, help="at most (default 2000)"
+    )
     commands.add_parser("emulate", help="run any .prg, .d64, .crt or .lda image", add_help=False)
     c = add("bench", "measure this machine", model=None)
     c.add_argument("what", choices=("emulators", "compile", "cuda"), help="what to measure")

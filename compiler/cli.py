@@ -249,6 +249,19 @@ def emulate(args: argparse.Namespace) -> int:
     return command.main(args.rest)
 
 
+def fidelity(args: argparse.Namespace) -> int:
+    """How often the integers choose what the floats, and the exact integers, choose."""
+    model = ac.load(args.model, tokenizer=args.tokenizer, overrides=arguments.sizes(args))
+    with err.status(f"{model.name}: every context twice ..."):
+        found = ac.measure_fidelity(model, args.texts, args.contexts, **arguments.numerics(args))
+    rows = [one.as_json() for one in found]
+    if args.json:
+        print_json({"model": model.name, "rows": rows})
+    else:
+        out.print(report.rows_table(report.fidelity_rows(found)))
+    return 0
+
+
 def bench(args: argparse.Namespace) -> int:
     """Measure this machine: emulated MHz and MIPS, cold start, compile time, a GPU."""
     from anachron.compiler import benchmarks
@@ -302,7 +315,10 @@ def find_stage(args: argparse.Namespace) -> Table | str:
     return image.program.listing()
 
 
-COMMANDS = {f.__name__: f for f in (compare, build, run, chat, train, cycles, emulate, bench, show)}
+COMMANDS = {
+    f.__name__: f
+    for f in (compare, build, run, chat, train, cycles, fidelity, emulate, bench, show)
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

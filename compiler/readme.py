@@ -80,11 +80,12 @@ def inference() -> str:
     ]
     if soul.exists():
         model = ac.load(soul, tokenizer=words)
-        narrow = replace(model, numerics={})
+        own = replace(model, numerics={})
         cases += [
             ("Soul Player's model, its integers", model, "hey", {}, False),
             ("the same, every logit kept", model, "hey", {}, True),
-            ("the same weights, int8 activations", narrow, "hey", {"activations": 8}, False),
+            ("the same rules, int8 activations", model, "hey", {"activations": 8}, False),
+            ("our own, int8 activations", own, "hey", {"activations": 8}, False),
         ]
     return tabulate([_inference_row(*case) for case in cases])
 
@@ -108,8 +109,17 @@ def _inference_row(
         "cycles a MAC": f"{run.total / run.macs:.1f}",
         "whole answer": f"{run.total:,}",
         "predicted": report.deviation(run.total, run.predicted),
+        "same token": _agreement(model, numerics),
         "Soul Player's program": ratio,
     }
+
+
+def _agreement(model: ac.Model, numerics: dict[str, Any]) -> str:
+    """How often the integers choose the token of the exact integers, or else of the floats."""
+    found = ac.measure_fidelity(model, **numerics)[-1]
+    if found.divergence == 0:
+        return "always"
+    return f"{100 * found.agreement:.1f} % ({found.against})"
 
 
 TABLES: dict[str, Callable[[], str]] = {

@@ -11,6 +11,7 @@ from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from anachron.compiler.fidelity import Fidelity
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.image import Image, Loadable
 from anachron.compiler.memory import Placed
@@ -247,6 +248,21 @@ def cell(value: object) -> str:
         case float():
             return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
     return str(value)
+
+
+def fidelity_rows(found: Sequence[Fidelity]) -> list[dict[str, object]]:
+    """Agreement as a person reads it."""
+    return [
+        {
+            "numerics": one.numerics,
+            "against": one.against,
+            "texts": one.texts,
+            "contexts": one.contexts,
+            "same token": f"{100 * one.agreement:.1f} %",
+            "divergence": f"{one.divergence:.4f} nats",
+        }
+        for one in found
+    ]
 
 
 def rows_table(rows: Sequence[dict[str, object]]) -> Table:
