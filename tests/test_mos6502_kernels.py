@@ -475,7 +475,7 @@ def test_argmax_and_sample(size, first_id, frac):
         ("top_p", 2),
         ("ranks", size),
         ("inverse_temperature", 2),
-        ("rank_counts", sampling.COUNT_BYTES),
+        ("rank_counts", sampling.count_bytes(size)),
     ):
         bench.data(name, bytes(n))
     bench.data("rank_weights", sampling.rank_weights())

@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -244,3 +245,14 @@ def test_a_model_too_large_says_by_how_much(dim):
     with pytest.raises(DoesNotFit) as found:
         build(quantize(fill(program, Path("big.model"), 0, True)), "c64")
     assert found.value.bytes_over > 0
+
+
+def test_the_first_position_is_known_where_all_prompts_begin_alike():
+    program = parse(NARROW, "narrow.model")
+    fixed = quantize(fill(program, Path("narrow.model"), 5, True))
+    fixed = replace(fixed, generation=replace(fixed.generation, prefix=(7,)))
+    run = agree(fixed, "31")
+    assert run.counts[0] < run.counts[1] / 2
+    alone = agree(fixed, "")  # its logits are wanted
+    assert alone.prompt_ids == (7,)
+    assert alone.counts[0] > run.counts[0]

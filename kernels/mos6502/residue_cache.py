@@ -176,7 +176,8 @@ def start(m: int, small: int, constant: str, own: str) -> str:
             )
     return (
         f"    adc #0\n    cld\n    sta total+2\n    tay\n    lda less_top{m},y  ;@ aligned\n"
-        f"    ldy total\n    adc less_low{m},y   ;@ aligned\n    ldy total+1\n"
+        f"    sec                 ; stays: less_top has {m} - 1 too much\n"
+        f"    ldy total\n    sbc low_mod{m},y    ;@ aligned\n    ldy total+1\n"
         f"    adc less_middle{m},y ;@ aligned\n    adc {constant}\n{own}:\n    adc #0"
     )
 

@@ -105,7 +105,8 @@ def own_sums(mixer: Mixer) -> str:
     bpl *+4             ;@ p=0.5
     inc sum_a+2"""
     ]
-    for m, less in ((99, "less_low"), (small, f"less_low{small}")):
+    invert = f"    lda low_mod{small},y    ;@ aligned\n    eor #$ff\n    sec\n    adc #{small}"
+    for m, less in ((99, "    lda less_low,y      ;@ aligned"), (small, invert)):
         reduce = f"    cmp #{m}\n    bcc *+5             ;@ p=0.5\n    sbc #{m}\n    clc\n"
         reduce = reduce if 3 * (m - 1) > 255 else ""
         text.append(f"""\
@@ -119,7 +120,7 @@ def own_sums(mixer: Mixer) -> str:
 {reduce}    ldy sum_a
     adc low_mod{m},y    ;@ aligned
     tay
-    lda {less},y        ;@ aligned
+{less}
     sta {name}_ps{m}+1""")
     return lines(*text)
 

@@ -256,7 +256,7 @@ def make_small_tables(small: int) -> dict[str, bytes]:
 
     t<m>                      t(n) reduced, n = 0 .. 4 m - 1
     low_mod<m>, high_mod<m>   of a word's bytes; their sum is not reduced
-    less_low<m>, less_middle<m>, less_top<m>   -a, -256 k, and -65280 j by j's decimal code
+    less_middle<m>, less_top<m>   -256 k, and m - 1 - 65280 j by j's decimal code
     lift_low, lift_high       255 (j + LIFT) by j's decimal code
     turn_low, turn_middle, turn_high   8415 i - 255 LIFT, 24 bits, by the fourth chain's end
     """
@@ -267,14 +267,13 @@ def make_small_tables(small: int) -> dict[str, bytes]:
         f"t{m}": triangle(byte[: 4 * m]) % m,
         f"low_mod{m}": byte % m,
         f"high_mod{m}": 256 * signed % m,
-        f"less_low{m}": -byte % m,
         f"less_middle{m}": -256 * byte % m,
     }
     less, lift = np.zeros(256, int), np.zeros(256, int)
     for j in range(LOWEST_J, HIGHEST_J + 1):
         code = int(reduce(np.array(STEP * j), 99))
         for c in (code, 0x99) if code == 0 else (code,):
-            less[c], lift[c] = -STEP * j % m, 255 * (j + LIFT)
+            less[c], lift[c] = -STEP * j % m + m - 1, 255 * (j + LIFT)
     inverse = pow(WIDE_STEP % m, -1, m)
     i = np.arange(m) * inverse % m
     turn = 8415 * (i - (i > m // 2) * m) - 255 * LIFT

@@ -6,6 +6,8 @@ at which the weights reach what top-p asks for, and how many ids of that rank ar
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from anachron.kernels.mos6502.instructions import (
     Vector,
     add,
@@ -18,7 +20,11 @@ from anachron.kernels.mos6502.norm import shift_unsigned
 from anachron.kernels.reference.sampling import WEIGHTS
 
 RANKS = 256
-COUNT_BYTES = 2 * RANKS  # rank_counts: low bytes, then high bytes
+
+
+def count_bytes(n: int) -> int:
+    """Of rank_counts for n ids: low bytes, then high bytes, if one may need them."""
+    return RANKS if n < 256 else 2 * RANKS
 
 
 def argmax(logits: Vector, first_id: int, token_bytes: int) -> str:
@@ -112,6 +118,8 @@ def sample(logits: Vector, frac: int, first_id: int, token_bytes: int) -> str:
             f"    bne *+4             ;@ p=0.99\n    inc {total}+3",
         )
 
+    many = count_bytes(logits.size) > RANKS
+    more = "    sta rank_counts+256,x\n" if many else ""
     shift = frac + 4
     if not 0 <= shift <= 31:
         raise ValueError(f"logits with {frac} fraction bits: sampling takes -4 to 27")
@@ -119,7 +127,7 @@ def sample(logits: Vector, frac: int, first_id: int, token_bytes: int) -> str:
     return lines(
         "; sample: next_token; after argmax; uses everything\nsample:",
         clear("kept", 4),
-        "    tax\n_clear:\n    sta rank_counts,x\n    sta rank_counts+256,x\n    inx\n"
+        f"    tax\n_clear:\n    sta rank_counts,x\n{more}    inx\n"
         "    bne _clear          ;@ times 256",
         _begin_walk("sample_rank", logits, first_id),
         "    ldy #0\n    sec\n    lda largest\n    sbc (source_low),y\n    sta factor_a",
@@ -130,7 +138,8 @@ def sample(logits: Vector, frac: int, first_id: int, token_bytes: int) -> str:
         "    lda total+1\n    ora total+2\n    ora total+3\n    beq _rank           ;@ p=0.7",
         "    lda #255\n    sta total\n_rank:\n    ldy #0\n    lda total\n    sta (past_low),y",
         "    tax",
-        "    inc rank_counts,x\n    bne *+5             ;@ p=0.99\n    inc rank_counts+256,x",
+        "    inc rank_counts,x",
+        "    bne *+5             ;@ p=0.99\n    inc rank_counts+256,x" if many else "",
         grow("kept"),
         f"    jsr next_id\n    beq _ranked         ;@ times {n}\n    jmp sample_rank\n_ranked:",
         "    lda #255            ; nothing is dropped\n    sta cut_rank\n    sta cut_left\n"
@@ -182,12 +191,16 @@ next_id:
     lda rows_left
     ora rows_left+1
     rts""",
-        _cut(grow),
+        _cut(grow, many),
     )
 
 
-def _cut(grow) -> str:
-    """cut_rank and cut_left from top_p; kept becomes what is left."""
+def _cut(grow: Callable[[str], str], many: bool) -> str:
+    """cut_rank and cut_left from top_p; kept becomes what is left.
+
+    many  counts of ranks have two bytes
+    """
+    high = "rank_counts+256,x" if many else "#0"
     return lines(
         "; cut_unlikely: cut_rank, cut_left and kept from top_p, below 256; uses everything",
         "cut_unlikely:",
@@ -199,7 +212,7 @@ def _cut(grow) -> str:
         add("enough", "total", 4, 4, 2),
         clear("kept", 4),
         "    sta index           ; nothing taken yet\n    tax",
-        "cut_next:\n    lda rank_counts,x\n    sta rows_left\n    lda rank_counts+256,x\n"
+        f"cut_next:\n    lda rank_counts,x\n    sta rows_left\n    lda {high}\n"
         "    sta rows_left+1\n    lda #0\n    sta cut_left\n    sta cut_left+1",
         "cut_one:\n    lda rows_left\n    ora rows_left+1",
         "    beq _rank_done      ;@ times 1..513 ~1.5",

@@ -15,6 +15,7 @@ from anachron.compiler.ranges import Ranges
 from anachron.compiler.targets.mos6502.attentions import Heads
 from anachron.compiler.targets.mos6502.lowering import Lowering
 from anachron.compiler.targets.mos6502.matrices import Group
+from anachron.compiler.targets.mos6502.opening import leave
 from anachron.compiler.targets.mos6502.sections import (
     PAGE,
     Area,
@@ -50,7 +51,8 @@ class FastLowering(Lowering):
         self.heads_of = {op.name: group for group in plan.heads for op in group.ops}
         self.group_of = {op.name: group for group in plan.groups for op in group.ops}
         self.packed = {group.name: group.pack() for group in plan.groups}
-        self.screening, self.reasons = plan.screening, plan.reasons
+        self.screening, self.opening = plan.screening, plan.opening
+        self.reasons = plan.reasons
         self._selected: dict[str, object] = {}
         self._operands: dict[str, str] = {}
         for group in plan.groups:
@@ -59,6 +61,19 @@ class FastLowering(Lowering):
             self._place_heads(shared)
         if plan.groups or plan.heads:
             self._residue_tables()
+
+    def first_pass(self) -> str:
+        """The pass of position 0, if it has its own."""
+        if self.opening is None:
+            return ""
+        tables = {}
+        for op, x in self.opening.kept:
+            wide = op.value.format.bits == 16
+            if wide:
+                tables[op.name] = self._words(op, "first", x, "weights")
+            else:
+                tables[op.name] = Vector(self._bytes(op, "first", x, "weights"), "", x.size, 8)
+        return leave(self.opening, self.values, tables, self.kept, self.token_bytes)
 
     def begin_stage(self) -> None:
         super().begin_stage()
@@ -144,7 +159,7 @@ class FastLowering(Lowering):
         x = Vector(f"{group.vector}_low", f"{group.vector}_high", group.columns, group.bits)
         self._bytes(op, "constants", screen.constants, "weights")
         self._bytes(op, "origins", -packed.origin, "weights")
-        self.scratch[f"{name}_bounds"] = op.value.size
+        self._take_turns("screen", {f"{name}_bounds": op.value.size})
         self.areas[residue_screen.TABLE] = Area(residue_screen.TABLE, "table", ((0, 512),), 256)
         self.fills["fill_screen"] = residue_screen.fill_table(screen.fine)
         self.routines["matvec"][f"{name}_seek"] = residue_screen.seek(
@@ -175,13 +190,13 @@ class FastLowering(Lowering):
         x, number = self.values.vector(op.inputs[0]), group.first_matrix(op)
         vector = Vector(f"{group.vector}_low", f"{group.vector}_high", group.columns, group.bits)
         order = self._bytes(op, "order", group.halves[op.name], "weights")
-        self.scratch["sums"] = max(3 * out.size, self.scratch.get("sums", 0))
+        self._take_turns("halves", {"half_sums": 3 * out.size})
         labels = [f"{name}_half", name]
         for half, (label, end) in enumerate(zip(labels, group.ends_of(op), strict=True)):
             text = [f"{label}:", self._choose_block(group, number + half)]
             text.append(residue_matvec.gather(vector, x, f"{order}+{half * group.columns}"))
             text.append(f"    jsr {group.name}_prepare")
-            text.append(residue_matvec.call(packed, number + half, out.size, end, out, "sums"))
+            text.append(residue_matvec.call(packed, number + half, out.size, end, out, "half_sums"))
             self._emit(op, lines(*text))
             self.environments[label] = {
                 "rows": out.size,
@@ -305,13 +320,9 @@ class FastLowering(Lowering):
             label = heads.cache(op)
             self.areas[label] = Area(label, "cache", ((0, shape.cache_bytes),), 256)
         rows = shape.key_stride
-        for name, size in (
-            ("scores_low", rows),
-            ("scores_high", rows),
-            ("weights", rows),
-            ("taken", shape.taken_bytes),
-        ):
-            self.scratch[f"{shape.name}_{name}"] = size
+        sizes = {"scores_low": rows, "scores_high": rows, "weights": rows}
+        sizes["taken"] = shape.taken_bytes
+        self._take_turns("heads", {f"{shape.name}_{name}": size for name, size in sizes.items()})
         label = heads.mixer.table
         self.tables[label] = data(f"{shape.name} exponential", "table", label, heads.table)
         self._small_tables(shape.small)

@@ -9,12 +9,16 @@ from anachron.compiler.targets.mos6502.values import Values
 
 
 def forward(
-    values: Values, sequence: Mapping[str, Sequence[str]], loads: Sequence[Sequence[str]]
+    values: Values,
+    sequence: Mapping[str, Sequence[str]],
+    loads: Sequence[Sequence[str]],
+    first: str = "",
 ) -> str:
     """A decoder: one position, with logits where they are wanted.  An encoder: the whole input.
 
     sequence  op -> the routines called for it
     loads     for each stage the routines that fetch what earlier stages left
+    first     the routine `forward_first` of position 0, if it has its own
     """
     head = "; forward: the model's ops, in order; forward_done is where a pass has ended"
     if values.encoder:
@@ -25,11 +29,18 @@ def forward(
         ]
     else:
         (stage,) = values.stages
+        long = "    ora position+1\n" if values.fixed.seq_len > 256 else ""
+        enter = (
+            f"    lda position\n{long}    bne forward_all     ;@ when later\n"
+            f"    jmp forward_first\nforward_all:"
+        )
         body = [
+            *([enter] if first else []),
             *(f"    jsr {label}" for op in stage.always for label in sequence[op.name]),
-            "forward_choice:\n    lda wants_logits\n    bne forward_logits  ;@ p=0.7\n"
+            "forward_choice:\n    lda wants_logits\n    bne forward_logits  ;@ when wants\n"
             "    jmp forward_done\nforward_logits:",
             *(f"    jsr {label}" for op in stage.for_logits for label in sequence[op.name]),
+            *(["    jmp forward_done", first] if first else []),
         ]
     return "\n".join([head, "forward:", *body])
 

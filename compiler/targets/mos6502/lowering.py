@@ -6,6 +6,7 @@ To add a contract: a method named like it and its row in KERNELS.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -36,6 +37,7 @@ KERNELS = {
 MOST_POSITIONS = cache.MOST_ROWS
 MOST_FEATURES = 256
 # Variables of claims, with a value each that will do where a routine's time is left aside.
+ALL = ""
 ANYTHING = {"rows": 1, "shift_bytes": 0, "shift_bits": 1, "seen": 1}
 
 
@@ -45,8 +47,10 @@ class Lowering:
     texts     part of the image -> routines, in order
     routines  part -> {label: shared routine}
     tables    data of ops        areas  memory of ops
-    scratch   memory that only a pass needs, and no longer than that: label -> bytes
+    scratch   memory that takes turns: who needs it, no longer than it works -> label -> bytes;
+              what ALL of them leave alone is needed for a whole pass
     sequence  op -> labels that the pass calls for it, in order
+    kept      op -> those among them that keep its value for later positions
     variants  op -> the kernel's variant, and why it was chosen
     environments  op -> what the claims in its routines ask for
     drawn     op -> the same, where it differs, if tokens are drawn
@@ -63,8 +67,9 @@ class Lowering:
         self.routines: dict[str, dict[str, str]] = {part: {} for part in KERNELS.values()}
         self.tables: dict[str, Section] = {}
         self.areas: dict[str, Area] = {}
-        self.scratch: dict[str, int] = {}
+        self.scratch: dict[str, dict[str, int]] = {}
         self.sequence: dict[str, list[str]] = {}
+        self.kept: dict[str, list[str]] = {}
         self.variants: dict[str, tuple[str, str]] = {}
         self.environments: dict[str, dict[str, object]] = {}
         self.drawn: dict[str, dict[str, object]] = {}
@@ -86,7 +91,13 @@ class Lowering:
         self.sequence[op.name] = [self.values.op(op)]
         self.variants[op.name] = ("general", "exact for any weights and values")
         getattr(self, f"_{op.contract}")(op, self.values.op(op))
+        n_calls = len(self.sequence[op.name])
         self._keep(op)
+        self.kept[op.name] = self.sequence[op.name][n_calls:]
+
+    def first_pass(self) -> str:
+        """The pass of position 0, if it has its own."""
+        return ""
 
     # ---- what kernels need
 
@@ -109,6 +120,12 @@ class Lowering:
         low = self._bytes(op, f"{role}_low", values, kind)
         high = self._bytes(op, f"{role}_high", values >> 8, kind)
         return Vector(low, high, len(values), 16)
+
+    def _take_turns(self, user: str, sizes: Mapping[str, int]) -> None:
+        """Memory that a user needs while it works."""
+        held = self.scratch.setdefault(user, {})
+        for label, size in sizes.items():
+            held[label] = max(size, held.get(label, 0))
 
     def _inputs(self, op: Op) -> list[Vector]:
         return [self.values.vector(name) for name in op.inputs]

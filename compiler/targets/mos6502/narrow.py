@@ -270,7 +270,7 @@ class NarrowLowering(FastLowering):
             label = heads.cache(op)
             self.areas[label] = Area(label, "cache", ((0, shape.cache_bytes),), 256)
         for part in ("scores_low", "scores_high", "scores_top", "weights"):
-            self.scratch[f"{shape.name}_{part}"] = shape.key_stride
+            self._take_turns("heads", {f"{shape.name}_{part}": shape.key_stride})
         self.tables[mixer.table] = data(mixer.table, "table", mixer.table, heads.table)
         label = f"{shape.name}_limits"
         self.tables[label] = data(label, "table", label, narrow_attention.limits(shape))

@@ -16,13 +16,14 @@ from anachron.compiler.targets.mos6502.attentions import Heads, group_attentions
 from anachron.compiler.targets.mos6502.matrices import Group, group_matrices
 from anachron.compiler.targets.mos6502.narrow import Narrow, group_narrow
 from anachron.compiler.targets.mos6502.narrow_heads import NarrowHeads, group_narrow_heads
+from anachron.compiler.targets.mos6502.opening import Opening, find_opening
 from anachron.compiler.targets.mos6502.row_groups import STYLES, RowGroup, group_rows
 from anachron.compiler.targets.mos6502.screening import Screening, find_screening
 from anachron.compiler.targets.mos6502.values import Values
 
 MOST_CHOICES = 6  # parts with which and without which a build is tried; the others go together
 
-Part: TypeAlias = Group | Heads | Narrow | NarrowHeads | RowGroup | Screening
+Part: TypeAlias = Group | Heads | Narrow | NarrowHeads | RowGroup | Screening | Opening
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Plan:
     rows       matrices whose rows differ, in residues
     smaller    the same in less memory and more time
     screening  how the likeliest token is found, or None
+    opening    what the first position leaves, or None
     reasons    op -> why it has no faster way
     """
 
@@ -44,13 +46,14 @@ class Plan:
     rows: tuple[RowGroup, ...] = ()
     smaller: tuple[tuple[RowGroup, ...], ...] = ()
     screening: Screening | None = None
+    opening: Opening | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def parts(self) -> list[Part]:
-        screening = [self.screening] if self.screening else []
+        single: list[Part] = [part for part in (self.screening, self.opening) if part]
         narrow: list[Part] = [*self.narrow, *self.narrow_heads]
-        return [*self.groups, *self.heads, *narrow, *self.rows, *screening]
+        return [*self.groups, *self.heads, *narrow, *self.rows, *single]
 
     @property
     def saves(self) -> int:
@@ -60,7 +63,7 @@ class Plan:
     @property
     def ops(self) -> set[str]:
         """Ops in residues, by name."""
-        parts = (part for part in self.parts if not isinstance(part, Screening))
+        parts = (part for part in self.parts if not isinstance(part, Screening | Opening))
         return {op.name for part in parts for op in part.ops}
 
     def explain(self, whole: Plan, why: str) -> Mapping[str, str]:
@@ -86,8 +89,10 @@ def make_plan(fixed: FixedModel, ranges: Ranges, options: Options) -> Plan:
     reasons = {name: reason for name, reason in reasons.items() if name in why} | why
     smaller = tuple(way for way, _ in ways[1:])
     narrow_heads = group_narrow_heads(Values(fixed))
+    opening = find_opening(fixed)
+    reasons |= objections
     return Plan(
-        groups, heads, narrow, narrow_heads, rows, smaller, screening, {**reasons, **objections}
+        groups, heads, narrow, narrow_heads, rows, smaller, screening, opening, reasons
     )
 
 
@@ -105,6 +110,7 @@ def choices(whole: Plan) -> Iterator[Plan]:
         narrow_heads = tuple(part for part in kept if isinstance(part, NarrowHeads))
         rows = tuple(part for part in kept if isinstance(part, RowGroup))
         screening = next((part for part in kept if isinstance(part, Screening)), None)
+        opening = next((part for part in kept if isinstance(part, Opening)), None)
         if screening is None or any(screening.op in group.ops for group in groups):
-            plans.append(Plan(groups, heads, narrow, narrow_heads, rows, (), screening))
+            plans.append(Plan(groups, heads, narrow, narrow_heads, rows, (), screening, opening))
     yield from sorted(plans, key=lambda plan: -plan.saves)[1:]

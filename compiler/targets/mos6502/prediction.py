@@ -53,6 +53,7 @@ class Prediction:
     sequence      op -> labels that are called for it
     environments  op, or a routine's label -> what the claims in its routines ask for
     anything      values that will do for any variable of claims
+    opening       the same for position 0 without logits, where that has a way of its own
     extra         labels called once a position besides, an encoder's
     drawn         op -> what its claims ask for instead where tokens are drawn
     screen        it is on, and the VIC-II takes its share
@@ -64,6 +65,7 @@ class Prediction:
     sequence: Mapping[str, Sequence[str]]
     environments: Mapping[str, Mapping[str, object]]
     anything: Mapping[str, object]
+    opening: Mapping[str, Sequence[str]] = field(default_factory=dict)
     extra: tuple[str, ...] = ()
     drawn: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     screen: bool = False
@@ -77,16 +79,22 @@ class Prediction:
         if self.values.encoder:
             return self._encoder()
         (stage,) = self.values.stages
-        ops = stage.ops if wants_logits else stage.always
-        sums = dict(self._way(wants_logits))
-        for op in ops:
-            for label in self.sequence[op.name]:
-                _add(sums, self._spent(label, op.name, position))
+        sequence: Mapping[str, Sequence[str]] = {
+            op.name: self.sequence[op.name]
+            for op in (stage.ops if wants_logits else stage.always)
+        }
+        if position == 0 and not wants_logits and self.opening:
+            sequence = self.opening
+        way = {"wants": int(wants_logits), "later": position}
+        sums = dict(self._forward(way))
+        for op, labels in sequence.items():
+            for label in labels:
+                _add(sums, self._spent(label, op, position))
         return sums
 
     def _encoder(self) -> dict[str, Cycles]:
         n = self.values.fixed.seq_len
-        sums = dict(self._forward("forward", "forward_done"))
+        sums = dict(self._forward({}))
         causal = self.values.fixed
         for op in causal.ops:
             depends = op.contract == "attention" and op.attributes["causal"]
@@ -115,29 +123,15 @@ class Prediction:
             self._known[key] = self._by_part(label, None, environment)
         return self._known[key]
 
-    def _way(self, wants_logits: bool) -> dict[str, Cycles]:
-        """The pass's own instructions, its calls left aside."""
-        key = ("forward", wants_logits)
+    def _forward(self, way: Mapping[str, int]) -> dict[str, Cycles]:
+        """The pass's own instructions, its calls left aside: they are counted op by op."""
+        key = ("forward", *((name, bool(value)) for name, value in way.items()))
         if key not in self._known:
-            sums = dict(self._forward("forward", "forward_choice"))
-            predictor = self._within(self._part("forward"))
-            address = self.program.symbols["forward_choice"]
-            load = predictor.step(self.program.instructions[address])
-            branch = predictor.step(self.program.instructions[load.next])
-            leave = predictor.step(self.program.instructions[branch.next])
-            own = load.time + (branch.taken if wants_logits else branch.time + leave.time)
-            _add(sums, {"forward": own})
-            if wants_logits:
-                _add(sums, self._forward("forward_logits", "forward_done"))
-            self._known[key] = sums
-        return self._known[key]
-
-    def _forward(self, entry: str, stop: str) -> dict[str, Cycles]:
-        # The routines called are counted op by op; here only their loops must have some count.
-        part = self._part("forward")
-        stop_at = self.program.symbols[stop]
-        time = self._within(part).routine(self.program.symbols[entry], stop_at, self.anything, 0)
-        return {"forward": time}
+            start, stop = (self.program.symbols[label] for label in ("forward", "forward_done"))
+            environment = {**self.anything, **way}
+            time = self._within(self._part("forward")).routine(start, stop, environment, 0)
+            self._known[key] = time
+        return {"forward": self._known[key]}
 
     def _by_part(
         self, entry: str, stop: str | None, environment: Mapping[str, object]

@@ -6,6 +6,7 @@ from collections import Counter
 
 from anachron.compiler.fixed import Op
 from anachron.compiler.ranges import Ranges
+from anachron.compiler.targets.mos6502.lowering import ALL
 from anachron.compiler.targets.mos6502.narrow import NarrowLowering
 from anachron.compiler.targets.mos6502.plan import Plan
 from anachron.compiler.targets.mos6502.row_groups import RowGroup
@@ -65,9 +66,9 @@ class RowLowering(NarrowLowering):
             label = residue_rows.block_label(group.name, number)
             self._aligned(label, f"weights {group.name} {number}", "weights", block)
         for label in residue_rows.arrays(packed):
-            self.scratch[label] = group.columns
+            self._take_turns(ALL, {label: group.columns})
         if packed.sum_rows:
-            self.scratch["sums"] = max(4 * packed.sum_rows, self.scratch.get("sums", 0))
+            self._take_turns(ALL, {"sums": 4 * packed.sum_rows})
         routines = self.routines["matvec"]
         if len(packed.blocks) > 1:
             routines[f"{group.name}_select"] = residue_rows.select(packed)

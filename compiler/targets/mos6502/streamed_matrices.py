@@ -13,6 +13,7 @@ from anachron.compiler.fixed import Op
 from anachron.compiler.ranges import Ranges
 from anachron.compiler.targets.mos6502.expanded import Expansion
 from anachron.compiler.targets.mos6502.fast import FastLowering
+from anachron.compiler.targets.mos6502.lowering import ALL
 from anachron.compiler.targets.mos6502.plan import Plan
 from anachron.compiler.targets.mos6502.sections import Area, area
 from anachron.compiler.targets.mos6502.sharing import Shared, share
@@ -67,7 +68,7 @@ class MatrixStreaming(FastLowering):
         self.anything |= streamed_matvec.jumps(kernel, kernel.ends[0])
         self._residue_tables()
         if kernel.looped:
-            self.scratch[f"{kernel.name}_taken"] = kernel.columns * kernel.chains
+            self._take_turns(ALL, {f"{kernel.name}_taken": kernel.columns * kernel.chains})
         if kernel.record == ROW_PAGE:
             self.areas[ROW_PAGE] = Area(ROW_PAGE, "buffer", ((0, 256),), 256)
         if kernel.chains == 4:

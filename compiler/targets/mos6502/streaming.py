@@ -15,6 +15,7 @@ import numpy as np
 
 from anachron.compiler.fixed import Op
 from anachron.compiler.ranges import Ranges
+from anachron.compiler.targets.mos6502.lowering import ALL
 from anachron.compiler.targets.mos6502.sections import Area
 from anachron.compiler.targets.mos6502.sharing import NAME
 from anachron.compiler.targets.mos6502.streamed_matrices import MatrixStreaming
@@ -195,8 +196,7 @@ class StreamedLowering(MatrixStreaming):
         self.fills["fill_less_products"] = fast_norm.fill_tables()
         for label, size in fast_norm.TABLES.items():
             self.areas[label] = Area(label, "table", ((0, size),), 256)
-        for label, size in shape.scratch.items():
-            self.scratch[label] = max(size, self.scratch.get(label, 0))
+        self._take_turns(ALL, shape.scratch)
         self.variants[op.name] = (
             "streamed",
             "exact for any values; keys and values come from the expansion",
@@ -224,7 +224,7 @@ class StreamedLowering(MatrixStreaming):
                 )
                 size = shape.value_bytes
             if label not in self.sequence[op.name]:
-                self.scratch["attend_record"] = max(size, self.scratch.get("attend_record", 0))
+                self._take_turns(ALL, {"attend_record": size})
                 word, bank = str(address & 0xFFFF), str(address >> 16)
                 self._share(reader, label, text, x, arg_place=word, arg_bank=bank)
                 self.sequence[op.name].append(label)

@@ -22,7 +22,7 @@ from anachron.compiler.targets import DoesNotFit, Machine, Options
 from anachron.compiler.targets.mos6502.assembler import assemble
 from anachron.compiler.targets.mos6502.containers import pack_files
 from anachron.compiler.targets.mos6502.forward import forward
-from anachron.compiler.targets.mos6502.lowering import KERNELS, Lowering
+from anachron.compiler.targets.mos6502.lowering import ALL, KERNELS, Lowering
 from anachron.compiler.targets.mos6502.matrices import share_vectors
 from anachron.compiler.targets.mos6502.plan import choices, make_plan
 from anachron.compiler.targets.mos6502.prediction import Prediction
@@ -122,7 +122,8 @@ def _build(machine: Machine, options: Options, lowering: Lowering) -> Image:
             lowering.lower(op)
         loads.append([lowering.load_rows(name, number) for name in values.loaded(stage)])
     _answer(lowering, options)
-    pass_text = forward(values, lowering.sequence, loads)
+    first = lowering.first_pass()
+    pass_text = forward(values, lowering.sequence, loads, first)
     sections = list_sections(lowering, pass_text, options)
     areas = [*lowering.areas.values(), *_shared_areas(lowering)]
     offsets, buffer_bytes = values.buffers
@@ -157,6 +158,7 @@ def _build(machine: Machine, options: Options, lowering: Lowering) -> Image:
         lowering.sequence,
         lowering.environments,
         lowering.anything,
+        {name: labels for name, labels in lowering.kept.items() if first and labels},
         tuple(label for labels in loads for label in labels),
         screen=options.screen,
     )
@@ -261,11 +263,12 @@ def _locations(
 
 
 def _desk_constants(lowering: Lowering) -> str:
-    return "\n".join(
-        f"{label} = desk+{at}"
+    places = {
+        label: at
         for user in desk_users(lowering)
         for label, (at, _) in lay_out(user).items()
-    )
+    }
+    return "\n".join(f"{label} = desk+{at}" for label, at in places.items())
 
 
 def _buffer_constants(values: Values, offsets: dict[str, int]) -> str:
@@ -309,8 +312,10 @@ def desk_users(lowering: Lowering) -> list[dict[str, int]]:
     reading = {"line": LINE_SIZE, "text_low": LINE_SIZE + 2}
     if has_wide_text(fixed):
         reading["text_high"] = LINE_SIZE + 2
-    choosing = {"rank_counts": sampling.COUNT_BYTES, "ranks": fixed.vocab_size}
-    return [reading, {} if lowering.values.encoder else choosing, lowering.scratch]
+    choosing = {"rank_counts": sampling.count_bytes(fixed.vocab_size), "ranks": fixed.vocab_size}
+    whole = lowering.scratch.get(ALL, {})
+    passing = [whole | user for user in lowering.scratch.values()]
+    return [reading, {} if lowering.values.encoder else choosing, *passing]
 
 
 def desk_size(users: list[dict[str, int]]) -> int:
