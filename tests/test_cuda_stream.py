@@ -13,6 +13,7 @@ import pytest
 
 import anachron.compiler as ac
 from anachron.compiler.run import RunError, Sampling, run_reference
+from anachron.compiler.targets.cuda import fused_heads, residence
 from anachron.compiler.targets.cuda.conversation import KernelConversation
 from anachron.compiler.targets.cuda.hazards import Hazards
 from anachron.compiler.targets.cuda.inspection import find_tool, inspect
@@ -20,7 +21,7 @@ from anachron.compiler.targets.cuda.kernel import ARGUMENTS, write_kernel
 from anachron.compiler.targets.cuda.residence import LATE, MUST, NEVER, Residence
 from anachron.compiler.targets.cuda.toolkit import compile_kernel
 from anachron.emulators.ptx import load
-from anachron.kernels.cuda import tiles
+from anachron.kernels.cuda import head_shapes, tiles
 
 compiles = pytest.mark.skipif(
     find_spec("numba_cuda") is None, reason="Numba CUDA is not installed: pip install -e '.[cuda]'"
@@ -101,6 +102,31 @@ def test_without_any_one_of_its_barriers_the_kernel_races(
     talk = KernelConversation(image, 2, None)
     for start, end in barriers:
         talk.kernel = load(ptx[:start] + "membar.cta;" + ptx[end:])
+        with pytest.raises(RunError, match="races"):
+            talk.ask("hey")
+
+
+@compiles
+def test_keys_fetched_ahead_from_far_memory_are_the_reference(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """To positions before, in and behind what is fetched ahead."""
+    for module in (head_shapes, fused_heads):
+        monkeypatch.setattr(module, "AHEAD", 32)
+    for module in (residence, fused_heads):
+        monkeypatch.setattr(module, "SHARED_CACHES", 0.0)
+    fixed = fixed_of("llama")
+    image = ac.build(fixed, "ptx", logits=True)
+    assert "value00" in image.source and image.text.layout.spilled > 0
+    reference = run_reference(fixed, "hey you")
+    assert len(reference.tokens) == fixed.seq_len > 64
+    for schedule in (None, 5):
+        run = KernelConversation(image, None, None, schedule).ask("hey you")
+        assert run.agrees(reference)
+    ptx = image.program.ptx
+    for found in re.finditer(r"bar\.sync\s+0;", ptx):
+        talk = KernelConversation(image, 2, None)
+        talk.kernel = load(ptx[: found.start()] + "membar.cta;" + ptx[found.end() :])
         with pytest.raises(RunError, match="races"):
             talk.ask("hey")
 

@@ -4,8 +4,7 @@ A GPU's approximations are not in its manual, only how far they may err; so a ke
 where integers put right whatever they give.  Here they are right to the last bit, or, where the
 registers have a source of errors, wrong by as much as the manual allows, at random.
 
-    cvt.rn.f32.u32 cvt.rz.f32.u32 cvt.rzi.u32.f32     between integers and floats
-    mul.rz.f32  sqrt.approx.ftz.f32  rcp.approx.ftz.f32
+    cvt.rn.f32.u32  cvt.rz.f32.u32  fma.rz.f32  sqrt.approx.ftz.f32  rcp.approx.ftz.f32
 
 To add one: a function of an array of float64 and a line in APPROXIMATIONS.
 Source: PTX ISA 9.0, section 9.7.3: the errors of sqrt.approx and rcp.approx; unverified.
@@ -54,14 +53,26 @@ def _guess(instruction: Instruction, registers: Registers, meaning: Meaning) -> 
 
 
 def bind_product(instruction: Instruction, registers: Registers) -> Step:
-    """mul.rz: a product of two floats has 48 bits, which float64 holds."""
+    """fma.rz: a product of two floats has 48 bits, which float64 holds; the sum may not."""
     target = registers.write(instruction.operands[0], "b32").view(np.float32)
-    a, b = (registers.read(operand, "f32") for operand in instruction.operands[1:])
-    return lambda lanes: assign(target, truncate(a.astype(np.float64) * b), lanes)
+    a, b, c = (registers.read(operand, "f32") for operand in instruction.operands[1:])
+
+    def step(lanes: Array | None) -> None:
+        product, more = a.astype(np.float64) * b, c.astype(np.float64)
+        total = product + more
+        # What the sum left out (Knuth's two-sum) decides where it ends on a float exactly.
+        back = total - product
+        lost = (product - (total - back)) + (more - back)
+        result = truncate(total)
+        over = (result == total) & (np.sign(lost) * np.sign(total) < 0)
+        nearer = np.nextafter(result, np.float32(0))
+        assign(target, np.where(over, nearer, result).astype(np.float32), lanes)
+
+    return step
 
 
 def bind_conversion(instruction: Instruction, registers: Registers) -> Step:
-    """cvt to and from floats."""
+    """cvt of an integer to a float."""
     to, source = instruction.operands
     match instruction.parts[1:]:
         case ("rn" | "rz") as mode, "f32", "u32":
@@ -69,17 +80,11 @@ def bind_conversion(instruction: Instruction, registers: Registers) -> Step:
             target = registers.write(to, "b32").view(np.float32)
             convert = truncate if mode == "rz" else (lambda wide: wide.astype(np.float32))
             return lambda lanes: assign(target, convert(x.astype(np.float64)), lanes)
-        case "rzi", "u32", "f32":
-            real = registers.read(source, "f32")
-            words = registers.write(to, "u32")
-            return lambda lanes: assign(
-                words, np.clip(real.astype(np.float64), 0, 2.0**32 - 1).astype(np.uint32), lanes
-            )
-    raise PtxError("only cvt.rn, cvt.rz from u32 and cvt.rzi to u32 are known")
+    raise PtxError("only cvt.rn and cvt.rz from u32 are known")
 
 
 APPROXIMATIONS = {
     ("sqrt", "approx", "ftz", "f32"): bind_root,
     ("rcp", "approx", "ftz", "f32"): bind_reciprocal,
-    ("mul", "rz", "f32"): bind_product,
+    ("fma", "rz", "f32"): bind_product,
 }

@@ -1,121 +1,29 @@
 """Attention, a warp a head, from rows of keys and columns of values that dot products can read.
 
-    query   of a head: all low bytes, then all high ones (of 8 bits: the bytes)
-    keys    [head][position][feature]      values  [head][feature][position]
-
 Lanes take positions, 32 at a time, and find the largest score and the sum of the weights together;
 then they take features, and share the positions of each.  Positions come in whole steps: what was
 never written meets a weight of 0.
+
+Where keys and values are far away, those of the first AHEAD positions are fetched into registers
+before the position's own are known (`fetch_ahead`); its own come from shared memory, where they lie
+beside the query, count apart, and go to the cache when nobody reads there (`keep_own`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from anachron.kernels.cuda.head_shapes import STEP, Heads
+from anachron.kernels.cuda.places import WARP, each, indent
 
-from anachron.kernels.cuda.places import Place, indent
-
-WARP = 32
-STEP = 8  # positions that a lane takes of a feature's values at once
-SIZES = (4, 8, 16, 32)  # of a head
 LEAST = -(1 << 31)
-
-
-@dataclass(frozen=True)
-class Heads:
-    """Shapes and places of an attention.  Offsets are texts: they may be known late."""
-
-    heads: int
-    kv_heads: int
-    size: int
-    bits: int  # of queries, keys and values alike
-    seq_len: int
-    warps: int
-    query: str
-    cache: str  # sm or gm
-    keys: str
-    values: str
-    weights: str  # bytes, a row a warp
-    scores: str  # words, a row a warp; not used where one step holds all positions
-    table: Place
-    score_shift: int
-    split_sum: bool  # the sum of weighted values has more than 31 bits
-
-    @property
-    def n_bytes(self) -> int:
-        """Of a number."""
-        return self.bits // 8
-
-    @property
-    def rows(self) -> int:
-        """Positions, in whole steps."""
-        step = max(WARP, self.positions_a_step)
-        return -(-self.seq_len // step) * step
-
-    @property
-    def positions_a_step(self) -> int:
-        return WARP // self.size * STEP
-
-    @property
-    def each(self) -> int:
-        """Heads of a warp."""
-        return -(-self.heads // self.warps)
-
-    @property
-    def query_bytes(self) -> int:
-        return self.size * self.n_bytes
-
-    @property
-    def key_bytes(self) -> int:
-        """Of a row of keys."""
-        return self.size * self.n_bytes
-
-    @property
-    def value_bytes(self) -> int:
-        """Of a feature's values, an odd number of 16 bytes: neighbours lie in other banks."""
-        bytes_ = self.rows * self.n_bytes
-        return bytes_ + (16 if bytes_ // 16 % 2 == 0 else 0)
-
-    @property
-    def keys_bytes(self) -> int:
-        return self.kv_heads * self.rows * self.key_bytes
-
-    @property
-    def values_bytes(self) -> int:
-        return self.kv_heads * self.size * self.value_bytes
-
-    @property
-    def lane_positions(self) -> int:
-        """The most positions whose weighted values one lane adds."""
-        return -(-self.rows // self.positions_a_step) * STEP
-
-    def addresses(self, role: str, head: int, feature: int) -> tuple[int, int, int]:
-        """Of a number of q, k or v: offset in its place, the step to the next position, and how
-        far its high byte is from its low one."""
-        match role:
-            case "q":
-                return head * self.query_bytes + feature, 0, self.size
-            case "k":
-                at = head * self.rows * self.key_bytes + feature * self.n_bytes
-                return at, self.key_bytes, 1
-            case _:
-                at = (head * self.size + feature) * self.value_bytes
-                return at, self.n_bytes, 1
 
 
 def attend(h: Heads, i: int) -> list[str]:
     """Head number i of each warp: `mixed` in the first `size` lanes, and `head`."""
-    group = h.heads // h.kv_heads
-    first = f"add32(mul32(warp, {h.each}), {i})" if h.each > 1 else "warp"
-    text = [
-        f"head = {first}",
-        f"shared_head = udiv32(head, {group})" if group > 1 else "shared_head = head",
-        *_load_query(h),
-        f"key_at = add32({h.keys}, mul32(shared_head, {h.rows * h.key_bytes}))",
-        f"value_at = add32({h.values}, mul32(shared_head, {h.size * h.value_bytes}))",
-        f"value_at = add32(value_at, mul32(and32(lane, {h.size - 1}), {h.value_bytes}))",
-    ]
+    text = [*([] if h.ahead else find_head(h, i)), *_load_query(h)]
     log = h.size.bit_length() - 1
-    if h.rows == WARP:
+    if h.ahead:
+        text += _steps_ahead(h)
+    elif h.rows == WARP:
         text += _one_step(h)
     else:
         text += _many_steps(h)
@@ -123,6 +31,42 @@ def attend(h: Heads, i: int) -> list[str]:
     text += _mix(h, log)
     text += _divide(h)
     return text
+
+
+def find_head(h: Heads, i: int) -> list[str]:
+    """Which head it is, and where its keys and a lane's values lie."""
+    group = h.heads // h.kv_heads
+    first = f"add32(mul32(warp, {h.each}), {i})" if h.each > 1 else "warp"
+    return [
+        f"head = {first}",
+        f"shared_head = udiv32(head, {group})" if group > 1 else "shared_head = head",
+        f"key_at = add32({h.keys}, mul32(shared_head, {h.rows * h.key_bytes}))",
+        f"value_at = add32({h.values}, mul32(shared_head, {h.size * h.value_bytes}))",
+        f"value_at = add32(value_at, mul32(and32(lane, {h.size - 1}), {h.value_bytes}))",
+    ]
+
+
+def fetch_ahead(h: Heads) -> list[str]:
+    """The keys and values of the first positions into registers, for a warp's only head."""
+    text = find_head(h, 0)
+    if h.each * h.warps > h.heads:  # a warp without a head reads what the last one reads
+        text[0] = f"head = min32(warp, {h.heads - 1})"
+    for c in range(h.ahead // WARP):
+        at = f"add32(key_at, mul32(add32(lane, {WARP * c}), {h.key_bytes}))"
+        text += _words(h.key_bytes, h.cache, at, f"key{c}")[0]
+    for c in range(h.ahead // h.positions_a_step):
+        at = _value_at(h, str(h.positions_a_step * c))
+        text += _words(STEP * h.n_bytes, h.cache, at, f"value{c}")[0]
+    return text
+
+
+def _value_at(h: Heads, step: str) -> str:
+    return f"add32(value_at, mul32({_share(h, step)}, {h.n_bytes}))"
+
+
+def _share(h: Heads, step: str) -> str:
+    """A lane's first position of a step."""
+    return f"add32({step}, mul32(sar32(lane, {h.size.bit_length() - 1}), {STEP}))"
 
 
 def _words(n_bytes: int, memory: str, at: str, name: str) -> tuple[list[str], list[str]]:
@@ -147,11 +91,16 @@ def _score(h: Heads, j: str) -> list[str]:
     """score of the position j."""
     at = f"add32(key_at, mul32({j}, {h.key_bytes}))"
     lines, words = _words(h.key_bytes, h.cache, at, "key")
+    return [*lines, f"score = {_product(h, words)}"]
+
+
+def _product(h: Heads, words: list[str]) -> str:
+    """The query times a row of keys, shifted."""
     if h.bits == 8:
         score = "0"
         for n, word in enumerate(words):
             score = f"dp4a({word}, q{n}, {score})"
-        return [*lines, f"score = sar32({score}, {h.score_shift})"]
+        return f"sar32({score}, {h.score_shift})"
     half = h.size // 4  # words of the query's low bytes
     low, high = "0", "0"
     for n in range(half):
@@ -159,9 +108,9 @@ def _score(h: Heads, j: str) -> list[str]:
         low = f"dp2a_hi_u({b}, q{n}, dp2a_lo_u({a}, q{n}, {low}))"
         high = f"dp2a_hi({b}, q{half + n}, dp2a_lo({a}, q{half + n}, {high}))"
     if h.score_shift < 8:
-        return [*lines, f"score = sar32(add32({low}, shl32({high}, 8)), {h.score_shift})"]
+        return f"sar32(add32({low}, shl32({high}, 8)), {h.score_shift})"
     # Floored in two steps, so that the whole sum need not fit 32 bits.
-    return [*lines, f"score = sar32(add32({high}, sar32({low}, 8)), {h.score_shift - 8})"]
+    return f"sar32(add32({high}, sar32({low}, 8)), {h.score_shift - 8})"
 
 
 def _weight(h: Heads, valid: str, j: str) -> list[str]:
@@ -169,8 +118,51 @@ def _weight(h: Heads, valid: str, j: str) -> list[str]:
     distance = f"select({valid}, min32(sub32(largest, score), {h.table.size - 1}), 0)"
     return [
         f"weight = select({valid}, {h.table.load(distance)}, 0)",
-        f"store8(sm, add32({h.weights}, add32(mul32(warp, {h.rows}), {j})), weight)",
+        f"store8(sm, {_weight_at(h, j)}, weight)",
     ]
+
+
+def _weight_at(h: Heads, j: str) -> str:
+    return f"add32({h.weights}, add32(mul32(warp, {h.rows}), {j}))"
+
+
+def _steps_ahead(h: Heads) -> list[str]:
+    """Its own position, those that were fetched ahead, then the others as they come."""
+    chunks = range(h.ahead // WARP)
+    at = f"add32({h.own_keys}, mul32(shared_head, {h.key_bytes}))"
+    lines, words = _words(h.key_bytes, "sm", at, "mine")
+    text = [*lines, f"own_score = {_product(h, words)}", "largest = own_score"]
+    for c in chunks:
+        ready = _words(h.key_bytes, "", "", f"key{c}")[1]
+        valid = f"add32(lane, {WARP * c}) < p"
+        text += [
+            f"score{c} = {_product(h, ready)}",
+            f"largest = max32(largest, select({valid}, score{c}, {LEAST}))",
+        ]
+    first, second = _loops(h, h.ahead, "j < p")
+    own = h.table.load(f"min32(sub32(largest, own_score), {h.table.size - 1})")
+    text += [*first, "largest = redux_max(largest)", f"own_weight = {own}", "total = int32(0)"]
+    for c in chunks:
+        text += [f"j = add32(lane, {WARP * c})", f"score = score{c}", *_weight(h, "j < p", "j")]
+        text.append("total = add32(total, weight)")
+    return [*text, *second, "total = add32(total, select(lane == 0, own_weight, 0))"]
+
+
+def keep_own(h: Heads, threads: int) -> list[str]:
+    """A position's keys and values to the cache, once nobody looks at what was there before."""
+    width = h.kv_heads * h.size
+    load = f"load{h.bits}(sm, add32({{}}, {'shl32(i, 1)' if h.bits == 16 else 'i'}))"
+    key = f"mul32(add32(mul32(udiv32(i, {h.size}), {h.rows}), p), {h.key_bytes})"
+    key = f"add32({key}, mul32(urem32(i, {h.size}), {h.n_bytes}))"
+    value = f"add32(mul32(i, {h.value_bytes}), mul32(p, {h.n_bytes}))"
+    return each(
+        width,
+        threads,
+        [
+            f"store{h.bits}({h.cache}, add32({h.keys}, {key}), {load.format(h.own_keys)})",
+            f"store{h.bits}({h.cache}, add32({h.values}, {value}), {load.format(h.own_values)})",
+        ],
+    )
 
 
 def _one_step(h: Heads) -> list[str]:
@@ -183,49 +175,59 @@ def _one_step(h: Heads) -> list[str]:
 
 
 def _many_steps(h: Heads) -> list[str]:
-    cell = f"add32({h.scores}, shl32(add32(mul32(warp, {h.rows}), j), 2))"
-    end = f"and32(p, {-h.positions_a_step})"
+    first, second = _loops(h, 0, "j <= p")
     return [
         f"largest = int32({LEAST})",
-        "step = int32(0)",
+        *first,
+        "largest = redux_max(largest)",
+        "total = int32(0)",
+        *second,
+    ]
+
+
+def _loops(h: Heads, start: int, valid: str) -> tuple[list[str], list[str]]:
+    """Scores of the positions from `start` on, and their weights; whole steps of both."""
+    cell = f"add32({h.scores}, shl32(add32(mul32(warp, {h.rows}), j), 2))"
+    if start >= h.rows:
+        return [], []
+    scores = [
+        f"step = int32({start})",
         "while step <= p:",
         *indent(
             [
                 "j = add32(step, lane)",
                 *_score(h, "j"),
                 f"store32(sm, {cell}, score)",
-                f"largest = max32(largest, select(j <= p, score, {LEAST}))",
+                f"largest = max32(largest, select({valid}, score, {LEAST}))",
                 f"step = add32(step, {WARP})",
             ]
         ),
-        "largest = redux_max(largest)",
-        "total = int32(0)",
-        f"end = add32({end}, {h.positions_a_step})" if h.positions_a_step > WARP else "end = p",
-        "step = int32(0)",
-        "while step < end:" if h.positions_a_step > WARP else "while step <= end:",
+    ]
+    whole = f"add32(and32(p, {-h.positions_a_step}), {h.positions_a_step})"
+    weights = [
+        f"end = {whole}" if h.positions_a_step > WARP else "end = add32(p, 1)",
+        f"step = int32({start})",
+        "while step < end:",
         *indent(
             [
                 "j = add32(step, lane)",
                 f"score = load32(sm, {cell})",
-                *_weight(h, "j <= p", "j"),
+                *_weight(h, valid, "j"),
                 "total = add32(total, weight)",
                 f"step = add32(step, {WARP})",
             ]
         ),
     ]
+    return scores, weights
 
 
 def _mix(h: Heads, log: int) -> list[str]:
     """mixed: a lane's sum of weighted values, over its share of the positions."""
-    step_bytes = STEP * h.n_bytes
 
-    def products(step: str) -> list[str]:
-        share = f"add32({step}, mul32(sar32(lane, {log}), {STEP}))"
-        at = f"add32(value_at, mul32({share}, {h.n_bytes}))"
-        lines, words = _words(step_bytes, h.cache, at, "value")
-        lines.append(
-            f"share = load64(sm, add32({h.weights}, add32(mul32(warp, {h.rows}), {share})))"
-        )
+    def products(step: str, ready: str = "") -> list[str]:
+        lines, words = _words(STEP * h.n_bytes, h.cache, _value_at(h, step), ready or "value")
+        lines = [] if ready else lines
+        lines.append(f"share = load64(sm, {_weight_at(h, _share(h, step))})")
         for n in range(2):
             if h.bits == 8:
                 lines.append(f"mixed = dp4a_u({words[n]}, share[{n}], mixed)")
@@ -235,12 +237,19 @@ def _mix(h: Heads, log: int) -> list[str]:
         return lines
 
     text = ["mixed = int32(0)", "other = int32(0)"]
+    if h.ahead:
+        feature = f"add32(mul32(shared_head, {h.size}), and32(lane, {h.size - 1}))"
+        at = f"add32({h.own_values}, mul32({feature}, {h.n_bytes}))"
+        own = f"mul32(own_weight, load{h.bits}(sm, {at}))"
+        text[0] = f"mixed = select(lane < {h.size}, {own}, 0)"
+        for c in range(h.ahead // h.positions_a_step):
+            text += products(str(h.positions_a_step * c), f"value{c}")
     if h.rows == WARP:
         for step in range(0, WARP, h.positions_a_step):
             text += products(str(step))
-    else:
+    elif h.ahead < h.rows:
         text += [
-            "step = int32(0)",
+            f"step = int32({h.ahead})",
             "while step <= p:",
             *indent([*products("step"), f"step = add32(step, {h.positions_a_step})"]),
         ]

@@ -46,16 +46,18 @@ ASSEMBLY = {  # name -> (instruction, operands)
     "dp4a_u": ("dp4a.s32.u32 $0, $1, $2, $3;", 3),
     "prmt": ("prmt.b32 $0, $1, $2, $3;", 3),
     "mulhi32": ("mul.hi.u32 $0, $1, $2;", 2),
-    # A little less than the root: 0f3F7FFFF8 is 1 - 2**-21.
+    # A little less than the root: 0f3F7FFFF8 is 1 - 2**-21.  Adding 2**23 (0f4B000000) leaves the
+    # integer in the low bits: sooner done than a conversion.
     "root_below": (
-        "{ .reg .f32 f; cvt.rz.f32.u32 f, $1; sqrt.approx.ftz.f32 f, f; "
-        "mul.rz.f32 f, f, 0f3F7FFFF8; cvt.rzi.u32.f32 $0, f; }",
+        "{ .reg .f32 f; .reg .b32 r; cvt.rz.f32.u32 f, $1; sqrt.approx.ftz.f32 f, f; "
+        "fma.rz.f32 f, f, 0f3F7FFFF8, 0f4B000000; mov.b32 r, f; sub.s32 $0, r, 0x4B000000; }",
         1,
     ),
     # The first operand is the bits of a float.
     "quotient_below": (
-        "{ .reg .f32 f, n; mov.b32 n, $1; cvt.rn.f32.u32 f, $2; rcp.approx.ftz.f32 f, f; "
-        "mul.rz.f32 f, f, n; cvt.rzi.u32.f32 $0, f; }",
+        "{ .reg .f32 f, n; .reg .b32 r; mov.b32 n, $1; cvt.rn.f32.u32 f, $2; "
+        "rcp.approx.ftz.f32 f, f; fma.rz.f32 f, f, n, 0f4B000000; mov.b32 r, f; "
+        "sub.s32 $0, r, 0x4B000000; }",
         2,
     ),
 }

@@ -20,11 +20,12 @@ from anachron.compiler.targets.cuda.products import (
     row_of_unit,
     unit_rows,
 )
-from anachron.compiler.targets.cuda.residence import LATE
+from anachron.compiler.targets.cuda.residence import LATE, SHARED_CACHES
 from anachron.compiler.targets.cuda.stream import Planes, Stream
 from anachron.kernels.arithmetic import Array
 from anachron.kernels.cuda import tiles
-from anachron.kernels.cuda.heads import SIZES, Heads, attend
+from anachron.kernels.cuda.head_shapes import AHEAD, SIZES, Heads
+from anachron.kernels.cuda.heads import attend, fetch_ahead, keep_own
 from anachron.kernels.cuda.places import WARP, indent, saturated
 
 ROUND, TURN = 1 << 13, 14  # rope's products
@@ -108,7 +109,7 @@ def _fits(s: Stream, f: Fusion) -> bool:
     if score / 2.0**shift >= MOST_SCORE or whole and score >= lowering.NARROW:
         return False
     most = float(op.constants["table"].max()) * 2.0 ** (s.bits(op.inputs[2]) - 1)
-    return most * heads.lane_positions < lowering.NARROW
+    return most * (heads.lane_positions + 1) < lowering.NARROW
 
 
 def shape(s: Stream, f: Fusion) -> Heads:
@@ -131,7 +132,10 @@ def fused(s: Stream, f: Fusion) -> None:
     h = shape(s, f)
     alone = h.heads % s.warps == 0 and h.kv_heads % s.warps == 0
     name = f.attention.name
-    query = s.at.buffer(h.heads * h.query_bytes, f"{name}: queries")
+    n = sum(op.contract == "attention" for op in s.fixed.ops)
+    far = n * (h.keys_bytes + h.values_bytes) > s.at.room * SHARED_CACHES
+    far = far and h.each == 1 and h.rows >= AHEAD
+    query = s.at.buffer(h.queries_bytes + 2 * h.row_bytes * far, f"{name}: queries")
     cache = s.at.cache(h.keys_bytes + h.values_bytes, f"{name}: keys and values")
     weights = s.scratch("weights", s.warps * h.rows)
     scores = s.scratch("scores", 4 * s.warps * h.rows) if h.rows > WARP else weights
@@ -143,7 +147,12 @@ def fused(s: Stream, f: Fusion) -> None:
         values=f"add32(@A{cache}@, {h.keys_bytes})",
         weights=f"@A{weights}@",
         scores=f"@A{scores}@",
+        own_keys=f"add32(@A{query}@, {h.queries_bytes})" if far else "",
+        own_values=f"add32(@A{query}@, {h.queries_bytes + h.row_bytes})" if far else "",
     )
+    if far:
+        s.reads(f"cache of {name}")
+        s.emit(*fetch_ahead(h))
     words = s.fragments(f.matrices[0].inputs[0])
     units, rows = _deal(s, f, h, alone)
     held = f"heads of {name}"
@@ -154,6 +163,8 @@ def fused(s: Stream, f: Fusion) -> None:
     s.mark(f"{name}.heads")
     s.reads(held, own=alone)
     _heads(s, f, h)
+    if far:
+        s.after_barrier(f"cache of {name}", keep_own(h, WARP * s.warps))
 
 
 def _deal(s: Stream, f: Fusion, h: Heads, alone: bool) -> tuple[list[list[list[Row]]], int]:
@@ -209,7 +220,7 @@ def _rows(
             matrix, full, by, _ = constants_of(s, row.source)
             weight[at], bias[at], shift[at] = matrix[row.index], full[row.index], by[row.index]
             offset, stride, high = h.addresses(row.role, row.head, row.feature)
-            first[at] = offset + (h.keys_bytes if row.role == "v" else 0)
+            first[at] = offset
             step[at] = stride | high << 16
             if row.role != "v":
                 turn[at] = j % h.size
@@ -249,18 +260,17 @@ def _turn(s: Stream, rope: Op, h: Heads, pairs: Array) -> None:
         angles[:, j] = cosine[:, j // 2] & 0xFFFF | signed << 16
     angles[:, h.size] = 1 << TURN
     thing = s.at.constant(angles.astype("<u4").tobytes(), LATE, "angles")
-    memory, at = f"@M{thing}@", f"@A{thing}@"
     place = f"add32(mul32(p, {4 * (h.size + 1)}), shl32({s.word(pairs)}, 2))"
+    angle = s.once(f"load32(@M{thing}@, add32({place}, @A{thing}@))")
     s.emit(
-        f"angle = load32({memory}, add32({place}, {at}))",
         "other = shfl_xor(v, 4)",
-        "v = add32(mul32(v, sar32(shl32(angle, 16), 16)), mul32(other, sar32(angle, 16)))",
+        f"v = add32(mul32(v, sar32(shl32({angle}, 16), 16)), mul32(other, sar32({angle}, 16)))",
         f"v = {saturated(f'sar32(add32(v, {ROUND}), {TURN})', h.bits)}",
     )
 
 
 def _store(s: Stream, h: Heads, first: Array, step: Array, things: tuple[int, int]) -> None:
-    """v to its query, or to its row of the cache.
+    """v to its query (or what waits beside it), or to its row of the cache.
 
     step  the bytes to the next position, and above 16 bits how far the high byte is from the low
     """

@@ -47,9 +47,13 @@ class Hazards:
         )
         if name not in written and not (writing and name in read):
             return ""
+        self.clear(own)
+        return "warp" if own else "block"
+
+    def clear(self, own: bool = False) -> None:
+        """A barrier stood here: of the block, or of a warp."""
         self.own_written.clear()
         self.own_read.clear()
         if not own:
             self.written.clear()
             self.read.clear()
-        return "warp" if own else "block"

@@ -18,6 +18,7 @@ from anachron.compiler.targets.cuda.layout import SHARED_BYTES
 from anachron.kernels.arithmetic import Array
 from anachron.kernels.cuda.places import LINE, Place, pack_bytes, pack_rows
 
+SHARED_CACHES = 0.5  # of shared memory, at most
 MUST, SOON, LATE, NEVER = range(4)  # ranks of constants: what is read oftest is shared first
 NAMES = re.compile(r"@([MA])(\d+)@")
 
@@ -113,7 +114,7 @@ class Residence:
         kept = sum(t.size for t in caches)
         if small > self.room:
             raise ValueError(f"its buffers need {small:,} bytes, a block has {self.room:,}")
-        shared_caches = small + kept <= self.room and kept <= self.room // 2
+        shared_caches = small + kept <= self.room and kept <= self.room * SHARED_CACHES
         room = self.room - small - (kept if shared_caches else 0)
         at = 0
         ranked = sorted((t for t in self.things if t.kind == "constant"), key=lambda t: t.rank)

@@ -30,8 +30,8 @@ from anachron.kernels.cuda.places import WARP, Place, indent
 SLOT = np.array([8 * (lane & 3) + (lane >> 2) for lane in range(WARP)])  # as tiles.py says
 TEMPORARY = re.compile(
     r"\b(?:total|small|squares|root|after|inverse|u|k|base|middle|v|other|angle|at|part|sums|head|"
-    r"shared_head|(?:key|value|query|q)\d*|key_at|value_at|score|largest|weight|distance|step|j|end|"
-    r"share|mixed|low|sign|upper_part|quotient|rest|more|feature)\b"
+    r"shared_head|(?:key|value|query|q|mine|score)\d*|key_at|value_at|largest|weight|distance|step|"
+    r"own_score|own_weight|j|end|share|mixed|low|sign|upper_part|quotient|rest|more|feature)\b"
 )
 MOST_AHEAD = 12  # tiles that are loaded before a barrier, for the product behind it
 
@@ -93,6 +93,9 @@ class Stream:
         }
         self.general = Lowering(self.fixed, self.ranges, self.at, WARP * self.warps)
         self.serial = 0
+        self.later: list[tuple[str, list[str]]] = []
+        self.kept: dict[str, str] = {}
+        self.opening: list[str] = []  # lines at the start of a pass
         self.own_bytes = [0, 0]  # of a warp's own two buffers of planes
         self.own_next = 0
         self.ahead: int | None = None  # where loads go that need not wait for a barrier
@@ -107,7 +110,17 @@ class Stream:
 
         Numba is slow with names that are given many values: each costs it a walk over all lines.
         """
-        self.lines += [TEMPORARY.sub(rf"\g<0>_{self.serial}", line) for line in lines]
+        self.lines += [self.rename(line) for line in lines]
+
+    def rename(self, line: str) -> str:
+        return TEMPORARY.sub(rf"\g<0>_{self.serial}", line)
+
+    def once(self, text: str) -> str:
+        """The name of a word that is the same all through a pass, loaded when it begins."""
+        if text not in self.kept:
+            self.kept[text] = f"kept{len(self.kept)}"
+            self.opening.append(f"{self.kept[text]} = {text}")
+        return self.kept[text]
 
     def begin(self, op: Op, variant: str, why: str) -> None:
         self.current = op.name
@@ -131,8 +144,16 @@ class Stream:
             self.ahead = len(self.lines)
             self.emit("cuda.syncthreads()")
             self.intervals.append([self.current])
+            for name, lines in self.later:
+                self.hazards.written.add(name)
+                self.lines += lines
+            self.later.clear()
         elif kind == "warp":
             self.emit("cuda.syncwarp()")
+
+    def after_barrier(self, name: str, lines: list[str]) -> None:
+        """Write an object behind the block's next barrier, when nobody reads what it was."""
+        self.later.append((name, [self.rename(line) for line in lines]))
 
     def reads(self, name: str, own: bool = False) -> None:
         self.barrier(self.hazards.to_read(name, own))

@@ -83,6 +83,7 @@ def _write_pass(s: Stream, keep_logits: bool) -> Written:
     s.turn_to(written.body)
     lower_body(s)
     s.mark("")
+    written.body[:0] = s.opening
     written.always = len(s.intervals)
     written.body_ends = s.hazards.copy()
     s.turn_to(written.choice)

@@ -52,6 +52,9 @@ def lower_body(s: Stream) -> None:
             fused(s, fusions[op.name])
         else:
             lower_op(s, op)
+    if s.later:
+        s.hazards.clear()
+        s.barrier("block")
 
 
 def lower_op(s: Stream, op: Op) -> None:
