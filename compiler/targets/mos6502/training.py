@@ -48,6 +48,7 @@ from anachron.kernels.mos6502.training import (
     backward,
     forward,
     loss,
+    memory,
     program,
     report,
     softmax,
@@ -59,7 +60,12 @@ from anachron.kernels.reference.sampling import seed_state
 
 KERNAL = 0xE000  # where RAM begins again behind the I/O chips
 PAGE = 256
-VARIANTS = (Fast(True, True), Fast(True, False), Fast(False, False))  # fastest first
+VARIANTS = (  # fastest first
+    Fast(recall=True, features=True, updates=True),
+    Fast(recall=True, features=True, updates=False),
+    Fast(recall=False, features=True, updates=False),
+    Fast(recall=False, features=False, updates=False),
+)
 
 
 def build(
@@ -78,14 +84,14 @@ def build(
         tables = TableSet(model.name, shape, fast)
         sections = _sections(log, parts, shape, tables, options, machine, steps, window, seed)
         try:
-            assembled, source, placed = _link(model, machine, sections, shape)
+            assembled, source, placed = _link(model, machine, sections, _areas(shape, fast), _constants(shape))
             break
         except DoesNotFit as error:
             last = error
     else:
         raise last
     symbols = assembled.symbols
-    memory = next(data for address, data in assembled.segments if address == prg.BASIC_START)
+    loaded = next(data for address, data in assembled.segments if address == prg.BASIC_START)
     return TrainingImage(
         model=model,
         machine=machine,
@@ -101,7 +107,7 @@ def build(
         objects=(*_zero_page(shape), *place_sections(sections, symbols), *placed),
         regions=(*SMALL_REGIONS, (prg.BASIC_START, MEMORY_END)),
         container=pack_files(
-            model.name, prg.Prg(prg.BASIC_START, memory), symbols["start"], options.packed
+            model.name, prg.Prg(prg.BASIC_START, loaded), symbols["start"], options.packed
         ),
         entry=symbols["start"],
     )
@@ -124,10 +130,9 @@ def _check(model: Model, machine: Machine, shape: Shape, steps: int, window: int
 
 
 def _link(
-    model: Model, machine: Machine, sections: list[Section], shape: Shape
+    model: Model, machine: Machine, sections: list[Section], areas: list[Area], constants: str
 ) -> tuple[Program, str, tuple[Placed, ...]]:
     """Assemble twice: what is loaded is as long wherever the rest lies."""
-    areas, constants = _areas(shape), _constants(shape)
     title = f"{model.name} learns on {machine.title}"
 
     def attempt(addresses: dict[str, int]) -> tuple[Program, str]:
@@ -174,19 +179,21 @@ def _zero_page(shape: Shape) -> tuple[Placed, ...]:
     return tuple(placed)
 
 
-def _areas(shape: Shape) -> list[Area]:
+def _areas(shape: Shape, fast: Fast) -> list[Area]:
     """What is not loaded: where an index walks a row, the row lies within a page."""
     strides = {
         "qkv": shape.matrix if shape.aligned else 1,
         "out": shape.feature,
         "records": shape.record,
         "gradients": PAGE,
+        "known": PAGE,
         "attention": MOST,
         "slopes": MOST,
         **dict.fromkeys(("y", "dy", "x", "dx"), shape.feature),
     }
     areas = []
-    for label, size in shape.buffers().items():
+    buffers = shape.buffers() | (memory.areas(shape) if fast.recall else {})
+    for label, size in buffers.items():
         kind = "weights" if label.split("_")[0] in ("tok", "pos", "qkv", "out") else "buffer"
         align = strides.get(label, strides.get(label.split("_")[0], 1))
         areas.append(Area(label, kind, ((0, size),), align))
@@ -228,6 +235,7 @@ def _sections(
         "random": sampling.next_random(),
         "embed": forward.embed(shape),
         "qkv": forward.qkv(shape),
+        "recall": tables.recall(),
         "attend": forward.attend(shape),
         "mix": forward.mix(shape),
         "output": forward.logits(shape),

@@ -11,7 +11,7 @@ from functools import cached_property
 
 from anachron.compiler.targets.mos6502.sections import Section, byte_lines, data, page_data
 from anachron.kernels.mos6502.instructions import set_word
-from anachron.kernels.mos6502.training import backward, codes, forward, update
+from anachron.kernels.mos6502.training import backward, codes, forward, memory, update
 from anachron.kernels.mos6502.training.codes import HALF, SHARES, Factor, Tables
 from anachron.kernels.mos6502.training.products import Products, follow, index
 from anachron.kernels.mos6502.training.shape import MOST, Shape
@@ -22,8 +22,13 @@ CELLS_A_LINE = 8
 
 @dataclass(frozen=True)
 class Fast:
-    """Which slots are written by straight programs; otherwise a loop takes twice the time."""
+    """What is done fast where there is memory for it.
 
+    features, updates  slots are written by straight programs; otherwise a loop takes twice the time
+    recall             queries, keys and values are kept by position and token
+    """
+
+    recall: bool
     features: bool
     updates: bool
 
@@ -143,6 +148,12 @@ class TableSet:
         load = index(lambda term: f"records+{record * term + x}")
         return kernel.patch_each(name, _coded(constant), pages, load, 0, "")
 
+    def recall(self) -> str:
+        """Queries, keys and values, kept or not."""
+        if self.fast.recall:
+            return memory.recall(self.shape, _coded(HALF), self.tables.pages)
+        return "recall = qkv"
+
     def sections(self) -> list[Section]:
         """Everything that is looked up."""
         tables = self.tables
@@ -154,6 +165,14 @@ class TableSet:
             page_data("codes", "table", f"codes:\n{byte_lines(codes.code_pages())}", 17 * 256),
             data("slope codes", "table", "slope_table", self._slope_codes()),
         ]
+        if self.fast.recall:
+            words = memory.tables(self.shape)
+            text = "\n".join(
+                f"{label}_{half}:\n{_expressions(f'{sign}({word})' for word in cells)}"
+                for label, cells in words.items()
+                for half, sign in (("low", "<"), ("high", ">"))
+            )
+            sections.append(Section("kept", "table", text))
         for name, cells in self._pages().items():
             sections.append(page_data(name, "table", f"{name}:\n{cells}", 256))
         for label, entries in (

@@ -127,24 +127,23 @@ def point_at_token(shape: Shape) -> str:
 def qkv(shape: Shape) -> str:
     """Bytes of queries, keys and values, Q8, into the records."""
     kernel = features(shape)
-    rows = 3 * shape.dim
     codes = "\n".join(
         f"{kernel.code('qkv_code', c)}\n    sta records+{shape.record * c},y"
         for c in range(shape.positions)
     )
     return f"""\
-; qkv: q, k and v of the records: {rows} rows of qkv_codes times every x
+; qkv: q, k and v of the records: {3 * shape.dim} rows of qkv_codes times every x
 qkv:
     ldy #{shape.part(3)}
     jsr patch_features
     ldy #0
 qkv_next:
-{read_row(shape.dim, "qkv_codes", shape.matrix, rows - 1)}
+{read_row(shape.dim, "qkv_codes", shape.matrix, 3 * shape.dim - 1)}
     jsr {kernel.name}
 {codes}
     iny
-    cpy #{rows}
-    beq qkv_end         ;@ times {rows}
+    cpy #{3 * shape.dim}
+    beq qkv_end         ;@ times {3 * shape.dim}
     jmp qkv_next
 qkv_end:
     rts"""

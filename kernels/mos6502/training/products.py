@@ -177,14 +177,28 @@ class Products:
         step   from a column to the next, of `source`, which `follow` reads
         begin  what makes source; position, which `index` reads, counts the columns from 0
         """
-        text = [
+        return lines(
             f"; {name}: the slots of {self.name};  uses A, X, Y, source, slot, position",
             f"{name}:",
             begin,
             set_word("slot", f"{self.name}_0"),
             "    lda #0\n    sta position",
-            f"{name}_next:\n    clc",
-        ]
+            f"{name}_next:",
+            self.patch_column(tables, pages, load),
+            add_to_word("source", str(step)) if step else "",
+            f"""\
+    inc position
+    lda position
+    cmp #{self.columns}
+    beq {name}_end      ;@ times {self.columns}
+    jmp {name}_next
+{name}_end:
+    rts""",
+        )
+
+    def patch_column(self, tables: str, pages: int, load: Callable[[int], str]) -> str:
+        """The slots of the column at `slot`, which comes to lie at the next; uses A, X, Y."""
+        text = ["    clc"]
         slots, base = self.slots(), 0
         for term, (first, second) in enumerate(slots):
             if max(first, second) + 1 - base > REACH:
@@ -208,19 +222,7 @@ class Products:
     ldy #{second + 1}
     sta (slot),y"""
             )
-        text += [add_to_word("source", str(step))] if step else ["    clc"]
-        text.append(
-            f"""\
-{add_to_word("slot", str(self.size - base))}
-    inc position
-    lda position
-    cmp #{self.columns}
-    beq {name}_end      ;@ times {self.columns}
-    jmp {name}_next
-{name}_end:
-    rts"""
-        )
-        return lines(*text)
+        return lines(*text, add_to_word("slot", str(self.size - base)))
 
 
 def follow(step: int) -> Callable[[int], str]:

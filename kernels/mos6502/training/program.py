@@ -33,6 +33,8 @@ CELLS = {  # label -> bytes
     "window_loss": 3,
     "hits": 2,
     "n_active": 1,
+    "n_missing": 1,
+    "stale": 1,
     "tests_left": 1,
     "tests_right": 2,
     "number": 2,
@@ -42,7 +44,7 @@ CELLS = {  # label -> bytes
     "digits": 1,
     "blank": 1,
 }
-KERNELS = ("draw", "embed", "qkv", "attend", "mix", "output")
+KERNELS = ("draw", "embed", "recall", "attend", "mix", "output")
 BACKWARD = ("d_y", "d_scores", "d_queries", "d_keys", "d_values", "d_x", "update_embeddings")
 
 
@@ -72,6 +74,8 @@ start:
     lda #0
     sta n_steps
     sta n_steps+1
+    lda #1
+    sta stale
     jsr clear_window
 train_start:"""
 
@@ -95,7 +99,7 @@ step:
     lda #0
     sta n_active""",
         *(f"step_{name}:\n    jsr {name}" for name in KERNELS),
-        "step_choose:\n    lda n_active\n    bne *+5\n    jmp step_done",
+        "step_choose:\n    lda n_active\n    bne *+5\n    jmp step_done\n    sta stale",
         *calls,
         f"""\
 step_done:
