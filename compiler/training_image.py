@@ -40,7 +40,8 @@ class TrainingImage(Loadable):
         return max(o.end for o in self.objects)
 
     def predict(self) -> dict[str, Cycles]:
-        """Kernel -> its time in a step that goes back, with all that it calls, unrun."""
+        """Kernel -> its time in a step that goes back at every position, with all that it calls,
+        unrun."""
         timing = self.options.timing or None
         return {
             name: predict(self.program, self.symbols[begin], self.symbols[end], timing=timing)

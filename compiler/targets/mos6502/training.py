@@ -30,7 +30,6 @@ from anachron.compiler.targets.mos6502.sections import (
     Area,
     Overflow,
     Section,
-    area,
     byte_lines,
     compose,
     fill_pages,
@@ -61,10 +60,10 @@ from anachron.kernels.reference.sampling import seed_state
 KERNAL = 0xE000  # where RAM begins again behind the I/O chips
 PAGE = 256
 VARIANTS = (  # fastest first
-    Fast(recall=True, features=True, updates=True),
-    Fast(recall=True, features=True, updates=False),
-    Fast(recall=False, features=True, updates=False),
-    Fast(recall=False, features=False, updates=False),
+    Fast(recall=True, mutes=True, features=True, updates=True),
+    Fast(recall=True, mutes=True, features=True, updates=False),
+    Fast(recall=False, mutes=True, features=True, updates=False),
+    Fast(recall=False, mutes=False, features=False, updates=False),
 )
 
 
@@ -84,7 +83,8 @@ def build(
         tables = TableSet(model.name, shape, fast)
         sections = _sections(log, parts, shape, tables, options, machine, steps, window, seed)
         try:
-            assembled, source, placed = _link(model, machine, sections, _areas(shape, fast), _constants(shape))
+            areas, constants = _areas(shape, fast), _constants(shape)
+            assembled, source, placed = _link(model, machine, sections, areas, constants)
             break
         except DoesNotFit as error:
             last = error
@@ -198,7 +198,8 @@ def _areas(shape: Shape, fast: Fast) -> list[Area]:
         align = strides.get(label, strides.get(label.split("_")[0], 1))
         areas.append(Area(label, kind, ((0, size),), align))
     small = ("tokens", "answers", "best", "active", "token_rows_low", "token_rows_high")
-    return areas + [area(label, "buffer", shape.positions, visible=True) for label in small]
+    pieces = ((0, shape.positions),)
+    return areas + [Area(label, "buffer", pieces, MOST, visible=True) for label in small]
 
 
 def _sections(
@@ -250,6 +251,7 @@ def _sections(
         "update output": update.update_output(shape),
         **updates,
         **{kernel.name: kernel.routine() for kernel in tables.kernels},
+        **tables.mutes(),
         **tables.patches(),
     }
     return [

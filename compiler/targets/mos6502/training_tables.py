@@ -26,9 +26,11 @@ class Fast:
 
     features, updates  slots are written by straight programs; otherwise a loop takes twice the time
     recall             queries, keys and values are kept by position and token
+    mutes              positions without a gradient are left out where they are columns
     """
 
     recall: bool
+    mutes: bool
     features: bool
     updates: bool
 
@@ -71,6 +73,16 @@ class TableSet:
             update.products(shape),
             update.output_products(shape),
         )
+
+    def mutes(self) -> dict[str, str]:
+        """The routines by which kernels leave out positions without a gradient, or do not."""
+        features, positions, _, ids, *_ = self.kernels
+        return {
+            f"mute {kernel.name}": kernel.mute()
+            if self.fast.mutes
+            else f"mute_{kernel.name}:\nunmute_{kernel.name}:\n    rts"
+            for kernel in (features, positions, ids)
+        }
 
     @cached_property
     def tables(self) -> Tables:

@@ -56,6 +56,7 @@ def d_y(shape: Shape) -> str:
 ; d_y: dy_codes, dx_low, dx_high from the gradients of the logits and out_codes
 d_y:
     jsr patch_ids
+    jsr mute_{kernel.name}
     ldy #0
 d_y_next:
 {read_row(shape.vocab, "out_codes", shape.feature, shape.dim - 1)}
@@ -66,7 +67,7 @@ d_y_next:
     beq d_y_end         ;@ times {shape.dim}
     jmp d_y_next
 d_y_end:
-    rts"""
+    jmp unmute_{kernel.name}"""
 
 
 def d_scores(shape: Shape) -> str:
@@ -86,7 +87,7 @@ d_scores:
 {set_word("source", "dy_codes")}
 d_scores_next:
     ldx position
-    lda active,x
+    lda active,x        ;@ aligned
     bne d_scores_row    ;@ p=1
 {silent}
     jmp d_scores_done
@@ -125,7 +126,7 @@ def _share(shape: Shape, kernel: Products, c: int) -> str:
 {kernel.high(c)}
     sta rest+{c}
     ldx position
-    lda attention+{MOST * c},x
+    lda attention+{MOST * c},x;@ aligned
     tax
     lda shares_low,x    ;@ aligned
     sta product
@@ -179,7 +180,7 @@ def _slope(kernel: Products, c: int) -> str:
     beq {name}_zero     ;@ p=0.2
     tay
     ldx position
-    lda attention+{MOST * c},x
+    lda attention+{MOST * c},x;@ aligned
     tax
     lda slopes_low,x    ;@ aligned
     sta product
@@ -194,15 +195,19 @@ def _slope(kernel: Products, c: int) -> str:
 def d_records(shape: Shape) -> str:
     """Bytes of the gradients of queries, keys and values, Q11, into the records."""
     parts = (
-        ("d_queries", "patch_queries", f"records+{shape.part(1)}", shape.record, 4),
-        ("d_keys", "patch_keys", "records", shape.record, 5),
-        ("d_values", "patch_values", "dy_codes", shape.feature, 6),
+        ("d_queries", "patch_queries", f"records+{shape.part(1)}", shape.record, 4, True),
+        ("d_keys", "patch_keys", "records", shape.record, 5, False),
+        ("d_values", "patch_values", "dy_codes", shape.feature, 6, False),
     )
     return "\n".join(_d_record(shape, *part) for part in parts)
 
 
-def _d_record(shape: Shape, name: str, patch: str, source: str, stride: int, part: int) -> str:
+def _d_record(
+    shape: Shape, name: str, patch: str, source: str, stride: int, part: int, mutes: bool
+) -> str:
+    """mutes: columns are asking positions, whose scores may have no gradient."""
     kernel, n = positions(shape), shape.positions
+    begin, end = (f"mute_{kernel.name}", f"unmute_{kernel.name}") if mutes else ("", "")
     codes = "\n".join(
         f"{kernel.code(f'{name}_code', c)}\n"
         f"    sta records+{shape.part(part) + shape.record * c},y"
@@ -212,6 +217,7 @@ def _d_record(shape: Shape, name: str, patch: str, source: str, stride: int, par
 ; {name}: their bytes in the records
 {name}:
     jsr {patch}
+{f"    jsr {begin}" if mutes else ""}
     ldy #0
 {name}_next:
 {read_row(n, source, stride, shape.dim - 1)}
@@ -222,7 +228,7 @@ def _d_record(shape: Shape, name: str, patch: str, source: str, stride: int, par
     beq {name}_end      ;@ times {shape.dim}
     jmp {name}_next
 {name}_end:
-    rts"""
+{f"    jmp {end}" if mutes else "    rts"}"""
 
 
 def d_x(shape: Shape) -> str:
@@ -252,6 +258,10 @@ d_x_part:
     adc #{shape.part(4)}
     tay
     jsr patch_features
+    lda offset
+    bne d_x_all         ;@ p=0.67
+    jsr mute_{kernel.name} ; of queries
+d_x_all:
     clc
     lda #<qkv_codes
     adc offset
@@ -273,6 +283,7 @@ d_x_next:
     beq d_x_done        ;@ times {dim}
     jmp d_x_next
 d_x_done:
+    jsr unmute_{kernel.name}
     lda offset
     clc
     adc #{dim}

@@ -111,9 +111,9 @@ def point_at_token(shape: Shape) -> str:
     """tok_at = the row of the token at `position`; uses A, X."""
     return """\
     ldx position
-    lda token_rows_low,x
+    lda token_rows_low,x;@ aligned
     sta tok_at_low
-    lda token_rows_high,x
+    lda token_rows_high,x;@ aligned
     sta tok_at_low+1
     clc
     lda tok_at_low

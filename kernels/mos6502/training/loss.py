@@ -34,13 +34,13 @@ lose:
     ldx position
     tya
     sta best,x
-    cmp answers,x
+    cmp answers,x       ;@ aligned
     bne lose_miss       ;@ p=0.1
     inc hits
     bne *+5             ;@ p=0.99
     inc hits+1
 lose_miss:
-    ldy answers,x
+    ldy answers,x       ;@ aligned
     ldx rest,y          ; the target's probability
     sec
     lda #{SHARES}
@@ -70,7 +70,7 @@ lose_loud:
     inc n_active
 {store}
     tya
-    ldy answers,x
+    ldy answers,x       ;@ aligned
     sta part
     tya
     asl

@@ -73,7 +73,7 @@ recall_some:
 {set_word("pointer", "records")}
 recall_next:
     ldx position
-    ldy tokens,x
+    ldy tokens,x        ;@ aligned
     clc
     lda kept_of_low,x
     adc kept_at_low,y
@@ -86,7 +86,7 @@ recall_next:
     asl
     asl
     asl
-    ora tokens,x
+    ora tokens,x        ;@ aligned
     tay
     lda known,y         ;@ aligned
     bne recall_copy     ;@ p=0.7

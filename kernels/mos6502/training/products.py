@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from anachron.kernels.mos6502.instructions import add_to_word, lines, set_word
 from anachron.kernels.mos6502.training.codes import LIMIT
 
+JMP, LDA = 0x4C, 0xBD  # opcodes: to an absolute address, from one and X
 REACH = 255  # of an index register
 CROSSING = 0.35  # of the reads of a product, measured
 
@@ -77,6 +78,7 @@ class Products:
             f"{self.name}:",
             "    ldx row",
             *columns,
+            f"{self.name}_{self.columns}:",
             "    rts",
         )
 
@@ -92,7 +94,8 @@ class Products:
 
         def look(operation: str, table: str, places: dict[int, int], term: int) -> None:
             places[term] = at + 1
-            put(f"{operation} {table},x ;@ patched, p={CROSSING}", 3)
+            opcode = "" if at else f", takes 4..5 ~{4 + CROSSING}"
+            put(f"{operation} {table},x ;@ patched, p={CROSSING}{opcode}", 3)
 
         for start in range(0, self.terms, self.chunk):
             terms = range(start, min(start + self.chunk, self.terms))
@@ -128,6 +131,36 @@ class Products:
         if self.whole:
             put("ldx row", 2)
         return "\n".join(text), at, [(first[t], second[t]) for t in range(self.terms)]
+
+    def mute(self) -> str:
+        """Columns of positions without a gradient are left out, and their sums are 0, up to
+        unmute_...: a jump to the next one stands where they begin.  Slots must be written before.
+        """
+        columns = "\n".join(
+            f"""\
+    lda active+{c}
+    bne mute_{self.name}_{c} ;@ p=1
+    sta low+{c}
+    sta rest+{c}
+    lda #${JMP:02x}
+    sta {self.name}_{c}
+    lda #<{self.name}_{c + 1}
+    sta {self.name}_{c}+1
+    lda #>{self.name}_{c + 1}
+    sta {self.name}_{c}+2
+mute_{self.name}_{c}:"""
+            for c in range(self.columns)
+        )
+        again = "\n".join(f"    sta {self.name}_{c}" for c in range(self.columns))
+        return f"""\
+; mute_{self.name}, unmute_{self.name}: without the columns that are not active;  uses A
+mute_{self.name}:
+{columns}
+    rts
+unmute_{self.name}:
+    lda #${LDA:02x}
+{again}
+    rts"""
 
     def high(self, column: int) -> str:
         """A = the high byte of a sum; uses X."""

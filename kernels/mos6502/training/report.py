@@ -210,8 +210,8 @@ test_next:
     jsr print_tokens
     ldx #{n - 1}
 test_answer:
-    lda best,x
-    cmp answers,x
+    lda best,x          ;@ aligned
+    cmp answers,x       ;@ aligned
     bne test_wrong
     dex
     bpl test_answer

@@ -146,7 +146,7 @@ def _reverse(shape: Shape) -> str:
     ldx #{n - 1}
     ldy #0
 draw_turn:
-    lda tokens,x
+    lda tokens,x        ;@ aligned
     sta answers,y
     iny
     dex
@@ -158,7 +158,7 @@ def _copy(shape: Shape) -> str:
     return f"""\
     ldx #{n - 1}
 draw_copy:
-    lda tokens,x
+    lda tokens,x        ;@ aligned
     sta answers,x
     dex
     bpl draw_copy       ;@ times {n}"""
@@ -174,11 +174,11 @@ def _sort(shape: Shape) -> str:
 draw_walk:
     ldx #0
 draw_pair:
-    lda answers+1,x
-    cmp answers,x
+    lda answers+1,x     ;@ aligned
+    cmp answers,x       ;@ aligned
     bcs draw_ordered    ;@ p=0.6
     tay
-    lda answers,x
+    lda answers,x       ;@ aligned
     sta answers+1,x
     tya
     sta answers,x
@@ -198,7 +198,7 @@ def _sum(shape: Shape) -> str:
     ldx #{n - 1}
 draw_add:
     clc
-    adc tokens,x
+    adc tokens,x        ;@ aligned
     cmp #{shape.vocab}
     bcc draw_below      ;@ p=0.5
     sbc #{shape.vocab}
