@@ -87,11 +87,6 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("chat", "a conversation with a machine", add_one, add_hardware, add_generation)
     c = add("train", "train a model and save its weights", add_one, add_hardware, add_training)
     c.add_argument("--seeds", type=int, help="train this many seeds, report how many converge")
-    c.add_argument(
-        "--numerics",
-        choices=("float", "log", "fixed"),
-        help="log: as machines do, the default; fixed: by multiplications, as a PDP-11 can, too",
-    )
     c.add_argument("--plot", metavar="FILE.png", help="the curves as a picture")
     c.add_argument("-o", metavar="FILE.npz", help="where to save the weights")
     c = add("cycles", "predicted cycles by kernel", add_one, add_hardware, add_generation)
@@ -153,6 +148,12 @@ def add_training(command: argparse.ArgumentParser) -> None:
     command.add_argument("--steps", type=int, help="steps (default: the recipe's)")
     command.add_argument(
         "--seed", type=int, default=None, help="of weights and data (default: recipe's)"
+    )
+    command.add_argument(
+        "--numerics",
+        choices=("float", "log", "fixed"),
+        help="of training; log: as machines do, the default; fixed: by multiplications, as a "
+        "PDP-11 can, too; float: on the reference",
     )
 
 

@@ -100,8 +100,8 @@ def compare(args: argparse.Namespace) -> int:
 def build(args: argparse.Namespace) -> int:
     """Write an image and its .map, .lbl and .lst; print the line that runs it elsewhere."""
     path = Path(args.o)
-    if not args.train and (args.steps, args.seed) != (None, None):
-        raise ValueError("--steps and --seed are for images that train: add --train")
+    if not args.train and (args.steps, args.seed, args.numerics) != (None, None, None):
+        raise ValueError("--steps, --seed and --numerics are for images that train: add --train")
     if args.train:
         from anachron.compiler import training_command
 

@@ -201,7 +201,7 @@ def make_reports(counts: Array, window: int) -> tuple[Report, ...]:
 
 
 def start_weights(lowered: LogStep, seed: int) -> dict[str, Array]:
-    """The int16 weights before the first step, even and evenly spread around 0.
+    """The int16 weights before the first step: gains 1, biases 0, the rest even and around 0.
 
     In the model's order, row by row, each is the high half of the generator's next state, with its
     sign, shifted down to the spread and its lowest bit cleared.
@@ -209,10 +209,20 @@ def start_weights(lowered: LogStep, seed: int) -> dict[str, Array]:
     random = Random(seed ^ WEIGHTS_STREAM)
     weights = {}
     for name, shape in lowered.step.model.shapes.items():
+        first = start_value(lowered, name)
+        if first is not None:
+            weights[name] = np.full(shape, first)
+            continue
         drawn = [random.below(1 << 16) for _ in range(math.prod(shape))]
         signed = wrap(np.array(drawn, np.int64), 16)
         weights[name] = ((signed >> start_shift(lowered, name)) & ~1).reshape(shape)
     return weights
+
+
+def start_value(lowered: LogStep, name: str) -> int | None:
+    """What all of a gain, or of a bias, is before the first step; None where it is drawn."""
+    ones = {"gain": 1 << lowered.formats[name].frac, "bias": 0}
+    return ones.get(name.rpartition(".")[2])
 
 
 def start_shift(lowered: LogStep, name: str) -> int:

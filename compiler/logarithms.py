@@ -25,12 +25,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+from anachron.compiler import log_norms
 from anachron.compiler.autodiff import RATE, TARGET, Step
 from anachron.compiler.encoder_parts import is_plain
 from anachron.compiler.model import ModelError, Node
 from anachron.compiler.ops import OPS
 from anachron.kernels.arithmetic import Fixed, Log
-from anachron.kernels.reference.exact_training import SHARE_FRAC
 from anachron.kernels.reference.log_gradients import LOSS_OCTAVES
 from anachron.kernels.reference.log_tables import octaves
 
@@ -43,7 +43,7 @@ GRADIENT_FRAC, TABLE_GRADIENT_FRAC = 11, 9
 WEIGHT_GRADIENT_FRAC, SCORE_GRADIENT_FRAC = 7, 15  # inside attention
 MOST_CODED = 4095  # the largest integer that has a code
 CLIP = 1 / 16  # of a recipe that names none
-SHARES = {"table": 1, "matrix": 8, "hidden": 1, "bias": 1, "logits": 1 / 4}
+SHARES = {"table": 1, "matrix": 8, "hidden": 1, "bias": 1, "gain": 1, "logits": 1 / 4}
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,11 @@ def lower_step(step: Step, numerics: str = "log") -> LogStep:
     optimizer = model.recipe.get("optimizer", "sgd")
     if optimizer != "sgd":
         raise ModelError(f"{model.name}: its recipe says {optimizer}; logarithms have sgd only")
-    lowering = LOWERINGS[numerics](step)
+    lowering = Lowering(step)
+    if numerics == "fixed":
+        from anachron.compiler.exact_lowering import ExactLowering
+
+        lowering = ExactLowering(step)
     for node in model.nodes:
         if node.op not in FORWARD:
             trained = ", ".join(FORWARD)
@@ -224,6 +228,8 @@ class Lowering:
             shifts = {"bias_shift": TABLE_FRAC - frac}
             self.emit(node.name, "add_bias", Fixed(16, frac), reads, shifts)
 
+    rms_norm, layer_norm = log_norms.rms_norm, log_norms.layer_norm
+
     def relu(self, node: Node) -> None:
         (x,) = node.inputs
         self.emit(node.name, node.op, self.formats[x], {"x": x})
@@ -334,6 +340,8 @@ class Lowering:
             else:
                 constant = {"constant": self.constant(octave, dy)}
                 self.emit(parameter, "update_rows", form, reads, constant, "dy")
+        elif gradient.op.endswith("gain_gradient"):
+            log_norms.update_gain(self, parameter, gradient)
         elif gradient.op == "bias_gradient":
             constant = {"constant": self.constant(octave, dy)}
             self.emit(parameter, "update_bias", form, reads, constant, "dy")
@@ -343,42 +351,14 @@ class Lowering:
             self.emit(parameter, "update_matrix", form, reads, constant, "dy x")
 
 
-class ExactLowering(Lowering):
-    """In plain fixed point: a rate is the nearest power of two, attention's scale must be one."""
-
-    exact = True
-    share: Format = Fixed(16, SHARE_FRAC)
-    slope: Format = Fixed(16, SHARE_FRAC)
-
-    def __init__(self, step: Step) -> None:
-        super().__init__(step)
-        self.plain = False
-        if step.model.recipe.get("decay"):
-            raise ModelError(f"{step.model.name}: in fixed point rates stay: leave decay out")
-
-    def shift(self, name: str) -> int:
-        return 0
-
-    def amount(self, octave: float) -> int:
-        return max(-30, min(14, round(octave)))
-
-    def attention(self, node: Node) -> None:
-        scale = math.log2(node.attributes["scale"])
-        if scale != round(scale):
-            raise ModelError(
-                f"{node.where or node.name}: attention's scale is {node.attributes['scale']:.4g}; "
-                "in fixed point a power of two trains: write scale = 1/4, or have heads of 16"
-            )
-        super().attention(node)
-
-
-LOWERINGS = {"log": Lowering, "fixed": ExactLowering}
 LOSS_CONTRACT = "cross_entropy"
 FORWARD = {
     "embed": Lowering.embed,
     "add": Lowering.add,
     "linear": Lowering.linear,
     "relu": Lowering.relu,
+    "rms_norm": Lowering.rms_norm,
+    "layer_norm": Lowering.layer_norm,
     "attention": Lowering.attention,
 }
 BACKWARD = {
@@ -390,6 +370,10 @@ BACKWARD = {
     "linear_weight_gradient": Lowering.of_parameter,
     "bias_gradient": Lowering.of_parameter,
     "relu_gradient": Lowering.relu_gradient,
+    "rms_norm_gradient": log_norms.norm_gradient,
+    "layer_norm_gradient": log_norms.norm_gradient,
+    "rms_norm_gain_gradient": Lowering.of_parameter,
+    "layer_norm_gain_gradient": Lowering.of_parameter,
     "attention_weights": Lowering.known,
     "attention_scores_gradient": Lowering.attention_scores_gradient,
     "attention_q_gradient": Lowering.attention_q_gradient,

@@ -37,8 +37,6 @@ INTEGERS = ("log", "fixed")  # numerics that machines have, the usual ones first
 def main(args: argparse.Namespace, out: Console, err: Console) -> int:
     """Train as asked; 0 if the weights were trained (and saved)."""
     machines = arguments.machines(args.on)
-    if machines != ["reference"] and args.numerics == "float":
-        raise ValueError(f"{args.on} trains in logarithms: leave --numerics float out")
     if len(machines) > 1 and (args.json or args.seeds):
         raise ValueError("--json and --seeds are for one machine: name one with --on")
     if args.o is not None and Path(args.o).suffix != ".npz":
@@ -86,7 +84,9 @@ def build_image(args: argparse.Namespace) -> TrainingImage:
 
 def find_numerics(args: argparse.Namespace) -> str:
     """The integers that were asked for, or those of logarithms."""
-    return getattr(args, "numerics", None) or INTEGERS[0]
+    if args.numerics not in (None, *INTEGERS):
+        raise ValueError(f"{args.on} trains in integers: leave --numerics {args.numerics} out")
+    return args.numerics or INTEGERS[0]
 
 
 def cycles(args: argparse.Namespace, out: Console) -> int:

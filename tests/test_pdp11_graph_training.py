@@ -26,6 +26,9 @@ GRAPHS = {
     "biases": f"{X}y = x + linear(relu(linear(x, 12, bias)), dim, bias)",
     "attention and a hidden layer": f"{X}a = x + {ATTENTION})\n"
     "y = a + linear(relu(linear(a, 12)), dim)",
+    "an RMS norm": f"{X}a = rms_norm(x)\ny = rms_norm(x + {ATTENTION.replace('x', 'a')}))",
+    "layer norms": f"{X}a = layer_norm(x)\nb = x + {ATTENTION.replace('x', 'a')}, heads = 2)\n"
+    "y = layer_norm(b + linear(relu(linear(layer_norm(b), 10, bias)), dim, bias))",
     "two layers": f"{X}a = x + {ATTENTION})\ny = a + {ATTENTION.replace('x', 'a')}, heads = 2)",
     "a matrix twice": f"{X}q = linear(x, dim)\n"
     "y = x + attention(q, linear(x, dim, weight = q), linear(x, dim))",
@@ -87,9 +90,10 @@ def test_a_corpus_is_held_and_drawn_from(machine, tmp_path):
 EDGES = (-32768, 32767, 4094, 4095, 4096, -4094, -4095, -4096, -4097, 8192, 0, 1, -1, -2)
 
 
-@pytest.mark.parametrize("spread", [32768, 8000, 1000])
-def test_weights_equal_the_reference_from_any_start(spread):
-    model = small("attention and a hidden layer", out=", bias")
+@pytest.mark.parametrize("spread", [32768, 8000, 1000, 40])
+@pytest.mark.parametrize("graph", ["attention and a hidden layer", "layer norms"])
+def test_weights_equal_the_reference_from_any_start(spread, graph):
+    model = small(graph, out=", bias")
     image = build_training(model, "pdp11/34a")
     loop = Loop(lower_step(differentiate(model)), (image.seed,))
     machine = start(image)

@@ -6,7 +6,7 @@ To add one: log_model.py says.
 from collections.abc import Callable
 from typing import Any
 
-from anachron.kernels.reference import log_gradients, log_model, log_update
+from anachron.kernels.reference import log_gradients, log_model, log_norms, log_update
 
 LOG_CONTRACTS: dict[str, Callable[..., Any]] = {
     meaning.__name__: meaning
@@ -18,6 +18,11 @@ LOG_CONTRACTS: dict[str, Callable[..., Any]] = {
         log_model.relu,
         log_model.attention_weights,
         log_model.attention,
+        log_norms.center,
+        log_norms.normalize,
+        log_norms.scale,
+        log_norms.normalize_gradient,
+        log_norms.update_gain,
         log_gradients.cross_entropy,
         log_gradients.linear_gradient,
         log_gradients.relu_gradient,

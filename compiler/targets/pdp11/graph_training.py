@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from anachron.compiler.logarithms import LogOp, LogStep
 from anachron.compiler.memory import pack
 from anachron.compiler.schedule import Lifetime
+from anachron.compiler.targets.pdp11 import norm_training
 from anachron.kernels.pdp11.instructions import Cpu
 from anachron.kernels.pdp11.training import elements, matrices, softmaxes
 from anachron.kernels.pdp11.training.matrices import Factor, Stream
@@ -49,9 +50,9 @@ def find_bounds(log: LogStep, cuts: Iterable[int]) -> Bounds:
     constants, cut = [0], min(cuts)
     for op in (*log.forward, *log.backward, *log.updates):
         least = cut if op in log.updates else 0
-        for name in ("constant", "score_constant"):
-            if name in op.attributes:
-                constants += [op.attributes[name], op.attributes[name] + least]
+        for name, constant in op.attributes.items():
+            if name.endswith("constant"):
+                constants += [constant, constant + least]
     shares = []
     for entries in (model.seq_len, model.vocab_size):
         top = softmax_octaves(entries)
@@ -210,6 +211,10 @@ class Program:
         self.put(op, lambda name: elements.add_bias(
             self.cpu, name, self.n, size, x, bias, target, amount, spread))  # fmt: skip
 
+    center, normalize, scale = norm_training.center, norm_training.normalize, norm_training.scale
+    normalize_gradient = norm_training.normalize_gradient
+    update_gain = norm_training.update_gain
+
     def relu(self, op: LogOp) -> None:
         size = self.sizes[op.reads["x"]]
         source, target = self.labels[op.reads["x"]], self.give(op, size)
@@ -351,11 +356,15 @@ KERNELS = (
     "add",
     "add_bias",
     "relu",
+    "center",
+    "normalize",
+    "scale",
     "linear",
     "attention_weights",
     "attention",
     "cross_entropy",
     "relu_gradient",
+    "normalize_gradient",
     "linear_gradient",
     "attention_scores_gradient",
     "attention_q_gradient",
@@ -364,6 +373,7 @@ KERNELS = (
     "update_matrix",
     "update_rows",
     "update_bias",
+    "update_gain",
 )
 
 

@@ -23,6 +23,7 @@ from anachron.compiler.log_training import (
     find_characters,
     find_cuts,
     start_shift,
+    start_value,
 )
 from anachron.compiler.logarithms import LogStep
 from anachron.compiler.model import Model
@@ -282,17 +283,20 @@ def _sections(
 ) -> list[Section]:
     """Everything in memory, in order."""
     model, cpu = log.step.model, shape.cpu
-    tensors = [
-        (labels[name], math.prod(size), start_shift(log, name))
-        for name, size in model.shapes.items()
-    ]
+    tensors, constants = [], []
+    for name, size in model.shapes.items():
+        value, place_of = start_value(log, name), (labels[name], math.prod(size))
+        if value is None:
+            tensors.append((*place_of, start_shift(log, name)))
+        else:
+            constants.append((*place_of, value))
     whole = model.generation.mode == "sequence"
     straight = {
         "start": program.start(any(section.label == "cuts" for section in held)),
         "step": program.begin_step(),
         **kernels,
         "random": sampling.random(cpu),
-        "fill.all": tasks.fill(cpu, tensors),
+        "fill.all": tasks.fill(cpu, tensors, constants),
         "report": report.report(shape),
         "test": report.test(shape, N_TESTS) if whole else program.finish(),
         "print_number": report.numbers(cpu),

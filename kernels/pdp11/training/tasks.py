@@ -11,11 +11,19 @@ from anachron.kernels.pdp11.instructions import Cpu
 from anachron.kernels.pdp11.training.shape import AnyShape, Shape
 
 
-def fill(cpu: Cpu, tensors: Sequence[tuple[str, int, int]]) -> str:
-    """First weights, a random number each, in the order of the model.
+def fill(
+    cpu: Cpu, tensors: Sequence[tuple[str, int, int]], constants: Sequence[tuple[str, int, int]]
+) -> str:
+    """First weights, a random number each, in the order of the model; gains and biases.
 
-    tensors  label, elements, and how far a random 16-bit integer is shifted right for one
+    tensors    label, elements, and how far a random 16-bit integer is shifted right for one
+    constants  label, elements, and what each of them is
     """
+    loops = "\n".join(
+        f"MOV #{label},R5\nMOV #{size}.,R0\n{label}.fill: MOV #{value}.,(R5)+\n"
+        + cpu.count("R0", f"{label}.fill", size)
+        for label, size, value in constants
+    )
     calls = "\n".join(
         f"MOV #{label},R5\nMOV #{size}.,fill.left\nMOV #{shift}.,fill.shift\nJSR PC,fill"
         for label, size, shift in tensors
@@ -25,6 +33,7 @@ def fill(cpu: Cpu, tensors: Sequence[tuple[str, int, int]]) -> str:
 ; fill.all: random weights;  uses R0 to R5
 fill.all:
 {calls}
+{loops}
     RTS PC
 
 ; fill: fill.left words from R5 on: even random numbers of 16 bits >> fill.shift
