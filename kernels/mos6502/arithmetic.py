@@ -174,7 +174,7 @@ def divide() -> str:
     """Long division of unsigned numbers: 32 bits by 16."""
     return f"""\
 ; divide: total (4 bytes) = total / divisor; the remainder in `remainder`; uses A, X
-; divide_short: total+0,1 = total / divisor where the quotient is known to fit 16 bits
+; divide_short: total+0,1 = total / divisor where the quotient is known to fit 16 bits; Y, too
 divide:
     lda #0
     sta remainder
@@ -182,12 +182,52 @@ divide:
 {_quotient(4)}
     rts
 divide_short:
-    lda total+2
-    sta remainder
     lda total+3
     sta remainder+1
-{_quotient(2)}
+    lda total+2
+{_quotient_byte(1)}
+{_quotient_byte(0)}
+    sta remainder
     rts"""
+
+
+def _quotient_byte(at: int) -> str:
+    """Eight bits of a quotient take the place of a byte of `total`; A is the remainder's low byte.
+
+    The carry is each bit: it comes in as the next one of the dividend goes out.
+    """
+    return f"""\
+    ldx #8
+_bit_{at}:
+    rol total+{at}
+    rol
+    rol remainder+1
+    bcs _over_{at}          ;@ p=0.02
+    tay
+    sec
+    sbc divisor
+    sta remainder
+    lda remainder+1
+    sbc divisor+1
+    bcc _less_{at}          ;@ p=0.5
+    sta remainder+1
+    lda remainder
+    bcs _next_{at}          ;@ always
+_over_{at}:
+    sbc divisor
+    sta remainder
+    lda remainder+1
+    sbc divisor+1
+    sta remainder+1
+    lda remainder
+    sec
+    bcs _next_{at}          ;@ always
+_less_{at}:
+    tya
+_next_{at}:
+    dex
+    bne _bit_{at}           ;@ times 8
+    rol total+{at}"""
 
 
 def _quotient(size: int) -> str:

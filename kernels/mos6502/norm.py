@@ -31,7 +31,7 @@ def _each(name: str, size: int, body: str) -> str:
     )
 
 
-def _divide_by(size: int) -> str:
+def divide_by(size: int) -> str:
     """total (4 bytes, unsigned) //= size."""
     if size & (size - 1) == 0:
         return shift_unsigned("total", size.bit_length() - 1)
@@ -66,8 +66,27 @@ _positive:
         clear("correction", 4),
         _each(f"{name}_squares", x.size, square),
         f"{name}_root:",
+        root_of_mean(x.size, up),
+        f"""\
+    lda #<{(1 << bits) & 0xFFFF}
+    sta total
+    lda #>{(1 << bits) & 0xFFFF}
+    sta total+1
+    lda #<{(1 << bits) >> 16}
+    sta total+2
+    lda #>{(1 << bits) >> 16}
+    sta total+3
+    jsr divide
+    jsr saturate_16_4
+{copy("scratch+2", "total", 2)}""",
+    )
+
+
+def root_of_mean(size: int, up: int) -> str:
+    """divisor = the root of the mean of squares, whose sum is in correction; both at least 1."""
+    return lines(
         copy("total", "correction", 4),
-        _divide_by(x.size),
+        divide_by(size),
         """\
     lda total
     ora total+1
@@ -84,18 +103,7 @@ _mean:""",
     bne _root           ;@ p=0.99
     inc root
 _root:
-{copy("divisor", "root", 2)}
-    lda #<{(1 << bits) & 0xFFFF}
-    sta total
-    lda #>{(1 << bits) & 0xFFFF}
-    sta total+1
-    lda #<{(1 << bits) >> 16}
-    sta total+2
-    lda #>{(1 << bits) >> 16}
-    sta total+3
-    jsr divide
-    jsr saturate_16_4
-{copy("scratch+2", "total", 2)}""",
+{copy("divisor", "root", 2)}""",
     )
 
 
@@ -238,7 +246,7 @@ _fits:
         _each(f"{name}_sum", x.size, total),
         f"{name}_mean:",
         copy("total", "correction", 4),
-        _divide_by(x.size),
+        divide_by(x.size),
         "    lda total\n    sta factor_a\n    lda total+1\n    eor #$80\n    sta factor_a+1",
         _each(f"{name}_centre", x.size, difference),
         _reciprocal(name, centred, pre_shift, root_shift, reciprocal_bits),

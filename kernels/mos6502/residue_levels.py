@@ -59,9 +59,9 @@ def choose_small(lowest: int, highest: int) -> int | None:
     return next((m for m in SMALL if widest(m).holds(lowest, highest)), None)
 
 
-def small_tables(small: int) -> dict[str, int]:
-    """name -> bytes of a fourth modulus's tables; the first takes two pages."""
-    return {"row_t": 512} | {f"row_{name}": 256 for name in ("low", "high", "less_top")}
+def small_tables(small: int, most: int = 256) -> dict[str, int]:
+    """name -> bytes of a fourth modulus's tables; residues are below `most`."""
+    return {"row_t": 256 + most} | {f"row_{name}": 256 for name in ("low", "high", "less_top")}
 
 
 def turns(small: int) -> dict[str, bytes]:
@@ -116,8 +116,11 @@ def row_constants(start: Array, modulus: int) -> Array:
     return reduce(start + 1, modulus)
 
 
-def fill_tables(middle: bool, small: int | None) -> str:
-    """`fill_levels`: build high_mod255, the tables of 253 and of a small modulus; once."""
+def fill_tables(middle: bool, small: int | None, most: int = 256) -> str:
+    """`fill_levels`: build high_mod255, the tables of 253 and of a small modulus; once.
+
+    most  of the small modulus's residues, as small_tables
+    """
     m = MIDDLE
     parts = ["; fill_levels: the tables of residue_levels.py; uses A, X, Y, scratch, pointer"]
     parts.append("fill_levels:")
@@ -126,7 +129,7 @@ def fill_tables(middle: bool, small: int | None) -> str:
         parts.append(_fill_triangles(f"t{m}", m))
         pages.append((f"high_mod{m}", m, 256, -128 * 256, 128))
     if small:
-        parts.append(_fill_triangles("row_t", small))
+        parts.append(_fill_triangles("row_t", small, most))
         pages += [("row_low", small, 1, 0, 0), ("row_high", small, 256, -128 * 256, 128)]
     for name, modulus, step, start, first in pages:
         parts.append(
@@ -162,8 +165,8 @@ _under:
     rts"""
 
 
-def _fill_triangles(name: str, modulus: int) -> str:
-    """t(n), n = 0 .. 511: each is n more than the one before; scratch+1 holds n reduced."""
+def _fill_triangles(name: str, modulus: int, more: int = 256) -> str:
+    """t(n), n = 0 .. 255 + more: each is n more than the one before; scratch+1 holds n reduced."""
     text = ["    ldx #0\n    stx scratch+1\n    lda #0"]
     for at in (0, 256):
         text.append(f"""\
@@ -184,7 +187,8 @@ _{name}_{at}:
     bcc *+4             ;@ p=0.5
     sbc #{modulus}
     inx
-    bne _{name}_{at}    ;@ times 256""")
+{f"    cpx #{more}" if at and more < 256 else ""}
+    bne _{name}_{at}    ;@ times {more if at else 256}""")
     return lines(*text)
 
 

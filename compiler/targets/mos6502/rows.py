@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
+
 from anachron.compiler.fixed import Op
 from anachron.compiler.ranges import Ranges
 from anachron.compiler.targets.mos6502.lowering import ALL
 from anachron.compiler.targets.mos6502.narrow import NarrowLowering
 from anachron.compiler.targets.mos6502.plan import Plan
 from anachron.compiler.targets.mos6502.row_groups import RowGroup
-from anachron.compiler.targets.mos6502.sections import Area, byte_lines, page_data
+from anachron.compiler.targets.mos6502.sections import Area, area, byte_lines, page_data
 from anachron.compiler.targets.mos6502.values import Values
-from anachron.kernels.mos6502 import residue_levels, residue_rows, residues
-from anachron.kernels.mos6502.instructions import lines, set_word
+from anachron.kernels.arithmetic import Array
+from anachron.kernels.mos6502 import (
+    fast_norm,
+    norm_length,
+    residue_levels,
+    residue_rows,
+    residues,
+    table_norm,
+)
+from anachron.kernels.mos6502.instructions import Vector, lines, set_word
 from anachron.kernels.mos6502.residue_levels import MIDDLE
 from anachron.kernels.mos6502.residue_runs import Packed
 
@@ -23,6 +33,7 @@ class RowLowering(NarrowLowering):
 
     def __init__(self, values: Values, ranges: Ranges, plan: Plan) -> None:
         self._in_place: dict[str, str] = {}
+        self._contents: dict[bytes, str] = {}
         super().__init__(values, ranges, plan)
         rows = plan.rows
         self.row_group_of = {op.name: group for group in rows for op in group.ops}
@@ -35,6 +46,13 @@ class RowLowering(NarrowLowering):
         if rows:
             self._level_tables(moduli)
 
+    def _bytes(self, op: Op, role: str, values: Array, kind: str) -> str:
+        """The same contents lie in memory once."""
+        content = (np.asarray(values, np.int64) & 0xFF).astype(np.uint8).tobytes()
+        if content not in self._contents:
+            self._contents[content] = super()._bytes(op, role, values, kind)
+        return self._contents[content]
+
     def begin_stage(self) -> None:
         super().begin_stage()
         self._in_place.clear()
@@ -46,9 +64,11 @@ class RowLowering(NarrowLowering):
             self.fills["fill_triangles"] = residues.fill_triangles()
         if MIDDLE in moduli:
             sizes |= residue_levels.TABLES
-        small = next((m for m in moduli if m < 99), None)
+        small, most = next((m for m in moduli if m < 99), None), 256
         if small:
-            sizes |= residue_levels.small_tables(small)
+            packed = [some for some in self.row_packed.values() if some.small]
+            most = 256 if any(some.bits == 8 for some in packed) else 2 * small - 1
+            sizes |= residue_levels.small_tables(small, most)
             text = lines(
                 *(
                     f"{name}:\n{byte_lines(part)}"
@@ -58,7 +78,7 @@ class RowLowering(NarrowLowering):
             self.tables["row_turns"] = page_data("row turns", "table", text, 3 * small)
         for name, size in sizes.items():
             self.areas[name] = Area(name, "table", ((0, size),), 256)
-        self.fills["fill_levels"] = residue_levels.fill_tables(MIDDLE in moduli, small)
+        self.fills["fill_levels"] = residue_levels.fill_tables(MIDDLE in moduli, small, most)
 
     def _place_rows(self, group: RowGroup, packed: Packed) -> None:
         """A group's weights and code."""
@@ -123,6 +143,63 @@ class RowLowering(NarrowLowering):
             self._operands[routine] = f"{op.inputs[0]}+{start}"
             text.append(f"    jsr {routine}")
         return lines(*text)
+
+    # ---- norms
+
+    def _rms_norm(self, op: Op, name: str) -> None:
+        if self._has_table_norm(op) and not self._has_fast_norm(op):
+            self._table_norm(op, name, None)
+        else:
+            super()._rms_norm(op, name)
+
+    def _layer_norm(self, op: Op, name: str) -> None:
+        if not self._has_table_norm(op):
+            super()._layer_norm(op, name)
+            return
+        size = op.value.size
+        known = self.areas.get("centred")
+        self.areas["centred"] = area("centred", "buffer", max(2 * size, known.size if known else 0))
+        self._routine(op, f"centre_{size}", norm_length.centre(size))
+        bias = self._words(op, "bias", op.constants["bias"], "weights")
+        self._table_norm(op, name, bias)
+
+    def _has_table_norm(self, op: Op) -> bool:
+        bits = {self.values.vector(name).bits for name in (op.inputs[0], op.name)}
+        return bits == {16} and not table_norm.applicable(op.value.size, op.attributes)
+
+    def _has_fast_norm(self, op: Op) -> bool:
+        """Another kernel does a norm faster, or may not at all."""
+        why = fast_norm.applicable(op.value.size, op.constants["gain"], dict(op.attributes))
+        return not why and self.ranges.values[op.name].image is not None
+
+    def _table_norm(self, op: Op, name: str, bias: Vector | None) -> None:
+        x, out = self.values.vector(op.inputs[0]), self.values.vector(op.name)
+        shifts = self._norm_shifts(op)
+        shape = norm_length.Shape(x.size, shifts["pre_shift"], shifts["root_shift"])
+        saturates = self.ranges.values[op.name].image is None
+        self.fills["fill_less_products"] = fast_norm.fill_tables()
+        for table, size in fast_norm.TABLES.items():
+            self.areas[table] = Area(table, "table", ((0, size),), 256)
+        gain = op.constants["gain"].astype(np.int64)
+        label = self._bytes(
+            op, "gain", np.vstack([gain, table_norm.gain_constants(gain)]).ravel(), "weights"
+        )
+        routine = table_norm.scale_label(bias is not None, saturates)
+        self._routine(op, shape.name, norm_length.reciprocal(shape))
+        self._routine(op, routine, table_norm.scale(bias is not None, saturates))
+        self._routine(op, f"{routine}_set", table_norm.choose(routine, bias is not None))
+        amounts = (shifts["gain_shift"], shifts["reciprocal_bits"])
+        self._emit(op, table_norm.call(name, shape, routine, x, out, label, amounts, bias))
+        entry = table_norm.shift_entry(routine, shifts["gain_shift"])
+        self.environments[op.name] = {
+            "elements": x.size,
+            table_norm.shift_variable(routine): entry,
+        }
+        self.anything |= self.environments[op.name] | {"elements": 1}
+        self.variants[op.name] = (
+            "tables",
+            f"products by table; its results {'may' if saturates else 'cannot'} saturate",
+        )
 
     def _why_rows(self, op: Op, group: RowGroup) -> str:
         """How many rows are in which basis, and what else is special."""

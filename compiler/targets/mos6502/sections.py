@@ -5,7 +5,7 @@ To add a kind of data: a function that gives a Section.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from anachron.compiler.memory import Placed, find_free
@@ -145,9 +145,41 @@ def place_areas(
     Raises Overflow for the first that finds no place.
     """
     regions = list(regions)
+    areas = list(areas)
+    for number, order in enumerate(ORDERS):
+        try:
+            return _place(areas, regions, visible_end, once, order)
+        except Overflow:
+            if number + 1 == len(ORDERS):
+                raise
+    raise AssertionError
+
+
+# What comes first where areas are placed, each tried: what is hard to place; page ends, which are
+# small, in what larger areas leave; page ends before areas of a page or two.
+ORDERS: tuple[Callable[[Area], tuple[int, int]], ...] = (
+    lambda a: (a.align, a.size),
+    lambda a: (0 if a.pieces[0][0] else a.align, a.size),
+    lambda a: (1, 2 * PAGE + len(a.pieces)) if a.pieces[0][0] else (a.align, a.size),
+)
+
+
+def _place(
+    areas: list[Area],
+    regions: list[tuple[int, int]],
+    visible_end: int,
+    once: tuple[int, int],
+    first: Callable[[Area], tuple[int, int]],
+) -> tuple[dict[str, int], tuple[Placed, ...]]:
+    """place_areas, in one order."""
     placed: list[Placed] = []
     addresses: dict[str, int] = {}
-    order = sorted(areas, key=lambda a: (not a.visible, -a.align, -a.size, a.label))
+
+    def rank(area: Area) -> tuple[object, ...]:
+        alignment, size = first(area)
+        return (not area.visible, -alignment, -size, -area.size, area.label)
+
+    order = sorted(areas, key=rank)
     for wanted in order:
         late = [] if wanted.kind == "table" or once[0] == once[1] else [once]
         gaps = find_free(placed, join_regions([*regions, *late]))

@@ -29,6 +29,7 @@ from anachron.compiler.targets.mos6502.prediction import Prediction
 from anachron.compiler.targets.mos6502.program import LINE_SIZE, has_wide_text, list_sections
 from anachron.compiler.targets.mos6502.rows import RowLowering
 from anachron.compiler.targets.mos6502.sections import (
+    PAGE,
     Area,
     Overflow,
     Section,
@@ -210,6 +211,11 @@ def _link(
     end = program.symbols["image_end"]
     once = program.symbols.get("section_tables", end)  # routines that run once, at the image's end
     free = [*SMALL_REGIONS, (end, IO_START), (upper, MEMORY_END)]
+    free += [
+        (program.symbols[section.label], -(-program.symbols[section.label] // PAGE) * PAGE)
+        for section in sections
+        if section.aligned
+    ]
     if end <= IO_START:
         try:
             addresses, placed = place_areas(areas, free, IO_START, (once, end))
