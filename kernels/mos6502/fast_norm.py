@@ -5,7 +5,7 @@ One routine serves all norms of a size and shifts; a call patches the addresses 
     measure     the sum of squares (guard.py)      root      8 steps over the squares
     reciprocal  15 steps of division               element   4 products, and 2 with the gain
 
-With X = x + 32768, x * r >> 15 = (X * r >> 15) - r; with Y = y + 32768, y * g = Y * g - 32768 g.
+With X = x + 32768, x * r = X * r - 32768 r; with Y = y + 32768, y * g = Y * g - 32768 g.
 products_low, products_high hold T(n), x * y = T(x + y) - T(x) - T(y) + 32640 (arithmetic.py); with
 T(n) - 32640 in a table of its own, T(y + c) less that is y * c + T(c), of two bytes and no sign: of
 a fixed factor c, T(c) is taken off once.
@@ -181,7 +181,7 @@ _quotient:
 def patch(name: str) -> str:
     """The reciprocal, in total, into the operands; term (4 bytes): what its products have too much.
 
-    T(low) (1 + 256) + T(high) (256 + 65536)
+    T(low) (1 + 256) + T(high) (256 + 65536) + 32768 times itself
     """
     text = []
     for part, factor in (("low", "total"), ("high", "total+1")):
@@ -192,13 +192,11 @@ def patch(name: str) -> str:
     return lines(
         *text,
         """\
-    sty factor_b+1
     lda products_low,y
     sta term+2
     lda products_high,y
     sta term+3
     ldy total
-    sty factor_b
     lda products_low,y
     sta term
     clc
@@ -216,7 +214,24 @@ def patch(name: str) -> str:
     adc scratch+1
     sta term+2
     bcc *+4             ;@ p=0.7
-    inc term+3""",
+    inc term+3
+    lda total+1         ; and 32768 times itself, for X is so much more than x
+    lsr
+    sta scratch+1
+    lda total
+    ror
+    sta scratch
+    lda #0
+    ror
+    clc
+    adc term+1
+    sta term+1
+    lda scratch
+    adc term+2
+    sta term+2
+    lda scratch+1
+    adc term+3
+    sta term+3""",
     )
 
 
@@ -278,7 +293,7 @@ def _element(shape: Shape) -> str:
         f"    ldx #{shape.size - 1}\n{name}_element:",
         products(name),
         f"""\
-    lda total           ; twice the upper part: >> 15; less the reciprocal
+    lda total           ; twice the upper part: >> 15
     cmp term
     lda total+1
     sbc term+1
@@ -291,20 +306,13 @@ def _element(shape: Shape) -> str:
     asl total+1
     rol total+2
     rol
-    sta total+3
-    sec
-    lda total+2
-    sbc factor_b
-    sta scratch
-    lda total+3
-    sbc factor_b+1
-    eor #$80
-    sta scratch+1       ; Y
+    eor #$80            ; Y, its low byte in total+2
+    sta scratch+1
 {name}_gain:
     lda $ffff,x
     sta product_low
     sta product_high
-    ldy scratch""",
+    ldy total+2""",
         by_gain("total", "total+1"),
         "    ldy scratch+1",
         by_gain("correction", "correction+1"),
