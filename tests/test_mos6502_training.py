@@ -156,6 +156,18 @@ def test_the_screen_may_stay_on_for_the_same_weights(reverse):
     assert 1.04 < lit.cycles / dark.cycles < 1.07
 
 
+def test_sound_is_a_note_a_step_and_the_border_may_rest(reverse):
+    image = build_training(reverse, "c64", 12, feedback=("sound",))
+    machine = start(image)
+    border = machine.vic[0x20]
+    run_to(image, machine, "train_start")
+    machine.log_sid()
+    run_to(image, machine, "train_end")
+    opened = [entry for entry in machine.sid_log() if entry[1] == 4 and entry[2] & 1]
+    assert len(opened) == 12
+    assert machine.vic[0x20] == border
+
+
 def test_every_container_trains_the_same(reverse, tmp_path):
     (wanted,) = train_log(reverse, 2)
     for packed in (False, True):

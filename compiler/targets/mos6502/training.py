@@ -220,9 +220,9 @@ def _sections(
     title = f"{model.name.upper()} LEARNS ON A {machine.title.upper()}"
     runtime = {
         "start": f"{byte_lines(stub)}\n{program.start()}",
-        "step": program.step(("update_output", *updates), steps, window),
+        "step": program.step(("update_output", *updates), steps, window, options.feedback),
         "forward": program.forward(),
-        "screen": program.screen(options.screen),
+        "screen": program.screen(options.screen, options.feedback),
         "report": report.report(shape),
         "numbers": report.numbers(),
         "test": report.test(shape, N_TESTS),

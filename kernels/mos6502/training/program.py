@@ -7,11 +7,14 @@ train_end    the last step, and its report, are over
 finished     the test is over, too; the program stays here
 
 While it computes, interrupts are off, RAM lies in place of the KERNAL, and the screen is blank so
-that the VIC-II steals no cycles; the border changes its colour with each step.  To print, the
-KERNAL is there, and the screen is shown for some frames.  With `screen` it stays on.
+that the VIC-II steals no cycles; the border changes its colour with each step, and there may be
+sound.  To print, the KERNAL is there, and the screen is shown for some frames.  With `screen` it
+stays on.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 from anachron.kernels.mos6502.instructions import copy, lines, set_word
 from anachron.kernels.mos6502.runtime import (
@@ -23,6 +26,7 @@ from anachron.kernels.mos6502.runtime import (
     NMI_VECTOR,
     PORT,
     RASTER,
+    play,
 )
 
 RAM_AND_CHIPS = 0x35  # of the processor port: the KERNAL is out, the I/O chips are there
@@ -80,16 +84,18 @@ start:
 train_start:"""
 
 
-def step(updates: tuple[str, ...], steps: int, window: int) -> str:
+def step(updates: tuple[str, ...], steps: int, window: int, feedback: Collection[str]) -> str:
     """The steps.  Without any gradient the rest of a step changes nothing, and is left out.
 
-    updates  the routines of the matrices' updates
+    updates   the routines of the matrices' updates
+    feedback  "border": a colour a step; "sound": a note a step, the lower the fewer positions have
+              a gradient
     """
     calls = [f"step_{name}:\n    jsr {name}" for name in (*BACKWARD, *updates)]
     return lines(
+        "step:",
+        f"    inc ${BORDER:04x}" if "border" in feedback else "",
         f"""\
-step:
-    inc ${BORDER:04x}
     inc n_steps
     bne *+5             ;@ p=0.99
     inc n_steps+1
@@ -99,7 +105,9 @@ step:
     lda #0
     sta n_active""",
         *(f"step_{name}:\n    jsr {name}" for name in KERNELS),
-        "step_choose:\n    lda n_active\n    bne *+5\n    jmp step_done\n    sta stale",
+        "step_choose:",
+        "    jsr play" if "sound" in feedback else "",
+        "    lda n_active\n    bne *+5\n    jmp step_done\n    sta stale",
         *calls,
         f"""\
 step_done:
@@ -127,7 +135,7 @@ def forward() -> str:
     return lines("forward:", *(f"    jsr {name}" for name in KERNELS[1:]), "    rts")
 
 
-def screen(stays: bool) -> str:
+def screen(stays: bool, feedback: Collection[str]) -> str:
     """To and from printing; the last line of the text is waited for, so that no frame is torn."""
     port = f"""\
     sei                 ; the KERNAL's printing ends with CLI
@@ -161,4 +169,5 @@ close_same:
         "" if stays else off,
         "    rts",
         "ignore:\n    rti",
+        f"next_token = n_active\n{play()}" if "sound" in feedback else "",
     )
