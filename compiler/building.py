@@ -7,11 +7,11 @@ from typing import Any
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.image import Image
 from anachron.compiler.targets import (
-    FEEDBACK,
     DoesNotFit,
     Machine,
     MissingKernel,
     Options,
+    check_feedback,
     find_machine,
     find_target,
     targets_with,
@@ -48,9 +48,7 @@ def check_options(fixed: FixedModel, options: Options) -> None:
             f"{fixed.name} answers a whole sequence with the likeliest tokens: leave the "
             "temperature out"
         )
-    unknown = [word for word in options.feedback if word not in FEEDBACK]
-    if unknown:
-        raise ValueError(f"there is no feedback {unknown[0]}: choose from {', '.join(FEEDBACK)}")
+    check_feedback(options)
 
 
 def check_size(fixed: FixedModel, machine: Machine, options: Options) -> None:

@@ -25,7 +25,7 @@ from anachron.compiler.log_training import (
 from anachron.compiler.logarithms import lower_step
 from anachron.compiler.model import Array, Model
 from anachron.compiler.run import RunError, start
-from anachron.compiler.targets import Machine, Options, find_machine
+from anachron.compiler.targets import Machine, Options, check_feedback, find_machine
 from anachron.compiler.training import MAX_STEPS, STEPS, WINDOW
 from anachron.compiler.training_image import TrainingImage
 from anachron.emulators.mos6502 import petscii
@@ -85,8 +85,10 @@ def build_training(
     lowered = lower_step(differentiate(model), numerics)
     if lowered.exact and row.target not in MULTIPLY:
         raise ValueError(f"{machine} trains in logarithms: leave --numerics fixed out")
+    chosen = Options(**options)
+    check_feedback(chosen)
     image: TrainingImage = trainer.build(
-        lowered, row, Options(**options), steps=steps, window=window, seed=seed
+        lowered, row, chosen, steps=steps, window=window, seed=seed
     )
     return image
 

@@ -166,6 +166,8 @@ def test_sound_is_a_note_a_step_and_the_border_may_rest(reverse):
     opened = [entry for entry in machine.sid_log() if entry[1] == 4 and entry[2] & 1]
     assert len(opened) == 12
     assert machine.vic[0x20] == border
+    with pytest.raises(ValueError, match="no feedback smoke"):
+        build_training(reverse, "c64", 12, feedback=("smoke",))
 
 
 def test_every_container_trains_the_same(reverse, tmp_path):

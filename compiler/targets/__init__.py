@@ -64,6 +64,13 @@ class Options:
     feedback: tuple[str, ...] = ("border",)  # of FEEDBACK
 
 
+def check_feedback(options: Options) -> None:
+    """Raise ValueError for a feedback that no C64 gives."""
+    unknown = [word for word in options.feedback if word not in FEEDBACK]
+    if unknown:
+        raise ValueError(f"there is no feedback {unknown[0]}: choose from {', '.join(FEEDBACK)}")
+
+
 class DoesNotFit(ValueError):
     """A model too large for a machine; bytes_over says by how much."""
 

@@ -59,6 +59,7 @@ from anachron.kernels.pdp11.training import (
 )
 from anachron.kernels.pdp11.training.shape import MOST_TERMS, AnyShape, Shape, Sizes
 from anachron.kernels.reference.sampling import seed_state
+from anachron.kernels.training_lines import STEPS_OF_LOSS
 
 ORIGIN = 0o1000
 ADDRESSES = 0o200000
@@ -145,8 +146,8 @@ def label_weights(parts: Parts, dim: int) -> dict[str, str]:
 def _check_report(model: Model, steps: int, window: int) -> None:
     """Losses and hits of a window are divided by words."""
     n = min(window, steps) * model.seq_len
-    if n * report.STEPS_OF_LOSS >= 1 << 16:
-        most = ((1 << 16) - 1) // (model.seq_len * report.STEPS_OF_LOSS)
+    if n * STEPS_OF_LOSS >= 1 << 16:
+        most = ((1 << 16) - 1) // (model.seq_len * STEPS_OF_LOSS)
         raise ValueError(f"{model.name}: windows of {window} steps; on a PDP-11 at most {most}")
     if not 1 <= steps < 1 << 16:
         raise ValueError(f"{model.name}: {steps} steps; on a PDP-11 1 to 65535")

@@ -95,7 +95,7 @@ def step(updates: tuple[str, ...], steps: int, window: int, feedback: Collection
     return lines(
         "step:",
         f"    inc ${BORDER:04x}" if "border" in feedback else "",
-        f"""\
+        """\
     inc n_steps
     bne *+5             ;@ p=0.99
     inc n_steps+1

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from anachron.kernels import training_lines
 from anachron.kernels.mos6502.instructions import copy, lines, set_word
 from anachron.kernels.mos6502.runtime import CHROUT, RETURN
 from anachron.kernels.mos6502.training.shape import Shape
+from anachron.kernels.training_lines import (
+    ACCURACY_DIGITS,
+    LOSS_DIGITS,
+    STEP_DIGITS,
+    STEPS_OF_LOSS,
+)
 
-STEP_DIGITS, LOSS_DIGITS, ACCURACY_DIGITS = 5, 4, 3
-STEPS_OF_LOSS = 32  # to a neper
 BYTES = 4  # of what is divided
 
 
@@ -255,15 +260,5 @@ token_next:
 
 def texts(title: str, sequences: int) -> dict[str, str]:
     """Label -> what is printed."""
-    line = "\n"
-    return {
-        "text_title": f"{title}{line}{line}",
-        "text_step": "STEP ",
-        "text_loss": "  LOSS=",
-        "text_accuracy": "  ACC=",
-        "text_becomes": " -> ",
-        "text_right": f" OK{line}",
-        "text_wrong": f" --{line}",
-        "text_tests": "TESTS ",
-        "text_of_tests": f"/{sequences}{line}",
-    }
+    named = training_lines.texts(title, sequences, "\n")
+    return {f"text_{name}": text for name, text in named.items()}

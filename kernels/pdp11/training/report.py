@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from anachron.kernels import training_lines
 from anachron.kernels.pdp11.instructions import Cpu
 from anachron.kernels.pdp11.training.shape import AnyShape
-
-STEP_DIGITS, LOSS_DIGITS, ACCURACY_DIGITS = 5, 4, 3
-STEPS_OF_LOSS = 32  # to a neper
+from anachron.kernels.training_lines import (
+    ACCURACY_DIGITS,
+    LOSS_DIGITS,
+    STEP_DIGITS,
+    STEPS_OF_LOSS,
+)
 
 
 def report(shape: AnyShape) -> str:
@@ -195,14 +199,7 @@ print_tokens:
 def texts(title: str, sequences: int) -> dict[str, str]:
     """Label -> what is printed."""
     line = "\r\n"
-    return {
-        "text.title": f"{line}{title}{line}{line}",
-        "text.step": "STEP ",
-        "text.loss": "  LOSS=",
-        "text.accuracy": "  ACC=",
-        "text.becomes": " -> ",
-        "text.right": f" OK{line}",
-        "text.wrong": f" --{line}",
-        "text.tests": "TESTS ",
-        "text.of_tests": f"/{sequences}{line}",
+    named = training_lines.texts(title, sequences, line)
+    return {f"text.{name}": text for name, text in named.items()} | {
+        "text.title": line + named["title"]
     }
