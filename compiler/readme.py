@@ -150,10 +150,26 @@ def _training_row(name: str, numerics: str) -> dict[str, str]:
     }
 
 
+def kernels() -> str:
+    """The CUDA kernels of one stream, as interpreted and assembled."""
+    from anachron.compiler.targets.cuda.summary import summarize
+
+    folder = Path(os.environ.get(MODELS, "."))
+    cases = [(ac.load("chat"), "hello")]
+    for name, tokenizer, prompt in (
+        ("soul.bin", "soul_tokenizer.json", "hey"),
+        ("stories260K.bin", "tok512.bin", "Once upon a time"),
+    ):
+        if (folder / name).exists():
+            cases.append((ac.load(folder / name, tokenizer=folder / tokenizer), prompt))
+    return tabulate([summarize(ac.quantize(model), prompt, 8) for model, prompt in cases])
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "training": training,
     "conformance": lambda: tabulate(conformance.report()),
     "inference": inference,
+    "kernels": kernels,
 }
 KINDS = {"transcript": transcript, "file": file, "table": table}
 

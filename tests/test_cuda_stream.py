@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from functools import cache
@@ -19,6 +20,7 @@ from anachron.compiler.targets.cuda.hazards import Hazards
 from anachron.compiler.targets.cuda.inspection import find_tool, inspect
 from anachron.compiler.targets.cuda.kernel import ARGUMENTS, write_kernel
 from anachron.compiler.targets.cuda.residence import LATE, MUST, NEVER, Residence
+from anachron.compiler.targets.cuda.summary import summarize
 from anachron.compiler.targets.cuda.toolkit import compile_kernel
 from anachron.emulators.ptx import load
 from anachron.kernels.cuda import head_shapes, tiles
@@ -30,6 +32,8 @@ assembles = pytest.mark.skipif(
     not (find_tool("ptxas") and find_tool("nvdisasm")),
     reason="NVIDIA's ptxas and nvdisasm are not installed: pip install -e '.[cuda]'",
 )
+MODELS = Path(__file__).parents[1] / ".." / "shared" / "models"
+MOST_INSTRUCTIONS = 2500  # of all warps, a position of Soul Player's model
 SOUL = """\
 model soul_shaped
 size dim = 32, seq_len = 12, vocab_size = 27, hidden_dim = 64, heads = 4
@@ -166,6 +170,34 @@ def test_a_kernel_that_takes_its_own_time_says_the_same() -> None:
     assert chosen.tolist() == [4, *reference.generated]
     assert 0 < clocks[1:].sum() <= clocks[0]
     assert (clocks[1:] > 0).all()
+
+
+@compiles
+@pytest.mark.skipif(not MODELS.exists(), reason="../shared/models is not here")
+def test_soul_players_model_gives_its_own_integers_in_few_instructions() -> None:
+    model = ac.load(MODELS / "soul.bin", tokenizer=MODELS / "soul_tokenizer.json")
+    image = ac.build(ac.quantize(model), "ptx", logits=True)
+    assert len(image.text.at_end) == 3  # barriers of the block a token
+    for wanted in json.loads((MODELS / "soul_expected.json").read_text())[:2]:
+        run = KernelConversation(image, None, None).ask(wanted["prompt"])
+        ids = wanted["generated"]
+        kept = [i for i in ids if i not in image.fixed.generation.stop]
+        assert list(run.generated) == kept[: len(run.generated)] and len(run.generated) > 2
+        assert run.logits is not None
+        assert run.logits.tolist() == wanted["logits"][: len(run.logits)]
+        assert run.total / len(run.counts) < MOST_INSTRUCTIONS
+    if find_tool("ptxas") and find_tool("nvdisasm"):
+        assert inspect(image.program.ptx).faults == ()
+
+
+@compiles
+@assembles
+def test_a_kernel_in_one_row() -> None:
+    row = summarize(fixed_of("soul"), "hey", 3)
+    assert row["model"] == "soul_shaped"
+    assert (row["threads"], row["barriers a token"], row["spilled"]) == ("128", "2", "0 B")
+    assert int(row["on tensor cores"]) > 10
+    assert 500 < int(row["instructions a position"].replace(",", "")) < MOST_INSTRUCTIONS
 
 
 @compiles

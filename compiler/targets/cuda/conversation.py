@@ -23,6 +23,8 @@ from anachron.kernels.cuda.sampling import MOST_SAMPLED
 if TYPE_CHECKING:
     from anachron.compiler.targets.cuda.target import KernelImage
 
+CLOCKS = "SM clocks"  # of the whole launch, as the kernel counts them itself
+
 
 class KernelConversation:
     """An image's kernel, ready; `schedule` is the interpreter's seed, None for its usual order."""
@@ -65,6 +67,7 @@ class KernelConversation:
                 time_ns = self.device.launch(
                     image.program.ptx, launch.arguments, text.threads, text.layout.shared_bytes
                 )
+                kernels = {CLOCKS: launch.clocks()[0]}
                 chosen = len(launch.answer())
                 passes = _share(time_ns, 1 if encoder else len(ids) - 1 + chosen)
         answer = launch.answer()
