@@ -72,7 +72,7 @@ def scale(bias: bool, saturates: bool) -> str:
         f"{name}_from:\n    ldx #0\n{name}_element:",
         fast_norm.products(name),
         f"""\
-    lda total           ; twice the upper part: >> 15; less the reciprocal
+    lda total           ; twice the upper part: >> 15
     cmp term
     lda total+1
     sbc term+1
@@ -85,20 +85,14 @@ def scale(bias: bool, saturates: bool) -> str:
     asl total+1
     rol total+2
     rol
-    sta total+3
-    sec
-    lda total+2
-    sbc factor_b
-    sta scratch
-    lda total+3
-    sbc factor_b+1
     eor #$80
     sta scratch+1       ; the unit value, and 32768 more
+    ldy total+2
+    sty scratch
 {name}_gain:
     lda $ffff,x
     sta product_low
-    sta product_high
-    ldy scratch""",
+    sta product_high""",
         by_gain("total", "total+1"),
         "    ldy scratch+1",
         by_gain("correction", "correction+1"),
