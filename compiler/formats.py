@@ -251,7 +251,9 @@ class Formats:
             reach = self._reach(node, weight) * 2.0**x_frac
             most = np.floor(np.log2(SUM_LIMIT[16] / np.maximum(reach, TINY))).astype(int)
             fracs = np.minimum(fracs, most).tolist()
-        if self.numerics.weight_scales == "tensor":
+        # Logits of one scale: they are compared, and a machine may look for the largest alone.
+        last = self.numerics.sums == 16 and node is self.model.nodes[-1]
+        if self.numerics.weight_scales == "tensor" or last:
             return [min(fracs)] * len(weight)
         return fracs
 

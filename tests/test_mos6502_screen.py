@@ -38,7 +38,14 @@ def make(rng, rows, columns, spread, size, fine, skip, before):
     x = bench.vector("x", np.zeros(columns, int), 16)
     out = bench.vector("result", np.zeros(rows, int), 16)
     ends = (SHIFT, 16, False)
-    choice = residue_screen.Rows("best", packed, number, ends, out, skip)
+    block, first = packed.places[number]
+    kernel = (
+        packed.name,
+        residue_matvec.end_label(packed, *ends),
+        residue_matvec.aim(packed, number, ends, out),
+    )
+    label = residue_matvec.block_label(packed.name, block)
+    choice = residue_screen.Rows("best", out, label, packed.column, kernel, first, skip)
     bench.add(
         residue_screen.fill_table(fine),
         residue_screen.seek(choice, screen, x, 0.2),

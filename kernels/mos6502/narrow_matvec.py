@@ -182,8 +182,8 @@ def _word(up: int, down: int) -> tuple[str, str]:
     return lines("    sta total+1", sign, *shifts), "total+1"
 
 
-def call(packed: Packed, run: Run, out: Vector) -> str:
-    """Do a run of rows: a tail call.  Its block is selected, its vector prepared."""
+def aim(packed: Packed, run: Run, out: Vector) -> str:
+    """A run's rows end in their way, and go to their places; uses A."""
     label, many = end_label(packed, run), len(ends(packed)) > 1
     first = 0 if run.order is not None else run.first
     text = []
@@ -199,11 +199,16 @@ def call(packed: Packed, run: Run, out: Vector) -> str:
             f"    lda #<{label}\n    sta {packed.name}_end+1\n"
             f"    lda #>{label}\n    sta {packed.name}_end+2"
         )
-    text.append(
-        f"    lda #{run.first - 1 & 255}\n    sta {label}_last+1\n"
-        f"    ldx #{run.first + run.rows - 1}\n    jmp {packed.name}_rows"
-    )
     return lines(*text)
+
+
+def call(packed: Packed, run: Run, out: Vector) -> str:
+    """Do a run of rows: a tail call.  Its block is selected, its vector prepared."""
+    return lines(
+        aim(packed, run, out),
+        f"    lda #{run.first - 1 & 255}\n    sta {end_label(packed, run)}_last+1\n"
+        f"    ldx #{run.first + run.rows - 1}\n    jmp {packed.name}_rows",
+    )
 
 
 def applicable(shift: Array, columns: int) -> str:

@@ -57,24 +57,6 @@ def routine(shape: Shape) -> str:
         f"; {name}: rms_norm of {shape.size} words, int8; uses everything\n{name}:",
         fast_norm.reciprocal(name, shape.size, shape.bits),
         fast_norm.patch(name),
-        """\
-    lda factor_b+1      ; term += 32768 r: half of it, two bytes up
-    lsr
-    sta scratch+1
-    lda factor_b
-    ror
-    sta scratch
-    lda #0
-    ror
-    clc
-    adc term+1
-    sta term+1
-    lda scratch
-    adc term+2
-    sta term+2
-    lda scratch+1
-    adc term+3
-    sta term+3""",
         f"    ldx #{shape.size - 1}\n{name}_element:",
         fast_norm.products(name),
         _shifted(shape.shift),

@@ -23,7 +23,6 @@ import numpy as np
 
 from anachron.kernels.arithmetic import Array
 from anachron.kernels.mos6502.instructions import Vector, lines
-from anachron.kernels.mos6502.residue_matvec import End, Packed, aim, block_label, end_label
 from anachron.kernels.mos6502.residues import triangle
 
 TABLE = "t_screen"  # t(n) >> fine modulo 255, n = 0 .. 511
@@ -151,21 +150,20 @@ _{at}:
 class Rows:
     """The rows of a block among which the likeliest is sought.
 
-    name     of the op         end, out   of the matrix's exact rows
+    name     of the op         out      of the matrix's exact rows
+    block    its label         columns  where each begins in it
+    kernel   what does exact rows: its name, the label of their end, and the text that aims it there
     first    row of the matrix in its block          n        rows of the matrix
     skip     so many, from the first, are not asked for
     """
 
     name: str
-    packed: Packed
-    matrix: int
-    end: End
     out: Vector
+    block: str
+    columns: tuple[int, ...]
+    kernel: tuple[str, str, str]
+    first: int
     skip: int
-
-    @property
-    def first(self) -> int:
-        return self.packed.places[self.matrix][1]
 
     @property
     def n(self) -> int:
@@ -186,7 +184,7 @@ def seek(rows: Rows, screen: Screen, x: Vector, likely: float) -> str:
     x       the vector; packed has been prepared for it, and its block selected
     likely  the share of the rows that are done exactly
     """
-    name, end = rows.name, end_label(rows.packed, *rows.end)
+    name, (kernel, end, aim) = rows.name, rows.kernel
     low, high = rows.at(rows.out.low), rows.at(rows.out.high)
     bounds = rows.at(f"{name}_bounds")
     number = f"    sec\n    sbc #{rows.first}\n" if rows.first else ""
@@ -194,7 +192,7 @@ def seek(rows: Rows, screen: Screen, x: Vector, likely: float) -> str:
         f"; {name}_seek: next_token, and its result in `largest`; uses everything\n{name}_seek:",
         _columns(rows, screen, x),
         _chain(rows),
-        aim(rows.packed, rows.matrix, rows.end, rows.out),
+        aim,
         f"""\
     lda #0              ; the least, and no token: any is better
     sta largest
@@ -223,7 +221,7 @@ _skip:
     dex
     stx {end}_last+1
     inx
-    jsr {rows.packed.name}_rows
+    jsr {kernel}_rows
     inx
     lda largest
     cmp {low},x
@@ -274,9 +272,12 @@ def _rise(screen: Screen) -> int:
 
 def _columns(rows: Rows, screen: Screen, x: Vector) -> str:
     """The vector into the chain's operands, and its own share into its start."""
-    name, columns = rows.name, rows.packed.columns
+    name, columns = rows.name, len(rows.columns)
     operands = f"{name}_operands+{CODE * (columns - 1) + 4}"
-    narrow = "    asl\n    rol scratch\n" * (8 - screen.down)
+    take = f"    lda {x.low},x\n"
+    if x.bits == 16:
+        narrow = "    asl\n    rol scratch\n" * (8 - screen.down)
+        take = f"    lda {x.high},x\n    sta scratch\n{take}{narrow}    lda scratch\n"
     floor = "    asl sum_a+1\n    rol sum_a+2\n" * (8 - screen.fine)
     return f"""\
     lda #{screen.whole}
@@ -291,11 +292,7 @@ def _columns(rows: Rows, screen: Screen, x: Vector) -> str:
     sta pointer+1
     ldx #{columns - 1}
 _column:
-    lda {x.high},x
-    sta scratch
-    lda {x.low},x
-{narrow}    lda scratch
-    eor #$80
+{take}    eor #$80
     ldy #0
     sta (pointer),y
     clc
@@ -340,8 +337,7 @@ _near:
 
 def _chain(rows: Rows) -> str:
     """All rows' bounds."""
-    name, packed = rows.name, rows.packed
-    block = block_label(packed.name, packed.places[rows.matrix][0])
+    name = rows.name
     return lines(
         f"""\
     lda #0
@@ -354,8 +350,8 @@ def _chain(rows: Rows) -> str:
     adc #0
 {name}_operands:""",
         *(
-            f"    ldy {block}+{offset},x   ;@ aligned\n    adc {TABLE},y       ;@ p={CROSSING}"
-            for offset in packed.column
+            f"    ldy {rows.block}+{offset},x   ;@ aligned\n    adc {TABLE},y       ;@ p={CROSSING}"
+            for offset in rows.columns
         ),
         f"""\
     adc #0

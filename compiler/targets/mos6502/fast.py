@@ -13,7 +13,6 @@ import numpy as np
 from anachron.compiler.fixed import Op
 from anachron.compiler.ranges import Ranges
 from anachron.compiler.targets.mos6502.attentions import Heads
-from anachron.compiler.targets.mos6502.lowering import Lowering
 from anachron.compiler.targets.mos6502.matrices import Group
 from anachron.compiler.targets.mos6502.opening import leave
 from anachron.compiler.targets.mos6502.sections import (
@@ -24,6 +23,7 @@ from anachron.compiler.targets.mos6502.sections import (
     lay_out,
     page_data,
 )
+from anachron.compiler.targets.mos6502.seeking import Seeking
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.mos6502 import (
     fast_norm,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 TOO_LONG = 0.03  # how often an input is longer than some row allows, on soul's answers
 
 
-class FastLowering(Lowering):
+class FastLowering(Seeking):
     """As Lowering, with a plan of variants."""
 
     def __init__(self, values: Values, ranges: Ranges, plan: Plan) -> None:
@@ -151,28 +151,25 @@ class FastLowering(Lowering):
     def _seek(self, op: Op, name: str, group: Group) -> str:
         """The likeliest token alone, unless one is drawn; all rows follow."""
         assert self.screening is not None
-        packed, screen = self.packed[group.name], self.screening.screen
+        packed = self.packed[group.name]
         (end,) = group.ends_of(op)
-        first = self.values.fixed.generation.first_id
-        matrix = group.first_matrix(op)
-        rows = residue_screen.Rows(name, packed, matrix, end, self.values.vector(op.name), first)
+        number, out = group.first_matrix(op), self.values.vector(op.name)
+        block, first = packed.places[number]
+        rows = residue_screen.Rows(
+            name,
+            out,
+            residue_matvec.block_label(packed.name, block),
+            packed.column,
+            (
+                packed.name,
+                residue_matvec.end_label(packed, *end),
+                residue_matvec.aim(packed, number, end, out),
+            ),
+            first,
+            self.values.fixed.generation.first_id,
+        )
         x = Vector(f"{group.vector}_low", f"{group.vector}_high", group.columns, group.bits)
-        self._bytes(op, "constants", screen.constants, "weights")
-        self._bytes(op, "origins", -packed.origin, "weights")
-        self._take_turns("screen", {f"{name}_bounds": op.value.size})
-        self.areas[residue_screen.TABLE] = Area(residue_screen.TABLE, "table", ((0, 512),), 256)
-        self.fills["fill_screen"] = residue_screen.fill_table(screen.fine)
-        self.routines["matvec"][f"{name}_seek"] = residue_screen.seek(
-            rows, screen, x, self.screening.likely
-        )
-        self.chooses = True
-        self.drawn[op.name] = {"rows": op.value.size, "drawn": 1}
-        self.environments[op.name] |= {"rows": 1, "drawn": 0}
-        self.anything["drawn"] = 0
-        return (
-            "    lda inverse_temperature\n    ora inverse_temperature+1\n"
-            f"    bne {name}_all   ;@ when drawn\n    jmp {name}_seek\n{name}_all:"
-        )
+        return self._screen(op, name, rows, x, packed.origin)
 
     def _choose_block(self, group: Group, matrix: int) -> str:
         """Select a matrix's block, unless it is."""

@@ -26,8 +26,10 @@ from anachron.kernels.mos6502 import (
     narrow_guard,
     narrow_matvec,
     narrow_norm,
+    narrow_rows,
     narrow_slow,
     residue_attention,
+    residue_screen,
     residues,
 )
 from anachron.kernels.mos6502.instructions import Vector, lines, set_word
@@ -187,12 +189,15 @@ class NarrowLowering(FastLowering):
                 self._selected[group.name] = run.block
                 block = narrow_matvec.block_label(group.name, run.block)
                 text.append(f"    ldy #>{block}\n    jsr {group.name}_select")
-            text.append(narrow_matvec.call(packed, run, out))
-            self._emit(op, lines(*text))
-            self.environments[label] = {
+            seeks = self.screening is not None and self.screening.op is op
+            self.environments[op.name if seeks else label] = {
                 "rows": run.rows,
                 narrow_matvec.which(group.name): narrow_matvec.end_label(packed, run),
             }
+            if seeks:
+                text.append(self._seek_narrow(op, name, packed, run))
+            text.append(narrow_matvec.call(packed, run, out))
+            self._emit(op, lines(*text))
         self.sequence[op.name] = labels
         bounds = self.ranges.accumulators[op.name]["rows"]
         reach = f"{int(np.max(bounds)):,}"
@@ -203,6 +208,8 @@ class NarrowLowering(FastLowering):
                 f"while the input's length allows it: sums may reach {reach}, more than "
                 f"{-NARROW.lowest:,}; else some rows again, by products"
             )
+        if self.screening and self.screening.op is op:
+            why = f"about {op.value.size * self.screening.likely:.0f} rows of {out.size}; {why}"
         shifts = "" if len(runs) == 1 else f", {len(runs)} runs of equal shifts"
         self.variants[op.name] = (f"residues {', '.join(map(str, NARROW.moduli))}{shifts}", why)
 
@@ -219,6 +226,23 @@ class NarrowLowering(FastLowering):
         self._emit(op, narrow_norm.call(shape, name, x, out))
         self.environments[op.name] = {"elements": x.size}
         self.variants[op.name] = ("tables, int8", "its gain is one power of two")
+
+    def _seek_narrow(
+        self, op: Op, name: str, packed: narrow_rows.Packed, run: narrow_rows.Run
+    ) -> str:
+        """The likeliest token alone, unless one is drawn; all rows follow."""
+        out = self.values.vector(op.name)
+        end = narrow_matvec.end_label(packed, run)
+        rows = residue_screen.Rows(
+            name,
+            out,
+            narrow_matvec.block_label(packed.name, run.block),
+            packed.column,
+            (packed.name, end, narrow_matvec.aim(packed, run, out)),
+            run.first,
+            self.values.fixed.generation.first_id,
+        )
+        return self._screen(op, name, rows, self.values.vector(op.inputs[0]), packed.origin)
 
     def _check(self, op: Op, label: str, group: Narrow, out: Vector) -> None:
         """Where the input was too long, some rows once more."""

@@ -80,7 +80,7 @@ def make_plan(fixed: FixedModel, ranges: Ranges, options: Options) -> Plan:
     others = {op.name for group in narrow for op in group.ops}
     groups, reasons = group_matrices(fixed, ranges, others)
     heads, objections = group_attentions(Values(fixed), ranges)
-    screening = None if options.logits else find_screening(fixed, ranges, groups)
+    screening = None if options.logits else find_screening(fixed, ranges, groups, narrow)
     others |= {op.name for group in groups for op in group.ops}
     ways = [group_rows(Values(fixed), ranges, others, style) for style in STYLES]
     ways = [way for i, way in enumerate(ways) if way not in ways[:i]]
@@ -111,6 +111,7 @@ def choices(whole: Plan) -> Iterator[Plan]:
         rows = tuple(part for part in kept if isinstance(part, RowGroup))
         screening = next((part for part in kept if isinstance(part, Screening)), None)
         opening = next((part for part in kept if isinstance(part, Opening)), None)
-        if screening is None or any(screening.op in group.ops for group in groups):
+        matrices: list[Group | Narrow] = [*groups, *narrow]
+        if screening is None or any(screening.op in group.ops for group in matrices):
             plans.append(Plan(groups, heads, narrow, narrow_heads, rows, (), screening, opening))
     yield from sorted(plans, key=lambda plan: -plan.saves)[1:]

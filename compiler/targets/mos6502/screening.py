@@ -12,12 +12,15 @@ import numpy as np
 from anachron.compiler.fixed import FixedModel, Op
 from anachron.compiler.ranges import Bound, Ranges
 from anachron.compiler.targets.mos6502.matrices import Group
+from anachron.compiler.targets.mos6502.narrow import Narrow
 from anachron.kernels.arithmetic import Array
 from anachron.kernels.mos6502 import residue_screen
+from anachron.kernels.mos6502.narrow_rows import Matrix
 from anachron.kernels.mos6502.residues import choose_origin
 
 SAMPLES = 64  # vectors by which the rows that are done exactly are counted, to predict the time
 LEAST_ROWS = 32  # fewer are no gain
+EXACT = {True: (27, 100), False: (19, 60)}  # cycles of a product and of a row, wide and narrow
 
 
 @dataclass(frozen=True)
@@ -25,34 +28,42 @@ class Screening:
     """The matrix whose largest result is sought.
 
     likely  the share of its rows that are done exactly, expected
+    exact   cycles of a product and of a row that is
     """
 
     op: Op
     screen: residue_screen.Screen
     likely: float
+    exact: tuple[int, int]
 
     @property
     def saves(self) -> int:
         """Cycles of a pass that all rows would take more, roughly."""
         rows, columns = self.op.constants["weight"].shape
-        exact = rows * (27 * columns + 100)
+        product, row = self.exact
+        exact = rows * (product * columns + row)
         return int(exact * (1 - self.likely) - rows * (8 * columns + 35) - 120 * columns)
 
 
 def find_screening(
-    fixed: FixedModel, ranges: Ranges, groups: tuple[Group, ...]
+    fixed: FixedModel, ranges: Ranges, groups: tuple[Group, ...], narrow: tuple[Narrow, ...]
 ) -> Screening | None:
     """How to find the largest logit, or None where it would gain nothing or cannot be proven."""
     op = fixed.ops[-1]
-    group = next((g for g in groups if op in g.ops), None)
+    kernels: list[Group | Narrow] = [*groups, *narrow]
+    group = next((g for g in kernels if op in g.ops), None)
     if group is None or fixed.generation.mode == "sequence" or op.name != fixed.logits.name:
         return None
     weight, bias = op.constants["weight"], op.constants["bias"]
-    whole = op.name not in group.halves and op.name not in group.limits
-    if not whole or group.bits != 16 or len(weight) < LEAST_ROWS or fixed.vocab_size > 256:
+    whole = op.name not in group.limits and len(set(op.constants["shift"].tolist())) == 1
+    if isinstance(group, Group):
+        whole = whole and op.name not in group.halves and group.bits == 16
+    if not whole or len(weight) < LEAST_ROWS or fixed.vocab_size > 256:
         return None
     proven, x = ranges.accumulators[op.name], ranges.values[op.inputs[0]]
-    origin = choose_origin(np.concatenate([weight for weight, _ in group.matrices]))
+    weights = [m.weight if isinstance(m, Matrix) else m[0] for m in group.matrices]
+    origin = choose_origin(np.concatenate(weights))
+    exact = EXACT[isinstance(group, Group)]
     shift = int(op.constants["shift"][0])
     sums = np.asarray(proven["rows_lo"]), np.asarray(proven["rows_hi"])
     first, samples = fixed.generation.first_id, _samples(x)
@@ -61,7 +72,7 @@ def find_screening(
         made = residue_screen.plan(weight, bias, origin, (x.lo, x.hi), sums, shift, fine)
         if made is not None:
             counts = [_count(made, op, origin, v, first) for v in samples]
-            choices.append(Screening(op, made, float(np.mean(counts)) / len(weight)))
+            choices.append(Screening(op, made, float(np.mean(counts)) / len(weight), exact))
     best = max(choices, key=lambda choice: choice.saves, default=None)
     return best if best is not None and best.saves > 0 else None
 

@@ -1,0 +1,44 @@
+"""The likeliest token without every logit: what looks for it, whatever kernel does exact rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from anachron.compiler.fixed import Op
+from anachron.compiler.targets.mos6502.lowering import Lowering
+from anachron.compiler.targets.mos6502.sections import Area
+from anachron.kernels.arithmetic import Array
+from anachron.kernels.mos6502 import residue_screen
+from anachron.kernels.mos6502.instructions import Vector
+
+if TYPE_CHECKING:
+    from anachron.compiler.targets.mos6502.screening import Screening
+
+
+class Seeking(Lowering):
+    """As Lowering, with a screen of the logits where there is one."""
+
+    screening: Screening | None = None
+
+    def _screen(
+        self, op: Op, name: str, rows: residue_screen.Rows, x: Vector, origin: Array
+    ) -> str:
+        """What looks for the likeliest token, and the text that goes there unless one is drawn."""
+        assert self.screening is not None
+        screen = self.screening.screen
+        self._bytes(op, "constants", screen.constants, "weights")
+        self._bytes(op, "origins", -origin, "weights")
+        self._take_turns("screen", {f"{name}_bounds": op.value.size})
+        self.areas[residue_screen.TABLE] = Area(residue_screen.TABLE, "table", ((0, 512),), 256)
+        self.fills["fill_screen"] = residue_screen.fill_table(screen.fine)
+        self.routines["matvec"][f"{name}_seek"] = residue_screen.seek(
+            rows, screen, x, self.screening.likely
+        )
+        self.chooses = True
+        self.drawn[op.name] = {"rows": op.value.size, "drawn": 1}
+        self.environments[op.name] |= {"rows": 1, "drawn": 0}
+        self.anything["drawn"] = 0
+        return (
+            "    lda inverse_temperature\n    ora inverse_temperature+1\n"
+            f"    bne {name}_all   ;@ when drawn\n    jmp {name}_seek\n{name}_all:"
+        )
