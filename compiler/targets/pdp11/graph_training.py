@@ -153,11 +153,12 @@ class Program:
         (self.encoded if codes else self.labels)[op.name] = label
         return label
 
-    def put(self, op: LogOp, make: Callable[[str], str]) -> None:
-        """A kernel; it is told its label."""
-        label = f"op{len(self.kernels)}"
+    def put(self, op: LogOp, make: Callable[[str], str], what: str = "") -> None:
+        """A kernel; it is told its label.  Its title is the op's name, and what of it; numbered."""
+        label, title = f"op{len(self.kernels)}", f"{op.name} {what}".rstrip()
         self.kernels[label] = make(label)
-        self.names[label] = op.name if op.name not in self.names.values() else f"{op.name} {label}"
+        number = sum(name.split("#")[0].rstrip() == title for name in self.names.values())
+        self.names[label] = f"{title} #{number + 1}" if number else title
 
     def encode(self, op: LogOp) -> None:
         """The codes of what an op has computed, where one looks at them."""
@@ -167,7 +168,11 @@ class Program:
         amount, label = self.coded[op.name], f"c{len(self.buffers)}"
         self.buffers[label] = count
         self.encoded[op.name] = label
-        self.put(op, lambda name: elements.encode(self.cpu, name, source, label, count, amount))
+        self.put(
+            op,
+            lambda name: elements.encode(self.cpu, name, source, label, count, amount),
+            "codes",
+        )
 
     def run(self, ops: Iterable[LogOp]) -> dict[str, str]:
         """The kernels of some ops."""
@@ -292,11 +297,13 @@ class Program:
         self.pairs(op, op.reads["q"], op.reads["k"], target)
         causal = op.attributes["causal"] and n > 1
         if causal:
-            self.put(op, lambda name: elements.mask(name, n, heads, target, "100000"))
-        self.put(op, lambda name: softmaxes.softmax(self.cpu, name, target, heads * n, n))
+            self.put(op, lambda name: elements.mask(name, n, heads, target, "100000"), "mask")
+        self.put(
+            op, lambda name: softmaxes.softmax(self.cpu, name, target, heads * n, n), "softmax"
+        )
         if causal:
             silent = f"one-half-{-self.bounds.silent}."
-            self.put(op, lambda name: elements.mask(name, n, heads, target, silent))
+            self.put(op, lambda name: elements.mask(name, n, heads, target, silent), "mask")
 
     def attention(self, op: LogOp) -> None:
         self.mixes(op, op.reads["weights"], op.reads["v"], transposed=False,
@@ -308,7 +315,11 @@ class Program:
         self.pairs(op, op.reads["dy"], op.reads["v"], target)
         weights = self.encoded[op.reads["weights"]]
         slopes = softmaxes.Scores(op.attributes["score_constant"], op.attributes["most"])
-        self.put(op, lambda name: softmaxes.d_scores(name, target, weights, heads * n, n, slopes))
+        self.put(
+            op,
+            lambda name: softmaxes.d_scores(name, target, weights, heads * n, n, slopes),
+            "clips",
+        )
 
     def attention_q_gradient(self, op: LogOp) -> None:
         self.mixes(op, op.reads["scores"], op.reads["k"], transposed=False,
