@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,16 @@ from anachron.compiler.targets.cuda import benchmark, device, peers
 from anachron.compiler.targets.cuda.inspection import assemble, find_tool
 from anachron.compiler.targets.cuda.kernel import ARGUMENTS, write_kernel
 from anachron.compiler.targets.cuda.launching import prepare, signed
+from anachron.emulators import ptx
 
+TINY = """\
+model tiny
+size dim = 8, seq_len = 8, vocab_size = 5
+tokenizer characters("abcde")
+x = embed(token, dim) + embed(position, dim)
+x = x + linear(relu(linear(rms_norm(x), 12)), dim)
+logits = linear(x, vocab_size)
+"""
 PTX = """
 .version 8.0
 .target sm_90
@@ -110,6 +120,50 @@ def test_a_peer_has_the_models_shape() -> None:
     assert (shape.dim, shape.hidden, shape.heads, shape.kv_heads, shape.layers) == (32, 64, 4, 2, 2)
     assert shape.gated
     assert shape.cache_bytes == 2 * 2 * 2 * 40 * 16
+
+
+class Interpreter:
+    """What benchmark.py asks of a GPU, by interpreting; a launch takes a millisecond."""
+
+    multiprocessors = 1
+
+    def load(self, kernel: str | bytes, shared: int) -> Interpreter:
+        self.kernel, self.shared, self.how = kernel, shared, "interpreted"
+        return self
+
+    def run(self, arguments: tuple, threads: int, blocks: int, times: int) -> float:
+        if isinstance(self.kernel, str):
+            ptx.load(self.kernel).launch(
+                *arguments, threads=threads, blocks=blocks, shared=self.shared
+            )
+        return 1e6
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.skipif(find_spec("numba_cuda") is None, reason="Numba CUDA is not installed")
+def test_the_measurements_of_one_stream_go_to_their_end(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(benchmark, "WINDOW_NS", 2e6)  # twice a launch's time
+    monkeypatch.setattr(benchmark, "WAVES", (1, 2))
+    path = tmp_path / "tiny.model"
+    path.write_text(TINY)
+    fixed = ac.quantize(ac.load(path))
+    gpu = Interpreter()
+    alone = list(benchmark.one_stream(gpu, fixed, "abc", []))  # type: ignore[arg-type]
+    values = {row["unit"]: row["value"] for row in alone}
+    assert values["us a position"] == pytest.approx(1e3 / 2 / 7, rel=0.01)  # 1 ms, twice, 7 passes
+    assert values["clocks a position"] > 0
+    parts = list(benchmark.phases(gpu, fixed, "abc", []))  # type: ignore[arg-type]
+    names = {row["what"].removeprefix("tiny: ") for row in parts[1:]}
+    assert {op.name for op in fixed.ops} | {"choose"} == names
+    many = list(benchmark.grid(gpu, fixed, "abc", []))  # type: ignore[arg-type]
+    assert [row["what"] for row in many] == [
+        "tiny: 1 streams, a block each", "tiny: 2 streams, a block each",
+    ]  # fmt: skip
+    assert many[1]["value"] == pytest.approx(2 * many[0]["value"], rel=0.01)
 
 
 @pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")

@@ -4,8 +4,7 @@ Weights lie four columns to a word, and the words of one group of columns side b
 rows, so that the lanes of a warp read neighbouring words.  A line of 16 bytes of x meets two
 groups of columns (int16: dp2a) or four (int8: dp4a).
 
-To become the fastest for one stream, rows would be spread over all warps and weights kept in
-registers: another function with the same arguments.
+Any shape, any range: where sums need 64 bits, and for encoders.  tiles.py is the fast one.
 """
 
 from __future__ import annotations
