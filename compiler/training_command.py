@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import anachron.compiler as ac
-from anachron.compiler import arguments, report
+from anachron.compiler import arguments, replica_command, report
 from anachron.compiler.log_training import LogTraining, train_log, trains_in_logarithms
 from anachron.compiler.machine_training import (
     MachineTraining,
@@ -24,6 +24,7 @@ from anachron.compiler.machine_training import (
 )
 from anachron.compiler.model import Model
 from anachron.compiler.printer import format_model
+from anachron.compiler.targets import find_machine
 from anachron.compiler.training import STEPS, WINDOW, Training, train
 from anachron.compiler.training_image import TrainingImage
 from anachron.compiler.weights import save_weights
@@ -47,8 +48,15 @@ def main(args: argparse.Namespace, out: Console, err: Console) -> int:
     first = first_seed(model, args)
     seeds = range(first, first + (args.seeds or 1))
     trainings: list[Training] = []
+    replicas = None
     for args.on in machines:
-        if args.on != "reference":
+        if args.on != "reference" and find_machine(args.on).target == "cuda":
+            some, replicas = replica_command.train(model, args, seeds, out, err)
+            trainings += some
+            if not args.json:
+                for one in some[: replica_command.SHOWN]:
+                    show_curve(one, out)
+        elif args.on != "reference":
             trainings += train_on_machine(model, args, seeds, out, err)
         elif args.numerics in INTEGERS or args.numerics is None and trains_in_logarithms(model):
             trainings += train_in_logarithms(model, args, seeds, out, err)
@@ -58,8 +66,11 @@ def main(args: argparse.Namespace, out: Console, err: Console) -> int:
         draw(trainings, Path(args.plot))
     if args.seeds:
         done = sum(t.accuracy >= CONVERGED for t in trainings)
-        summary = {"seeds": len(trainings), "converged": done, "threshold": CONVERGED}
+        summary: dict[str, object] = {"seeds": len(trainings), "converged": done}
+        summary |= {"threshold": CONVERGED}
         summary |= machine_times(trainings)
+        if replicas:
+            summary |= replica_command.costs(args.on, replicas)
         print(json.dumps(summary)) if args.json else out.print(
             f"{done} of {len(trainings)} seeds reach {CONVERGED} within {trainings[0].steps} steps"
             + "".join(f", {name} {value:.2f}" for name, value in machine_times(trainings).items())
@@ -70,7 +81,8 @@ def main(args: argparse.Namespace, out: Console, err: Console) -> int:
         save_weights(args.o, training.weights, format_model(model))
         err.print(f"wrote {args.o}", style="dim")
     if args.json:
-        print(json.dumps(as_json(training)))
+        costs = replica_command.costs(args.on, replicas) if replicas else {}
+        print(json.dumps(as_json(training) | costs))
     return 0
 
 

@@ -1,0 +1,64 @@
+"""`anachron train --on ptx|cuda|h200`: every seed a warp, all in one launch."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from anachron.compiler.log_training import LogTraining
+from anachron.compiler.model import Model
+from anachron.compiler.targets import find_machine
+from anachron.compiler.targets.cuda.training.replicas import (
+    CHECKED,
+    Replicas,
+    build_replicas,
+    train_replicas,
+)
+
+SHOWN = 10  # curves
+
+
+def train(
+    model: Model, args: argparse.Namespace, seeds: Sequence[int], out: Console, err: Console
+) -> tuple[list[LogTraining], Replicas]:
+    """The trainings, checked against the reference; of a single one its transcript is printed."""
+    if args.timing or args.memory is not None:
+        raise ValueError(f"{args.on} has no --memory and no --timing: leave them out")
+    if args.numerics not in (None, "log"):
+        raise ValueError(f"{args.on} trains in logarithms: leave --numerics {args.numerics} out")
+    machine = find_machine(args.on)
+    kernel = build_replicas(model, args.steps)
+    err.print(f"{kernel!r}", style="dim", markup=False, highlight=False)
+    done = train_replicas(kernel, seeds, machine.name)
+    if not args.json and len(seeds) == 1:
+        out.print("\n".join(done.trainings[0].transcript), highlight=False)
+    err.print(f"{machine.title}: {explain(done)}", style="dim", highlight=False)
+    return list(done.trainings), done
+
+
+def explain(done: Replicas) -> str:
+    """A line of what it cost."""
+    steps = sum(training.steps for training in done.trainings)
+    many = f"{len(done.trainings):,} trainings, {steps:,} steps"
+    if done.time_ns:
+        rate = steps * 1e9 / done.time_ns
+        checked = min(CHECKED, len(done.trainings))
+        return (
+            f"{many} in {done.time_ns / 1e6:.3f} ms, {rate:,.0f} steps a second; the reference's "
+            f"integers in the {checked} compared"
+        )
+    return f"{many}, {done.instructions:,} warp-instructions; the reference's integers"
+
+
+def costs(machine: str, done: Replicas) -> dict[str, object]:
+    """What --json says beside the training."""
+    steps = sum(training.steps for training in done.trainings)
+    return {
+        "machine": machine,
+        "instructions_total": done.instructions if done.counts else None,
+        "time_ns": done.time_ns,
+        "time_s": done.time_ns / 1e9 if done.time_ns else None,
+        "steps_per_second": steps * 1e9 / done.time_ns if done.time_ns else None,
+    }

@@ -1,0 +1,231 @@
+"""LogStep -> the text of a kernel: a warp a training, from its start weights to its tests.
+
+    tables into shared memory, a column for every lane; then, training by training:
+        start weights; steps, each [sample, forward, loss, and what goes back]; a report a window
+        the tests: samples that are only answered
+
+Arguments: the tables; how many trainings there are; the generators' states for weights and for
+data; the words that each window adds to the rates' constants; what comes back: weights, reports
+(loss, hits, positions), steps that went back, and the tests' tokens, targets and answers; and the
+samples of every training, for a task that the kernel makes no data for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from anachron.compiler.log_training import find_cuts, start_shift, start_value
+from anachron.compiler.logarithms import LogStep
+from anachron.compiler.model import Model
+from anachron.compiler.targets.cuda.training.step import Lines, StepLowering
+from anachron.kernels.cuda.places import indent
+from anachron.kernels.cuda.training import program
+from anachron.kernels.cuda.training.products import CODE_BYTES, SLOT, word
+
+SHARED_BYTES = 227 * 1024  # of a block on sm_90: CUDA C++ Programming Guide, table 28
+MOST_WARPS = 16  # of a block: 512 threads may have 128 registers each
+MOST_POSITIONS = 32  # a lane has a token
+ARGUMENTS = {
+    **{"gm": "bytes", "trainings": "word", "start_states": "words", "states": "words"},
+    **{"cuts": "words", "memory": "bytes", "reports": "words", "backward": "words"},
+    **{"tests": "words", "samples": "words"},
+}
+
+
+@dataclass(frozen=True)
+class TrainingText:
+    """A kernel's source, its tables, and what a warp needs.
+
+    weight_bytes  of global memory for each training, its spare words included
+    """
+
+    source: str
+    tables: bytes
+    table_bytes: int
+    warp_bytes: int
+    weight_bytes: int
+    weights: dict[str, int]
+    cuts: tuple[int, ...]
+
+    @property
+    def warps(self) -> int:
+        """Of a block, at most."""
+        return min(MOST_WARPS, (SHARED_BYTES - self.table_bytes) // self.warp_bytes)
+
+    def shared_bytes(self, warps: int) -> int:
+        return self.table_bytes + warps * self.warp_bytes
+
+
+def write_training(log: LogStep, steps: int, window: int, n_tests: int) -> TrainingText:
+    """The text for a step; ValueError, in one line, for one that the kernels lack."""
+    model = log.step.model
+    if model.seq_len > MOST_POSITIONS:
+        raise ValueError(
+            f"{model.name}: {model.seq_len} positions, training on a GPU takes {MOST_POSITIONS}"
+        )
+    cuts = tuple(word(cut) for cut in find_cuts(model, steps))
+    lowering = StepLowering(log, any(cuts))
+    table_bytes = lowering.tables.n_bytes
+    if table_bytes + lowering.warp_bytes > SHARED_BYTES:
+        raise ValueError(
+            f"{model.name}: a training needs {lowering.warp_bytes:,} bytes of shared memory beside "
+            f"the tables' {table_bytes:,}, a block has {SHARED_BYTES:,}"
+        )
+    forward = list(_join(lowering.lower((*log.forward, log.loss))))
+    back = list(_join(lowering.lower(lowering.back)))
+    one = [
+        f"mine = forward(memory, int64(training) * int64({lowering.weight_bytes}))",
+        "state = start_states[training]",
+        *_fill(log, lowering),
+        "cuda.syncwarp()",
+        *lowering.encode(),
+        "state = states[training]",
+        *(f"{name} = int32(0)" for name in ("gone", "step", "report", *COUNTS)),
+        f"until = int32({window})",
+        f"while step < {steps + n_tests}:",
+        *indent(_step(lowering, forward, back, steps, window, n_tests, len(cuts), any(cuts))),
+        "if lane == 0:",
+        "    backward[training] = gone",
+        "training = add32(training, stride)",
+    ]
+    source = [
+        f"def kernel({', '.join(ARGUMENTS)}):",
+        *indent(
+            [
+                f'"""{model.name}: {steps} steps, a warp a training."""',
+                *_start(lowering),
+                "while training < trainings:",
+                *indent(one),
+            ]
+        ),
+    ]
+    tables = lowering.tables
+    return TrainingText(
+        "\n".join(source) + "\n",
+        tables.code_entries.tobytes() + tables.product_entries.tobytes(),
+        table_bytes,
+        lowering.warp_bytes,
+        lowering.weight_bytes,
+        lowering.weights,
+        cuts,
+    )
+
+
+def makes_data(model: Model) -> bool:
+    """Whether the kernel draws the samples of a model's task."""
+    return model.task.get("name") in program.ANSWERS
+
+
+COUNTS = ("loss", "hits", "counted")
+
+
+def _join(items: list[Lines]) -> Iterator[str]:
+    for item in items:
+        if item.barrier:
+            yield "cuda.syncwarp()"
+        yield f"# {item.op.name}: {item.op.contract}"
+        yield from item.lines
+
+
+def _start(lowering: StepLowering) -> list[str]:
+    """The tables: codes as they are, each product once for every lane."""
+    tables = lowering.tables
+    return [
+        "sm = cuda.shared.array(0, int32, alignment=16)",
+        "tid = int32(cuda.threadIdx.x)",
+        "threads = int32(cuda.blockDim.x)",
+        "block = int32(cuda.blockIdx.x)",
+        "blocks = int32(cuda.gridDim.x)",
+        "lane = and32(tid, 31)",
+        "warp = shr32(tid, 5)",
+        "lane4 = mul32(lane, 4)",
+        f"below = sub32(lane4, {SLOT})",
+        f"w = add32(mul32(warp, {lowering.warp_bytes}), {tables.n_bytes})",
+        f"spare = add32(add32(w, lane4), {lowering.dump.offset})",
+        "cut = int32(0)",
+        "i = mul32(tid, 4)",
+        f"while i < {CODE_BYTES}:",
+        "    value = fetch32(gm, i, 0)",
+        "    put32(sm, i, 0, value)",
+        "    i = add32(i, mul32(threads, 4))",
+        "i = int32(warp)",
+        f"while i < {tables.n_entries}:",
+        f"    value = fetch32(gm, mul32(i, 4), {CODE_BYTES})",
+        f"    put32(sm, add32(mul32(i, {SLOT}), lane4), {CODE_BYTES}, value)",
+        "    i = add32(i, shr32(threads, 5))",
+        "cuda.syncthreads()",
+        "training = add32(mul32(block, shr32(threads, 5)), warp)",
+        "stride = mul32(blocks, shr32(threads, 5))",
+    ]
+
+
+def _fill(log: LogStep, lowering: StepLowering) -> list[str]:
+    lines = []
+    for name, at in lowering.weights.items():
+        rows, columns = lowering.shape(name)
+        first = start_value(log, name)
+        if first is None:
+            lines += program.fill(at, rows * columns, start_shift(log, name), lowering.spare)
+        else:
+            lines += program.set_all(at, rows * columns, int(first))
+    return lines
+
+
+def _step(
+    lowering: StepLowering,
+    forward: list[str],
+    back: list[str],
+    steps: int,
+    window: int,
+    n_tests: int,
+    n_reports: int,
+    cut: bool,
+) -> list[str]:
+    task = str(lowering.log.step.model.task["name"])
+    n = lowering.n
+    sample = program.take(lowering.tokens, lowering.targets, steps)
+    if makes_data(lowering.log.step.model):
+        sample = program.draw(task, lowering.tokens, lowering.targets, lowering.n_ids)
+    learn = [
+        *(["cut = cuts[report]"] if cut else []),
+        "if redux_add(active) > 0:",
+        "    gone = add32(gone, 1)",
+        *indent(back),
+        "step = add32(step, 1)",
+        f"if step == until or step == {steps}:",
+        *indent([f"whole_{name} = redux_add({name})" for name in COUNTS]),
+        "    if lane == 0:",
+        *indent(
+            [
+                f"reports[(training * {n_reports} + report) * 3 + {k}] = whole_{name}"
+                for k, name in enumerate(COUNTS)
+            ],
+            2,
+        ),
+        *indent([f"{name} = int32(0)" for name in COUNTS]),
+        "    report = add32(report, 1)",
+        f"    until = add32(until, {window})",
+    ]
+    parts = (lowering.tokens, lowering.targets, lowering.answers)
+    test = [
+        f"if lane < {n}:",
+        *(f"    said{k} = fetch32(sm, add32(w, lane4), {p.offset})" for k, p in enumerate(parts)),
+        *(
+            f"    tests[((training * {max(1, n_tests)} + step - {steps}) * 3 + {k}) * {n} + lane]"
+            f" = said{k}"
+            for k in range(len(parts))
+        ),
+        "step = add32(step, 1)",
+    ]
+    return [
+        "cuda.syncwarp()",
+        *sample,
+        "active = int32(0)",
+        "cuda.syncwarp()",
+        *forward,
+        "cuda.syncwarp()",
+        f"if step < {steps}:",
+        *indent(learn),
+        *(["else:", *indent(test)] if n_tests else []),
+    ]

@@ -1,0 +1,241 @@
+"""Seeds through a kernel that trains: thousands of trainings in one launch.
+
+    kernel = build_replicas(model, steps=20)
+    trainings = train_replicas(kernel, range(4), "ptx")     # LogTraining, one a seed
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from anachron.compiler.autodiff import differentiate
+from anachron.compiler.data import make_batches
+from anachron.compiler.log_training import (
+    N_TESTS,
+    WEIGHTS_STREAM,
+    Answer,
+    LogTraining,
+    Report,
+    check_recipe,
+    find_characters,
+    train_log,
+)
+from anachron.compiler.logarithms import LogStep, lower_step
+from anachron.compiler.model import Array, Model
+from anachron.compiler.run import RunError
+from anachron.compiler.targets.cuda.device import Device
+from anachron.compiler.targets.cuda.toolkit import compile_kernel
+from anachron.compiler.targets.cuda.training.kernel import (
+    ARGUMENTS,
+    TrainingText,
+    makes_data,
+    write_training,
+)
+from anachron.compiler.training import MAX_STEPS, STEPS, WINDOW
+from anachron.emulators.ptx import PtxError, load
+from anachron.kernels.cuda.places import WARP
+from anachron.kernels.reference.log_tables import STEPS as CODE_STEPS
+from anachron.kernels.reference.sampling import seed_state
+
+INTERPRETED_WARPS = 4  # of a block, interpreted
+MOST_REPLICAS = 1 << 20
+MOST_SAMPLES = 1 << 28
+CHECKED = 4  # trainings of a launch on a GPU that are repeated by the reference
+
+
+@dataclass(frozen=True)
+class ReplicaKernel:
+    """A model's kernel that trains, compiled for so many steps."""
+
+    log: LogStep
+    steps: int
+    window: int
+    n_tests: int
+    text: TrainingText
+    ptx: str = field(repr=False)
+
+    @property
+    def model(self) -> Model:
+        return self.log.step.model
+
+    def __repr__(self) -> str:
+        text = self.text
+        return (
+            f"ReplicaKernel({self.model.name}: {self.steps} steps, {text.warp_bytes:,} bytes of "
+            f"shared memory a training, {text.table_bytes:,} for the tables, {text.warps} on a "
+            "multiprocessor)"
+        )
+
+
+@dataclass(frozen=True)
+class Replicas:
+    """What a launch did.
+
+    counts   warp-instructions by opcode, where it was interpreted
+    time_ns  of the launch on a GPU
+    """
+
+    trainings: tuple[LogTraining, ...]
+    counts: Mapping[str, int]
+    time_ns: int | None = None
+
+    @property
+    def instructions(self) -> int:
+        return sum(self.counts.values())
+
+
+def build_replicas(
+    model: Model, steps: int | None = None, *, tests: bool = True
+) -> ReplicaKernel:
+    """The kernel that trains a model.
+
+    Raises ValueError, in one line, for a model that it cannot train, and Absent where the compiler
+    is not installed.
+    """
+    steps = model.recipe.get("steps", STEPS) if steps is None else steps
+    if not 1 <= steps <= MAX_STEPS:
+        raise ValueError(f"{model.name}: {steps} steps, allowed is 1 to {MAX_STEPS:,}")
+    check_recipe(model)
+    log = lower_step(differentiate(model))
+    window = model.recipe.get("window", WINDOW)
+    n_tests = N_TESTS if tests and model.generation.mode == "sequence" else 0
+    text = write_training(log, steps, window, n_tests)
+    ptx = compile_kernel(text.source, WARP * text.warps, ARGUMENTS, fused=True)
+    return ReplicaKernel(log, steps, window, n_tests, text, ptx)
+
+
+def prepare(kernel: ReplicaKernel, seeds: Sequence[int]) -> tuple[Array | int, ...]:
+    """The arguments of a launch; the arrays that come back are the last four but the samples."""
+    if not 1 <= len(seeds) <= MOST_REPLICAS:
+        raise ValueError(f"{len(seeds):,} seeds: allowed are 1 to {MOST_REPLICAS:,}")
+    text, n = kernel.text, len(seeds)
+
+    def states(turned: int) -> Array:
+        return np.array([seed_state(seed ^ turned) for seed in seeds], np.uint32).view(np.int32)
+
+    shape = (n, max(1, kernel.n_tests), 3, kernel.model.seq_len)
+    samples = np.zeros(1, np.int32)
+    if not makes_data(kernel.model):
+        samples = draw_samples(kernel, seeds)
+    return (
+        *(np.frombuffer(text.tables, np.uint8), n, states(WEIGHTS_STREAM), states(0)),
+        np.array(text.cuts, np.int32),
+        np.zeros(n * text.weight_bytes, np.uint8),
+        np.zeros((n, len(text.cuts), 3), np.int32),
+        np.zeros(n, np.int32),
+        np.zeros(shape, np.int32),
+        samples,
+    )
+
+
+def draw_samples(kernel: ReplicaKernel, seeds: Sequence[int]) -> Array:
+    """Tokens and targets of every step of every seed."""
+    count = len(seeds) * kernel.steps * 2 * kernel.model.seq_len
+    if count > MOST_SAMPLES:
+        raise ValueError(
+            f"{kernel.model.name}: the samples of {len(seeds):,} seeds are {count:,} numbers, "
+            f"allowed are {MOST_SAMPLES:,}: fewer seeds or steps"
+        )
+    drawn = []
+    for seed in seeds:
+        batches = make_batches(kernel.model, seed)
+        drawn.append([np.concatenate(next(batches)) for _ in range(kernel.steps)])
+    return np.array(drawn, np.int32)
+
+
+def collect(
+    kernel: ReplicaKernel, seeds: Sequence[int], arguments: tuple
+) -> tuple[LogTraining, ...]:
+    """What a launch has left in its arguments, a training a seed."""
+    memory, counts, backward, tests = arguments[-5:-1]
+    words = memory.view(np.int32).reshape(len(seeds), -1)
+    model, characters = kernel.model, find_characters(kernel.model)
+    trainings = []
+    for i, seed in enumerate(seeds):
+        integers = {}
+        for name, shape in model.shapes.items():
+            at = kernel.text.weights[name] // 4
+            integers[name] = words[i, at : at + math.prod(shape)].astype(np.int16).reshape(shape)
+        reports = tuple(
+            Report(min((r + 1) * kernel.window, kernel.steps), *map(int, row))
+            for r, row in enumerate(counts[i])
+        )
+        rows = tests[i][: kernel.n_tests].tolist()
+        answers = tuple(
+            Answer(tuple(asked), tuple(wanted), tuple(given), characters)
+            for asked, wanted, given in rows
+        )
+        real = {n: kernel.log.formats[n].decode(array) for n, array in integers.items()}
+        trainings.append(
+            LogTraining(
+                model.with_weights(real, f"trained {kernel.steps} steps on a GPU, seed {seed}"),
+                kernel.steps,
+                seed,
+                tuple(r.loss / (CODE_STEPS * r.positions) for r in reports),
+                tuple(r.hits / r.positions for r in reports),
+                integers,
+                reports,
+                answers,
+                int(backward[i]),
+            )
+        )
+    return tuple(trainings)
+
+
+def interpret(
+    kernel: ReplicaKernel, seeds: Sequence[int], schedule: int | None = None
+) -> Replicas:
+    """All seeds, interpreted.  Raises RunError where two threads race."""
+    warps = min(INTERPRETED_WARPS, kernel.text.warps, len(seeds))
+    arguments = prepare(kernel, seeds)
+    shared = kernel.text.shared_bytes(warps)
+    try:
+        result = load(kernel.ptx).launch(
+            *arguments, threads=warps * WARP, shared=shared, seed=schedule
+        )
+    except PtxError as error:
+        raise RunError(f"{kernel!r}: {error}") from None
+    if result.races:
+        raise RunError(f"{kernel!r}: {result.races[0]}")
+    return Replicas(collect(kernel, seeds, arguments), result.counts)
+
+
+def run_on(device: Device, kernel: ReplicaKernel, seeds: Sequence[int]) -> Replicas:
+    """All seeds on a GPU: a block for each multiprocessor."""
+    warps = min(kernel.text.warps, len(seeds))
+    blocks = min(device.multiprocessors, -(-len(seeds) // warps))
+    arguments = prepare(kernel, seeds)
+    shared = kernel.text.shared_bytes(warps)
+    time_ns = device.launch(kernel.ptx, arguments, warps * WARP, shared, blocks)
+    return Replicas(collect(kernel, seeds, arguments), {}, time_ns)
+
+
+def train_replicas(kernel: ReplicaKernel, seeds: Sequence[int], machine: str) -> Replicas:
+    """On `ptx` interpreted, and every seed checked; on `cuda` and `h200` the first ones.
+
+    Raises Absent where there is no such GPU, RunError where a training is not the reference's.
+    """
+    if machine == "ptx":
+        done, checked = interpret(kernel, seeds), len(seeds)
+    else:
+        device = Device.open("H200" if machine == "h200" else "")
+        done, checked = run_on(device, kernel, seeds), CHECKED
+    check(kernel, done.trainings[:checked])
+    return done
+
+
+def check(kernel: ReplicaKernel, trainings: Sequence[LogTraining]) -> None:
+    """Hold trainings against the reference: weights, reports, tests, steps that went back."""
+    seeds = [training.seed for training in trainings]
+    for mine, wanted in zip(trainings, train_log(kernel.model, kernel.steps, seeds), strict=True):
+        for name, array in wanted.integers.items():
+            if not np.array_equal(array, mine.integers[name]):
+                raise RunError(f"{kernel!r}, seed {mine.seed}: {name} is not the reference's")
+        tests = wanted.tests if kernel.n_tests else ()
+        same = mine.reports == wanted.reports and mine.tests == tests
+        if not same or mine.backward != wanted.backward:
+            raise RunError(f"{kernel!r}, seed {mine.seed}: its reports are not the reference's")

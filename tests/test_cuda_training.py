@@ -1,0 +1,226 @@
+"""Thousands of trainings in one launch: every integer, report and test is the reference's."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import anachron.compiler as ac
+from anachron.compiler.autodiff import differentiate
+from anachron.compiler.cli import main
+from anachron.compiler.log_training import train_log
+from anachron.compiler.logarithms import lower_step
+from anachron.compiler.run import RunError
+from anachron.compiler.targets import Absent
+from anachron.compiler.targets.cuda.inspection import inspect
+from anachron.compiler.targets.cuda.training import throughput
+from anachron.compiler.targets.cuda.training.kernel import write_training
+from anachron.compiler.targets.cuda.training.replicas import (
+    ReplicaKernel,
+    build_replicas,
+    check,
+    interpret,
+)
+from anachron.compiler.targets.cuda.training.step import StepLowering
+from anachron.kernels.cuda.training.grid import Field, Grid
+from anachron.kernels.cuda.training.products import SIGNS, SLOT, Tables, word
+from anachron.kernels.reference.log_tables import code, exponential
+
+compiles = pytest.mark.skipif(
+    find_spec("numba_cuda") is None, reason="Numba CUDA is not installed: pip install -e '.[cuda]'"
+)
+TWO = """\
+model two
+size dim = 12, seq_len = 5, vocab_size = 7, hidden = 9
+tokenizer characters("abcdefg")
+task sort
+train sgd(steps = 20, rate = 1/4, decay = 1, window = 2)
+x = embed(token, dim) + embed(position, dim)
+q = linear(x, dim)
+k = linear(x, 6)
+v = linear(x, 6)
+x = x + attention(q, k, v, heads = 4, kv_heads = 2)
+x = x + linear(relu(linear(x, hidden, bias)), dim, bias)
+logits = linear(x, vocab_size)
+"""
+NEXT = """\
+model next
+size dim = 8, seq_len = 6, vocab_size = 27
+tokenizer characters("abcdefghijklmnopqrstuvwxyz ")
+task next(corpus = "corpus.txt")
+train sgd(steps = 20, rate = 1/4, window = 3)
+x = embed(token, dim) + embed(position, dim)
+y = x + attention(linear(x, dim), linear(x, dim), linear(x, dim), heads = 2, causal)
+logits = linear(y, vocab_size)
+"""
+
+
+@cache
+def reverse(steps: int) -> ReplicaKernel:
+    return build_replicas(ac.load("reverse"), steps)
+
+
+def load_text(folder: Path, text: str) -> ac.Model:
+    (folder / "corpus.txt").write_text("the quick brown fox jumps over the lazy dog")
+    (folder / "some.model").write_text(text)
+    return ac.load(str(folder / "some.model"))
+
+
+@compiles
+def test_seeds_learn_as_the_reference_in_any_order_of_warps() -> None:
+    kernel = reverse(6)
+    counts = set()
+    for schedule in (None, 3):
+        done = interpret(kernel, [0, 1, 2, 3, 4], schedule)  # more than there are warps
+        check(kernel, done.trainings)
+        counts.add(done.instructions)
+    assert len(counts) == 1
+    wanted = train_log(kernel.model, 6, [3])[0]
+    assert done.trainings[3].sha256 == wanted.sha256
+    assert done.trainings[3].transcript == wanted.transcript
+    assert len({training.sha256 for training in done.trainings}) == 5
+
+
+@compiles
+@pytest.mark.parametrize(("text", "steps"), [(TWO, 5), (NEXT, 4)])
+def test_other_models_and_tasks_learn_as_the_reference(
+    text: str, steps: int, tmp_path: Path
+) -> None:
+    kernel = build_replicas(load_text(tmp_path, text), steps)
+    done = interpret(kernel, [0, 7])
+    check(kernel, done.trainings)
+    assert all(training.backward for training in done.trainings)
+
+
+@compiles
+def test_a_step_leaves_room_for_the_goal() -> None:
+    bounds = throughput.find_step_bounds(ac.load("reverse"))
+    assert bounds.steps_per_second > 50e6
+    assert bounds.trainings >= 12
+
+
+@compiles
+def test_the_machine_s_own_code_keeps_everything_in_registers() -> None:
+    try:
+        found = inspect(reverse(6).ptx)
+    except Absent as reason:
+        pytest.skip(str(reason))
+    assert found.faults == ()
+    assert found.registers <= 128
+    assert not re.search(r"\.f(32|64)|\.local", reverse(6).ptx)
+
+
+@compiles
+def test_without_a_barrier_of_the_warp_a_step_races() -> None:
+    """But before sums of two values: there each lane reads what it has written itself."""
+    kernel = build_replicas(ac.load("reverse"), 2, tests=False)
+    ptx = kernel.ptx
+    places = [match.span() for match in re.finditer(r"bar\.warp\.sync\s+-1;", ptx)]
+    raced = 0
+    for start, end in places:
+        without = replace(kernel, ptx=ptx[:start] + ptx[end:])
+        try:
+            interpret(without, [0])
+        except RunError as error:
+            assert "races" in str(error)
+            raced += 1
+    assert raced >= len(places) - 4 and len(places) > 20
+
+
+@compiles
+def test_a_weight_that_differs_is_a_defect() -> None:
+    kernel = reverse(6)
+    (training,) = interpret(kernel, [1]).trainings
+    training.integers["q.weight"][3, 4] += 2
+    with pytest.raises(RunError, match=r"seed 1: q\.weight is not the reference's"):
+        check(kernel, [training])
+
+
+@compiles
+def test_the_command_says_the_machine_s_hash(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "reverse", "--on", "ptx", "--steps", "2", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["weights_sha256"] == train_log(ac.load("reverse"), 2)[0].sha256
+    assert (told["machine"], told["steps"], told["time_ns"]) == ("ptx", 2, None)
+    assert told["instructions_total"] > 10_000
+
+
+def test_words_of_codes_add_to_the_product() -> None:
+    tables = Tables(420)
+    entries, products = tables.code_entries.astype(int), tables.product_entries
+    integers = np.arange(-4096, 4096, 2)
+    words = entries[(integers & 8190) >> 1] * SLOT
+    logs = code(integers)
+    for a in (-4096, -300, -2, 0, 2, 46, 1000, 4094):
+        i = int(np.flatnonzero(integers == a)[0])
+        for constant in (-266, -120, -354):
+            total = words[i] + words + word(constant)
+            got = products[np.maximum(total, -SLOT) // SLOT + 1]
+            signs = np.sign(a or 1) * np.where(integers < 0, -1, 1)
+            magnitude = logs % 8192 - (logs % 8192 > 4096) * 8192
+            log_a = int(magnitude[i])
+            wanted = [
+                s * exponential(log_a + int(m) + constant) if log_a + m + constant >= 0 else 0
+                for s, m in zip(signs, magnitude, strict=True)
+            ]
+            assert got.tolist() == wanted
+    assert len(products) == tables.n_entries == 1 + SIGNS * 211
+
+
+def test_no_two_values_that_are_needed_together_share_memory(tmp_path: Path) -> None:
+    for model in (ac.load("reverse"), load_text(tmp_path, TWO)):
+        step = StepLowering(lower_step(differentiate(model)), False)
+        first, last = step._forms()
+        spans = [
+            (field.offset, field.offset + field.n_bytes, first[key], last[key])
+            for key, field in step.fields.items()
+            if key in first
+        ]
+        spans += [(f.offset, f.offset + f.n_bytes, 0, 999) for f in step.codes.values()]
+        for i, (start, end, since, until) in enumerate(spans):
+            assert end <= step.warp_bytes
+            for low, high, begin, stop in spans[:i]:
+                assert end <= low or high <= start or until < begin or stop < since
+
+
+@pytest.mark.parametrize("rows", [1, 3, 8, 10, 16, 33])
+@pytest.mark.parametrize("columns", [1, 7, 10, 16, 32, 40])
+def test_every_element_has_one_owner(rows: int, columns: int) -> None:
+    grid, seen = Grid(rows, columns), set()
+    for lane in range(32):
+        mine = lane // grid.across * grid.each
+        row = min(mine, rows - grid.each)
+        for m, n in grid.elements:
+            column = lane % grid.across + n * grid.across
+            if row + m >= mine and column < columns:
+                assert (row + m, column) not in seen
+                seen.add((row + m, column))
+    assert seen == {(r, c) for r in range(rows) for c in range(columns)}
+
+
+@pytest.mark.parametrize("columns", range(1, 70))
+def test_eight_rows_vectors_lie_in_different_banks(columns: int) -> None:
+    stride = Field(0, 8, columns).stride
+    assert stride >= columns and len({stride * row // 4 % 8 for row in range(8)}) == 8
+
+
+def test_what_it_cannot_train_is_one_line() -> None:
+    long = ac.load("reverse", overrides={"seq_len": 40})
+    with pytest.raises(ValueError, match="40 positions, training on a GPU takes 32"):
+        write_training(lower_step(differentiate(long)), 3, 50, 0)
+    wide = ac.load("reverse", overrides={"dim": 256})
+    with pytest.raises(ValueError, match="bytes of shared memory beside"):
+        write_training(lower_step(differentiate(wide)), 3, 50, 0)
+
+
+def test_an_op_that_it_lacks_is_one_line(tmp_path: Path) -> None:
+    text = NEXT.replace("logits = linear(y,", "logits = linear(rms_norm(y),")
+    with pytest.raises(ValueError, match="training on a GPU has no normalize"):
+        write_training(lower_step(differentiate(load_text(tmp_path, text))), 3, 50, 0)
