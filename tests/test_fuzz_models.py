@@ -67,7 +67,8 @@ def test_rows_in_every_style_give_the_reference_s_integers(
         assert result.agree, f"seed {seed}, {style}:\n{result}\n{text}"
         run = result.runs[-1]
         assert run.predicted.lo <= run.total <= run.predicted.hi, f"seed {seed}, {style}"
-    assert bases >= {"wider", "widest"} and ("wide" in bases) == style.wide
+    assert bases >= {"wider", "widest"}
+    assert ("wide" in bases, "small" in bases) == (style.wide, style.small)
     assert not style.shared or {"first", "last"} <= parts
 
 

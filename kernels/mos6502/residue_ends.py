@@ -19,7 +19,7 @@ from anachron.kernels.mos6502.residue_levels import MIDDLE
 
 SHIFTS = range(17)
 RIGHT = 3  # up to this, all of the sum moves right
-SUM_BYTES = {"narrow": 2, "wide": 3, "wider": 3, "widest": 4}
+SUM_BYTES = {"narrow": 2, "small": 3, "wide": 3, "wider": 3, "widest": 4}
 SIGN = "    asl\n    lda #0\n    adc #$ff\n    eor #$ff"  # A = 0 or 255, by A's top bit
 SATURATED = 0.01  # of rows that may be
 
@@ -123,8 +123,8 @@ def _bytes(basis: str, top: int) -> str:
         case "narrow":
             text = ["    cmp #$80\n    adc #0"]
             have = 1
-        case "wide" | "wider":
-            stem = "wraps" if basis == "wide" else f"wraps{MIDDLE}"
+        case "small" | "wide" | "wider":
+            stem = {"small": "row_wraps", "wide": "wraps", "wider": f"wraps{MIDDLE}"}[basis]
             text = [f"    clc\n    lda total+1\n    adc {stem}_low,y     ;@ aligned"]
             have = 1
             if top > 1:

@@ -2,6 +2,7 @@
 
     narrow   256, 255             wide     256, 255, 99
     wider    256, 255, 253        widest   256, 255, 253 and a small modulus
+    small    256, 255 and that modulus, in place of the wide one where memory is short
 
 Modulo 253 a carry is worth 3: after each ADC, `BCC *+4, ADC #2` adds it with the carry that is set
 and leaves none, 3.5 cycles a product more than modulo 255, and the three tell 16,515,840 sums apart
@@ -33,7 +34,7 @@ WIDER = Basis(
     -HIGHEST_C * STEP + NARROW.lowest,
     HIGHEST_C * STEP + NARROW.highest,
 )
-SHARED = ("t256", "t255", "high_mod255")  # tables of residues.py
+SHARED = ("t256", "t255")  # tables of residues.py
 # name -> bytes, each from a page's start; the first takes two: T + x is an address.
 TABLES = {
     f"t{MIDDLE}": 512,
@@ -54,6 +55,17 @@ def widest(small: int) -> Basis:
     )
 
 
+def small_basis(small: int) -> Basis:
+    """The basis of 256, 255 and the small modulus."""
+    turns = small // 2
+    return Basis(
+        "small",
+        (256, 255, small),
+        -turns * STEP + NARROW.lowest,
+        turns * STEP + NARROW.highest,
+    )
+
+
 def choose_small(lowest: int, highest: int) -> int | None:
     """The least fourth modulus that tells such sums apart, if one does."""
     return next((m for m in SMALL if widest(m).holds(lowest, highest)), None)
@@ -65,12 +77,18 @@ def small_tables(small: int, most: int = 256) -> dict[str, int]:
 
 
 def turns(small: int) -> dict[str, bytes]:
-    """T >> 8 without k + 255 c, less 32768, by the fourth chain's end: three bytes each."""
+    """By the small chain's end: T >> 8 without k + 255 c, less 32768, three bytes each; and, where
+    it follows that of 255, T >> 8 without k, less LIFT, as a word."""
     inverse = pow(TURN % small, -1, small)
     i = np.arange(small) * inverse % small
     turn = STEP // 256 * MIDDLE * (i - (i > small // 2) * small) - 32768
     parts = ((turn >> shift & 0xFF).astype(np.uint8).tobytes() for shift in (0, 8, 16))
-    return dict(zip(("row_turn_low", "row_turn_middle", "row_turn_high"), parts, strict=True))
+    found = dict(zip(("row_turn_low", "row_turn_middle", "row_turn_high"), parts, strict=True))
+    j = np.arange(small) * pow(STEP % small, -1, small) % small
+    wraps = 255 * (j - (j > small // 2) * small) - LIFT
+    for name, shift in (("row_wraps_low", 0), ("row_wraps_high", 8)):
+        found[name] = (wraps >> shift & 0xFF).astype(np.uint8).tobytes()
+    return found
 
 
 def make_tables(small: int | None) -> dict[str, bytes]:
@@ -117,14 +135,14 @@ def row_constants(start: Array, modulus: int) -> Array:
 
 
 def fill_tables(middle: bool, small: int | None, most: int = 256) -> str:
-    """`fill_levels`: build high_mod255, the tables of 253 and of a small modulus; once.
+    """`fill_levels`: build the tables of 253 and of a small modulus; once.
 
     most  of the small modulus's residues, as small_tables
     """
     m = MIDDLE
     parts = ["; fill_levels: the tables of residue_levels.py; uses A, X, Y, scratch, pointer"]
     parts.append("fill_levels:")
-    pages = [("high_mod255", 255, 256, -128 * 256, 128)]
+    pages = []
     if middle:
         parts.append(_fill_triangles(f"t{m}", m))
         pages.append((f"high_mod{m}", m, 256, -128 * 256, 128))

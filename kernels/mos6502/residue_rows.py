@@ -7,11 +7,12 @@ whose operand calls patch:
 
     256 - 255 -+- narrow ends
                +- 99 --- wide ends
+               +- small - small ends
                +- 253 -+- wider ends
                        +- small - widest ends
 
 What bounds it: 8 cycles a product and modulus, 2 more for 256, 3.5 for 253: 18, 26, 29.5 and about
-38 in the four bases; a row about 60 to 170 more, a column 30 to 130.
+38 in the bases; a row about 60 to 170 more, a column 30 to 130.
 
     <name>_select    points at a block         <name>_prepare, <name>_prepare_<m>   take a vector
     <name>_rows      does a run of rows
@@ -87,8 +88,9 @@ def _take(packed: Packed, m: int) -> str:
     match m:
         case 255:
             load = (
-                f"    lda (source_low),y  ;@ p=0.1\n    sta {name}_256,y\n    clc\n"
-                "    adc high_mod255,x   ;@ aligned\n    adc #0"
+                "    bpl *+3             ;@ p=0.5\n    dex                 ; 256 h, of the int8 h\n"
+                f"    stx scratch\n    lda (source_low),y  ;@ p=0.1\n    sta {name}_256,y\n"
+                "    clc\n    adc scratch\n    adc #0"
             )
         case 253:
             load = (
@@ -168,9 +170,16 @@ def rows(packed: Packed) -> str:
         f"; {name}_rows: rows X, X-1, ... of the block times the vector, to where their end says",
         f"; uses A, X, Y, total; decimal for a while\n{name}_rows:",
     ]
+    bases = {end.basis for end in packed.ends}
     for m in packed.moduli:
-        text.append(f"{packed.chain(m)}:" if m != 256 else "")
-        text.append(_start(packed, m))
+        if m < 99 and "small" in bases:
+            text.append(_directly(packed, m, "widest" in bases))
+        if m >= 99 or "widest" in bases:
+            text.append(f"{packed.chain(m)}:" if m != 256 else "")
+            text.append(_start(packed, m))
+        if m < 99:
+            constant = _at(packed, packed.constant[m])
+            text.append(f"{name}_r{m}:\n    adc {constant}\n{name}_s{m}:\n    adc #0")
         most = 5 * (m - 1) + 1
         if m < 99 and most > 255:
             text.append(_fold())
@@ -233,7 +242,8 @@ def _start(packed: Packed, m: int) -> str:
                 f"    adc {constant}\n{own}:\n    adc #0"
             )
         case 253:
-            keep = ("    sty total+4\n", "    sta total+5\n") if packed.small else ("", "")
+            keep = ("    sty total+4\n", "    sta total+5\n")
+            keep = keep if any(end.basis == "widest" for end in packed.ends) else ("", "")
             return lines(
                 "    cmp #$80            ; k, -127 .. 127\n    adc #0\n    eor #$80\n"
                 f"    sta total+1         ; and {LIFT} more\n    eor #$7f\n    tay\n{keep[0]}"
@@ -258,19 +268,29 @@ def _start(packed: Packed, m: int) -> str:
     ldy total+5         ; 255 - a
     adc row_low,y       ;@ aligned
     ldy total+4         ; - k - 1
-    adc row_high,y      ;@ aligned
-{name}_r{m}:
-    adc {constant}
-{own}:
-    adc #0"""
+    adc row_high,y      ;@ aligned"""
+
+
+def _directly(packed: Packed, m: int, more: bool) -> str:
+    """The small chain's start behind that of 255, without the row's constant.
+
+    more  another start lies between this and that constant
+    """
+    return (
+        f"{packed.name}_directly:\n    cmp #$80            ; k, -127 .. 127\n    adc #0\n"
+        f"    eor #$80\n    sta total+1         ; and {LIFT} more\n    eor #$7f\n    tay\n"
+        "    lda row_high,y      ;@ aligned\n    sta total+2\n    lda total\n    eor #$ff\n"
+        "    tay\n    clc\n    lda row_low,y       ;@ aligned\n    adc total+2"
+        + (f"\n    jmp {packed.name}_r{m}" if more else "")
+    )
 
 
 def patches(packed: Packed, run: Run, out: Vector) -> dict[str, str]:
     """The jumps and stores of a run: label of an instruction -> its operand."""
     name, path, found = packed.name, packed.path(run.end), {}
-    for m, following in zip(path[1:], [*path[2:], 0], strict=True):
+    targets = [packed.entry(path, at) for at in range(2, len(path))]
+    for m, target in zip(path[1:], [*targets, end_label(name, run.end)], strict=True):
         ways = packed.ways(m)
-        target = packed.chain(following) if following else end_label(name, run.end)
         if len(ways) > 1 or "end" in ways:
             found[f"{name}_next_{m}"] = target
     place = out.at(run.base)
@@ -281,7 +301,7 @@ def patches(packed: Packed, run: Run, out: Vector) -> dict[str, str]:
 def environment(packed: Packed, run: Run) -> dict[str, object]:
     """What the claims ask for when a run is done."""
     path = packed.path(run.end)
-    chains = [packed.chain(m) for m in path[2:]]
+    chains = [packed.entry(path, at) for at in range(2, len(path))]
     targets = zip(path[1:], [*chains, end_label(packed.name, run.end)], strict=True)
     return {"rows": run.size} | {way(packed, m): target for m, target in targets}
 

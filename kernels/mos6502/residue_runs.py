@@ -18,7 +18,8 @@ from anachron.kernels.mos6502.residue_levels import MIDDLE
 from anachron.kernels.mos6502.residues import OFFSETS, choose_origin, triangle
 
 PAGE = 256
-THIRD = {"narrow": MIDDLE, "wide": 99, "wider": MIDDLE, "widest": MIDDLE}  # a basis's third modulus
+# The moduli, 253 or 99, of whose constants rows of a basis have one, if they have one.
+THIRD = {"narrow": MIDDLE, "small": MIDDLE, "wide": 99, "wider": MIDDLE, "widest": MIDDLE}
 THIRDS = set(THIRD.values())
 MOST_ROWS = 256  # of a run, and of a block
 FEW = 3  # rows that may as well saturate if others of their shift do: a run costs about 80 cycles
@@ -96,14 +97,26 @@ class Packed:
         for path in (self.path(end) for end in self.ends):
             if modulus in path:
                 at = path.index(modulus)
-                found.add(self.chain(path[at + 1]) if at + 1 < len(path) else "end")
+                found.add(self.entry(path, at + 1) if at + 1 < len(path) else "end")
         return found
 
     def path(self, end: End) -> tuple[int, ...]:
         """The moduli of a row's chains."""
         small = (self.small,) if self.small else ()
-        last = {"narrow": (), "wide": (99,), "wider": (MIDDLE,), "widest": (MIDDLE, *small)}
+        last = {
+            "narrow": (),
+            "small": small,
+            "wide": (99,),
+            "wider": (MIDDLE,),
+            "widest": (MIDDLE, *small),
+        }
         return (256, 255, *last[end.basis])
+
+    def entry(self, path: tuple[int, ...], at: int) -> str:
+        """Where a path's chain `at` begins."""
+        if path[at] == self.small and path[at - 1] == 255:
+            return f"{self.name}_directly"
+        return self.chain(path[at])
 
     def chain(self, modulus: int) -> str:
         return f"{self.name}_chain_{modulus}"
@@ -116,7 +129,7 @@ def pack(name: str, bits: int, small: int | None, matrices: list[Matrix]) -> Pac
         *(256, 255),
         *([99] if "wide" in bases else []),
         *([MIDDLE] if bases & {"wider", "widest"} else []),
-        *([small] if small and "widest" in bases else []),
+        *([small] if small and bases & {"small", "widest"} else []),
     )
     third = [m for m in moduli if m in THIRDS]  # a row has one of them, at most
     kinds = [m for m in moduli if m not in third[1:]]

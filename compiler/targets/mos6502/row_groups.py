@@ -2,7 +2,8 @@
 
 They are those that other kernels leave: rows of different shifts, sums beyond the wide basis,
 results that may saturate.  Memory decides between styles: a kernel for each number of columns, or
-one that does wider matrices some columns at a time; with the wide basis and its tables, or without.
+one that does wider matrices some columns at a time; the wide basis with its tables, one of a small
+modulus whose tables are there, or neither.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from anachron.kernels.mos6502.residue_ends import SHIFTS, End
 from anachron.kernels.mos6502.residues import NARROW, WIDE, Basis
 
 MOST_COLUMNS = 64  # of a kernel, unrolled
-CYCLES = {"narrow": 18.0, "wide": 26.3, "wider": 30.0, "widest": 38.5}  # a product
+CYCLES = {"narrow": 18.0, "small": 26.8, "wide": 26.3, "wider": 30.0, "widest": 38.5}  # a product
 GENERAL = {8: 36.0, 16: 62.0}  # the same of the general kernel, by the bits of x
 
 
@@ -32,13 +33,19 @@ class Style(NamedTuple):
 
     shared  one kernel does matrices of all widths
     wide    rows may be in the wide basis
+    small   or in that of 256, 255 and the small modulus, if some rows need that modulus
     """
 
     shared: bool
     wide: bool
+    small: bool
 
 
-STYLES = (Style(False, True), Style(True, True), Style(False, False), Style(True, False))
+STYLES = tuple(
+    Style(shared, wide, small)
+    for wide, small in ((True, False), (False, True), (False, False))
+    for shared in (False, True)
+)
 
 
 class Columns(NamedTuple):
@@ -106,7 +113,12 @@ def group_rows(
     widths = _choose_widths(ops, bits, style.shared)
     bounds = {op.name: _bounds(op, ranges, widths[op.name]) for op in ops}
     small = _choose_small(bounds)
-    bases = [NARROW, *([WIDE] if style.wide else []), residue_levels.WIDER]
+    bases = [NARROW, WIDE, residue_levels.WIDER]
+    if small and style.small:
+        small = _best_small(bounds, small)
+        bases[1] = residue_levels.small_basis(small)
+    elif not style.wide:
+        del bases[1]
     bases += [residue_levels.widest(small)] if small else []
     reasons: dict[str, str] = {}
     found: dict[tuple[int, int], list[Op]] = {}
@@ -168,6 +180,22 @@ def _choose_small(bounds: Mapping[str, Bounds]) -> int | None:
             if not residue_levels.WIDER.holds(int(least), int(most)):
                 needed = max(needed, residue_levels.choose_small(int(least), int(most)) or 0)
     return needed or None
+
+
+def _best_small(bounds: Mapping[str, Bounds], least: int) -> int:
+    """The small modulus, of those that do, with which all rows take the fewest cycles."""
+    pairs = [pair for pairs in bounds.values() for pair in pairs]
+    lo = np.concatenate([low for low, _ in pairs])
+    hi = np.concatenate([high for _, high in pairs])
+
+    def cost(small: int) -> float:
+        basis, fold = residue_levels.small_basis(small), 6 * small / (256 - small)
+        held = (lo >= basis.lowest) & (hi <= basis.highest)
+        wider = (lo >= residue_levels.WIDER.lowest) & (hi <= residue_levels.WIDER.highest)
+        short = CYCLES["wider"] - CYCLES["small"] - fold
+        return float((~wider).sum() * fold - held.sum() * short)
+
+    return min((m for m in residue_levels.SMALL if m >= least), key=cost)
 
 
 def _parts(

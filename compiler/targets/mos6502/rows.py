@@ -75,10 +75,11 @@ class RowLowering(NarrowLowering):
                     for name, part in residue_levels.turns(small).items()
                 )
             )
-            self.tables["row_turns"] = page_data("row turns", "table", text, 3 * small)
+            self.tables["row_turns"] = page_data("row turns", "table", text, 5 * small)
         for name, size in sizes.items():
             self.areas[name] = Area(name, "table", ((0, size),), 256)
-        self.fills["fill_levels"] = residue_levels.fill_tables(MIDDLE in moduli, small, most)
+        if MIDDLE in moduli or small:
+            self.fills["fill_levels"] = residue_levels.fill_tables(MIDDLE in moduli, small, most)
 
     def _place_rows(self, group: RowGroup, packed: Packed) -> None:
         """A group's weights and code."""
@@ -208,7 +209,7 @@ class RowLowering(NarrowLowering):
         ends = parts[-1].ends
         said = [
             f"{bases[basis]} rows in the {basis} basis"
-            for basis in ("narrow", "wide", "wider", "widest")
+            for basis in ("narrow", "small", "wide", "wider", "widest")
             if basis in bases
         ]
         shifts = sorted({end.shift for end in ends})

@@ -156,11 +156,12 @@ def place_areas(
 
 
 # What comes first where areas are placed, each tried: what is hard to place; page ends, which are
-# small, in what larger areas leave; page ends before areas of a page or two.
+# small, in what larger areas leave; page ends before areas of a page or two; what is large.
 ORDERS: tuple[Callable[[Area], tuple[int, int]], ...] = (
     lambda a: (a.align, a.size),
     lambda a: (0 if a.pieces[0][0] else a.align, a.size),
     lambda a: (1, 2 * PAGE + len(a.pieces)) if a.pieces[0][0] else (a.align, a.size),
+    lambda a: (0, 2 * PAGE if a.pieces[0][0] else a.size),
 )
 
 
