@@ -128,4 +128,5 @@ def find_scales(log: LogStep, parts: Parts) -> Scales:
         token=updates[parts.token]["amount"],
         position=updates[parts.position]["amount"],
         most=score["most"],
+        slopes=attention["attention_q_gradient"]["constant"],
     )

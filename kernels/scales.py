@@ -22,3 +22,4 @@ class Scales:
     token: int
     position: int
     most: int
+    slopes: int  # of those gradients times a query or a key

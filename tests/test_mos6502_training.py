@@ -101,6 +101,13 @@ def test_a_model_too_large_to_train_does_not_fit(dim):
         build_training(small(text=TEXT.replace("dim = 16", f"dim = {dim}")), "c64")
 
 
+def test_a_model_whose_tables_alone_leave_no_room_does_not_fit():
+    text = TEXT.replace("dim = 16", "dim = 29").replace("vocab_size = 10", "vocab_size = 2")
+    text = text.replace("sgd(", "sgd(q.weight = 1, k.weight = 1/3, v.weight = 1/7, ")
+    with pytest.raises(DoesNotFit, match="too many"):
+        build_training(small(15, text=text), "c64")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "wanted"),
     [
@@ -126,6 +133,8 @@ def test_a_model_of_another_shape_is_refused_with_its_place(old, new, wanted):
         "rate = 1/2, q = 1, k = 3, v = 5, tok = 1/4, pos = 2",
         "rate = 1/4, logits = 1/16, tok = 1/2, q = 1, k = 1",
         "rate = 1/2, tok = 1/100, pos = 8, logits = 2",
+        "clip = 1/4",
+        "clip = 2, rate = 1/8",
     ],
 )
 def test_rates_of_the_recipe_are_the_constants_of_the_kernels(recipe):

@@ -125,6 +125,7 @@ def test_a_recipe_that_a_machine_cannot_follow_is_refused(old, new, wanted):
         "rate = 1/8",
         "rate = 1/2, q = 1, k = 3, v = 5, tok = 1/4, pos = 2",
         "rate = 1/4, logits = 1/16, tok = 1/2, q = 1, k = 1",
+        "clip = 1/4",
     ],
 )
 @pytest.mark.parametrize("n", [8, 13])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from anachron.compiler.assembly.errors import PastMemory
 from anachron.compiler.assembly.program import Program
 from anachron.compiler.encoder_parts import MOST_TERMS, Parts, find_parts, find_scales
 from anachron.compiler.image import Location
@@ -58,6 +59,7 @@ from anachron.kernels.mos6502.training.shape import MOST, MOST_DIM, Shape
 from anachron.kernels.reference.sampling import seed_state
 
 KERNAL = 0xE000  # where RAM begins again behind the I/O chips
+ADDRESSES = 0x10000
 PAGE = 256
 VARIANTS = (  # fastest first
     Fast(recall=True, mutes=True, features=True, updates=True),
@@ -140,8 +142,11 @@ def _link(
         source = compose(title, prg.BASIC_START, "\n".join([constants, *words]), sections)
         return assemble(source, f"{model.name}.asm"), source
 
-    assembled, _ = attempt({a.label: KERNAL for a in areas})
-    end = assembled.symbols["image_end"]
+    try:
+        assembled, _ = attempt({a.label: KERNAL for a in areas})
+        end = assembled.symbols["image_end"]
+    except PastMemory as past:
+        end = ADDRESSES + past.n_bytes
     needed = end - prg.BASIC_START + sum(a.size for a in areas)
     room = IO_START - prg.BASIC_START + MEMORY_END - KERNAL
     if end <= IO_START:

@@ -45,7 +45,8 @@ class TableSet:
         self.name, self.shape, self.fast = name, shape, fast
         self.score = shape.scales.d_scores // 2
         self.coded = sorted(
-            {HALF, shape.scales.scores // 2, *(c // 2 for _, _, c in update.runs(shape))}
+            {HALF, shape.scales.scores // 2, shape.scales.slopes // 2}
+            | {constant // 2 for _, _, constant in update.runs(shape)}
         )
         self.output = shape.scales.output // 2
         self._check()
@@ -104,7 +105,7 @@ class TableSet:
         """The routines that write the slots."""
         shape, pages = self.shape, self.tables.pages
         features, positions, logits, ids, updates, outputs = self.kernels
-        usual = _coded(HALF)
+        usual, slopes = _coded(HALF), _coded(shape.scales.slopes // 2)
 
         def each(
             kernel: Products, name: str, tables: str, source: str, step: int, between: int
@@ -115,8 +116,8 @@ class TableSet:
         found = {
             "patch_features": self._patch_features("patch_features", HALF),
             "patch_mix": each(positions, "patch_mix", "shares", "attention", MOST, 1),
-            "patch_queries": each(positions, "patch_queries", usual, "slopes", MOST, 1),
-            "patch_keys": each(positions, "patch_keys", usual, "slopes", 1, MOST),
+            "patch_queries": each(positions, "patch_queries", slopes, "slopes", MOST, 1),
+            "patch_keys": each(positions, "patch_keys", slopes, "slopes", 1, MOST),
             "patch_values": each(positions, "patch_values", "shares", "attention", 1, MOST),
             "patch_logits": each(logits, "patch_logits", usual, "out_codes", 1, shape.feature),
             "patch_ids": each(ids, "patch_ids", "gradients_by_matrix", "gradients", MOST, 1),

@@ -13,16 +13,17 @@ from anachron.kernels.mos6502.training.shape import MOST, Shape
 LARGEST_SHARE = 0  # the magnitude of a probability of 1
 
 
-def features(shape: Shape, constant: int = HALF) -> Products:
+def features(shape: Shape) -> Products:
     """Sums over features, a column a position: for queries, keys and values, scores, gradients of
     attention, and of x."""
-    most = half_product(2 * LARGEST + constant)
+    most = half_product(2 * LARGEST + max(HALF, shape.scales.scores // 2))
     return Products("sum_features", shape.dim, shape.positions, most)
 
 
 def positions(shape: Shape) -> Products:
     """Sums over positions, a column a position: values by weights, and gradients of q, k, v."""
-    most = half_product(max(LARGEST_SHARE + LARGEST, 2 * LARGEST + HALF))
+    constant = max(HALF, shape.scales.slopes // 2)
+    most = half_product(max(LARGEST_SHARE + LARGEST, 2 * LARGEST + constant))
     return Products("sum_positions", shape.positions, shape.positions, most)
 
 

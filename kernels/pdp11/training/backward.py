@@ -7,6 +7,7 @@ twice: before it is multiplied by the weight, and after.
 from __future__ import annotations
 
 from anachron.kernels.pdp11.training.products import (
+    USUAL,
     Products,
     at,
     encode,
@@ -104,6 +105,8 @@ d_attention.next:
 def d_scores(shape: Shape) -> str:
     """The gradients of the scores, Q13 before attention's scale, into two kernels' slots."""
     queries, keys, n = query_products(shape), key_products(shape), shape.positions
+    more = shape.scales.slopes - USUAL
+    beyond = f"ADD #{more}.,R0" if more else ""
     mean = "\n".join(
         f"""\
     MOV (R1)+,R0
@@ -125,6 +128,7 @@ def d_scores(shape: Shape) -> str:
     {clip(shape.scales.most, f"d_scores.b{column}")}
     {wrap("R0")}
     MOV codes(R0),R0
+    {beyond}
     MOV R0,{at(queries.stride * column, "R3")}
     MOV R0,{at(keys.offset(column), "R4")}"""
         for column in reversed(range(n))

@@ -36,7 +36,7 @@ def find_lowest(shape: Shape) -> int:
     most = terms * exponential(octaves(SUM_OCTAVES)) >> SUM_SHIFT
     share = -FARTHEST // 2 - magnitude_code(most) + octaves(SUM_OCTAVES - SUM_SHIFT)
     slope = share + octaves(12) + scales.output
-    products = (USUAL, scales.scores, scales.query, scales.key, scales.value)
+    products = (USUAL, scales.scores, scales.slopes, scales.query, scales.key, scales.value)
     highest = (*(2 * LARGEST_CODE + c for c in products if c != USUAL),
                2 * LARGEST_CODE + scales.output,
                magnitude_code(MOST_DISTANCE) + scales.d_scores)  # fmt: skip
