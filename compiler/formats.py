@@ -23,8 +23,9 @@ from anachron.kernels.arithmetic import Array, Fixed
 HEADROOM = {16: 1.5, 8: 1.0}
 FINEST = 24  # fraction bits of a weight, at most
 SUM_LIMIT = {16: 32512, 32: 1 << 31}  # of a matrix's sums: what two residues tell apart, or a word
-LONGER = 1.25  # than the longest vector seen one may be before its sums leave 16 bits
+LONGER = 1.12  # than the longest vector seen one may be before its sums leave 16 bits
 NORM_SLACK = 1.17  # a norm's length exceeds its exact one by what root and reciprocal floor
+BYTE_SHIFT, LEAST_ROOT = 4, 16  # a norm's pre_shift where its root is a byte, at least so much
 TINY = 1e-30  # a root mean square that is none
 COARSEST = -32  # fraction bits of a value, at least
 FINEST_LOOKUP = 12  # the finest scale that the 257 points of a lookup can serve
@@ -190,11 +191,18 @@ class Formats:
 
     # ---- norms
 
-    def norm_shifts(self, node: Node) -> tuple[int, int]:
-        """(pre_shift, root_shift): the squares of a vector of any int16 sum to under 31 bits."""
+    def norm_shifts(self, node: Node, frac: int) -> tuple[int, int]:
+        """(pre_shift, root_shift): the squares of a vector of any int16 sum to under 31 bits.
+
+        frac: the fraction bits of the norm's input.  Results of 8 bits need no finer root than one
+        of a byte, if it is not too small.
+        """
         if self.numerics.pre_shift is not None:
             return self.numerics.pre_shift, self.numerics.root_shift or 0
         size = find_size(self.model, node.inputs[0])
+        least = self.measured.least_rms.get(node.inputs[0], 0.0) * 2.0 ** (frac - BYTE_SHIFT)
+        if node.name in self.gainless and least >= LEAST_ROOT and size <= 256:
+            return BYTE_SHIFT, 0
         pre = max(0, math.ceil((30 + math.log2(size) - 31) / 2))
         return pre, 2 * pre
 
@@ -203,7 +211,7 @@ class Formats:
 
         frac: the fraction bits of the norm's input.
         """
-        pre, up = self.norm_shifts(node)
+        pre, up = self.norm_shifts(node, frac)
         if self.numerics.reciprocal_bits is not None:
             return self.numerics.reciprocal_bits
         least = self.measured.least_rms.get(node.inputs[0], 1.0) / HEADROOM[16]
@@ -212,7 +220,7 @@ class Formats:
 
     def unit_frac(self, node: Node, frac: int) -> int:
         """The fraction bits of a norm's unit vector, before its gain."""
-        pre, up = self.norm_shifts(node)
+        pre, up = self.norm_shifts(node, frac)
         return self.reciprocal_bits(node, frac) - 15 + pre - up // 2
 
     def gain_frac(self, node: Node) -> int:

@@ -1,5 +1,7 @@
 """The choices of a quantization: widths, scales, rounding, tables.
 
+activations=8 is the fast one: see `anachron fidelity` for what it costs a model in faithfulness.
+
 To reproduce another project's integers: a row in EXACT.
 """
 

@@ -132,7 +132,7 @@ def _lower_norm(node: Node, formats: Formats, form: Fixed, x: Fixed) -> Op:
     gain_frac = formats.gain_frac(node)
     if node.name in formats.gainless:
         gain, gain_frac = np.ones_like(gain), 0
-    pre, up = formats.norm_shifts(node)
+    pre, up = formats.norm_shifts(node, x.frac)
     attributes = {
         "gain_shift": gain_frac + formats.unit_frac(node, x.frac) - form.frac,
         "pre_shift": pre,

@@ -115,7 +115,7 @@ def _query(shape: Shape) -> str:
     ldy {name}_number
     cmp {shape.longest},y     ;@ aligned
     ldx {name}_row
-    bcs _short          ;@ p=0.99
+    bcs _short          ;@ p=0.9995
     jmp {name}_slow_scores
 _short:""",
     )
@@ -202,7 +202,7 @@ _next:
     cpx #0
     bne {name}_weight    ;@ times seen
     lda divisor+1
-    beq _little         ;@ p=0.995
+    beq _little         ;@ p=0.998
     jmp {name}_slow_mix
 _little:""",
     )
