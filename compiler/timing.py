@@ -275,7 +275,8 @@ class Predictor:
         if claims.plus is not None:
             time += self._amount(step, claims.plus, environment)
         if step.flow is Flow.CALL:
-            names = [_address(self.program, name) for name in claims.goes]
+            names = [
+                _address(self.program, _filled(name, environment)) for name in claims.goes]
             targets = names or ([] if step.target is None else [step.target])
             inside = [target for target in targets if target in self._lines]
             if inside:

@@ -51,6 +51,7 @@ class Bench:
         self.texts = [
             arithmetic.fill_products(),
             arithmetic.multiply(),
+            arithmetic.multiply_byte(),
             arithmetic.divide(),
             arithmetic.isqrt(),
             matvec.shift_total(),

@@ -93,8 +93,6 @@ _inside:
     lda factor_b
     and #{(1 << shift) - 1}
     sta factor_b
-    lda #0
-    sta factor_b+1
     sec
     lda {table.low}+1,y
     sbc {table.low},y
@@ -108,7 +106,7 @@ _inside:
     bpl _rises          ;@ p=0.5
 {negate("factor_a", 2)}
 _rises:
-    jsr multiply
+    jsr multiply_byte
     bit scratch+2
     bpl _sum            ;@ p=0.5""",
             negate("total", 4),

@@ -170,6 +170,22 @@ multiply_signed:
     )
 
 
+def multiply_byte() -> str:
+    """A word times a byte."""
+    return lines(
+        """\
+; multiply_byte: total (4 bytes) = factor_a * factor_b's low byte; uses A, Y, term, scratch
+multiply_byte:
+    lda #0
+    sta total+2
+    sta total+3""",
+        _take_factor("factor_b"),
+        _product("factor_b", "factor_a", 0, first=True),
+        _product("factor_b", "factor_a+1", 1),
+        "    rts",
+    )
+
+
 def divide() -> str:
     """Long division of unsigned numbers: 32 bits by 16."""
     return f"""\

@@ -26,6 +26,7 @@ from anachron.kernels.mos6502.instructions import (
     copy,
     lines,
     set_word,
+    shift_left,
     shift_right,
 )
 from anachron.kernels.mos6502.streamed_cache import Places
@@ -55,7 +56,6 @@ class Shape:
     out_bits: int
     n_rows: int
     causal: bool
-    score_shift: int
     score_bytes: int
     table: str
     entries: int
@@ -191,7 +191,7 @@ def _scores(shape: Shape) -> str:
         f"    inx\n    beq {name}_summed    ;@ times {size}\n    jmp {name}_feature\n"
         f"{name}_summed:",
         *(add("total", total, 5, 3, up) for up, total in enumerate(order)),
-        shift_right("total", 5, shape.score_shift),
+        f"{name}_shift:\n    jsr $ffff           ;@ goes {{{name}_shift}}",
         *keep,
         *larger,
         f"    bcs {name}_smaller  ;@ p=1-min(5,seen)/seen",
@@ -200,6 +200,25 @@ def _scores(shape: Shape) -> str:
         add_to_word("past_low", str(shape.score_bytes)),
         _next_row(f"{name}_score"),
     )
+
+
+def shift_label(shape: Shape, amount: int) -> str:
+    return f"{shape.name}_down_{amount}"
+
+
+def shift_scores(shape: Shape, amount: int, bits: int) -> str:
+    """`<name>_down_...`: total moves right: to the left and down by bytes, if that is less.
+
+    bits  so many hold every score, shifted, and its sign (a bound that ranges.py proves)
+    """
+    whole, rest = divmod(amount, 8)
+    up = 8 - rest
+    text = shift_right("total", 5, amount)
+    if rest > up and bits + amount + up <= 40:
+        whole += 1
+        down = copy("total", f"total+{whole}", min(5 - whole, shape.score_bytes))
+        text = lines(shift_left("total", 5, up), down)
+    return lines(f"{shift_label(shape, amount)}:", text, "    rts")
 
 
 def _weights(shape: Shape) -> str:
@@ -362,9 +381,11 @@ _less:
     rts"""
 
 
-def call(shape: Shape, name: str, q: Vector, out: Vector, places: Places) -> str:
+def call(
+    shape: Shape, name: str, q: Vector, out: Vector, places: Places, score_shift: int
+) -> str:
     """The op `name`."""
-    text = [f"{name}:"]
+    text = [f"{name}:", set_word(f"{shape.name}_shift+1", shift_label(shape, score_shift))]
     for part, address in (("keys", places.keys), ("values", places.values)):
         for i in range(3):
             text.append(f"    lda #{address >> 8 * i & 0xFF}\n    sta {shape.name}_{part}+{i}")

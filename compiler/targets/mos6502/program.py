@@ -152,6 +152,7 @@ def _arithmetic(sections: list[Section]) -> str:
         [
             arithmetic.fill_products(),
             arithmetic.multiply(),
+            arithmetic.multiply_byte() if "jsr multiply_byte" in text else "",
             arithmetic.divide(),
             arithmetic.isqrt() if "jsr isqrt" in text else "",
             *(

@@ -12,9 +12,9 @@ import numpy as np
 from anachron.compiler.fixed import Op
 from anachron.compiler.ranges import Ranges
 from anachron.compiler.targets.mos6502.expanded import Expansion
-from anachron.compiler.targets.mos6502.fast import FastLowering
 from anachron.compiler.targets.mos6502.lowering import ALL
 from anachron.compiler.targets.mos6502.plan import Plan
+from anachron.compiler.targets.mos6502.rows import RowLowering
 from anachron.compiler.targets.mos6502.sections import Area, area
 from anachron.compiler.targets.mos6502.sharing import Shared, share
 from anachron.compiler.targets.mos6502.streamed_rows import (
@@ -41,8 +41,8 @@ MOST_MEASURED = 128  # elements at a time
 TOO_LONG = 0.001  # how often an input is longer than its guard allows
 
 
-class MatrixStreaming(FastLowering):
-    """As FastLowering, with an expansion that holds the matrices.
+class MatrixStreaming(RowLowering):
+    """As RowLowering, with an expansion that holds the matrices.
 
     most_columns  of a matrix whose rows run in residues
     """
@@ -54,7 +54,6 @@ class MatrixStreaming(FastLowering):
         super().__init__(values, ranges, Plan(reasons=reasons))
         self.expansion = Expansion()
         self.stream_of = {op.name: stream for stream in streams for op in stream.ops}
-        self._contents: dict[bytes, str] = {}
         self._shared: dict[str, Shared] = {}
         for stream in streams:
             self._place_stream(stream)
@@ -74,13 +73,6 @@ class MatrixStreaming(FastLowering):
         if kernel.chains == 4:
             small = kernel.small
             self._place_tables(f"residues {small}", streamed_matvec.tables(small))
-
-    def _bytes(self, op: Op, role: str, values: Array, kind: str) -> str:
-        """The same contents lie in memory once."""
-        content = (np.asarray(values, np.int64) & 0xFF).astype(np.uint8).tobytes()
-        if content not in self._contents:
-            self._contents[content] = super()._bytes(op, role, values, kind)
-        return self._contents[content]
 
     def _row_buffer(self, size: int) -> str:
         """The label of memory for a row."""

@@ -26,7 +26,6 @@ from anachron.kernels.mos6502 import (
     embedding,
     expansion,
     fast_norm,
-    norm,
     rope,
     streamed_attention,
     streamed_cache,
@@ -41,7 +40,7 @@ MOST_ENCODER_POSITIONS = 256
 
 
 class StreamedLowering(MatrixStreaming):
-    """As FastLowering, with an expansion that holds all that is large."""
+    """As RowLowering, with an expansion that holds all that is large."""
 
     def __init__(self, values: Values, ranges: Ranges, most_columns: int = MOST_COLUMNS) -> None:
         super().__init__(values, ranges, most_columns)
@@ -103,12 +102,11 @@ class StreamedLowering(MatrixStreaming):
         self._share(op, name, text, x, out)
         self.variants[op.name] = ("streamed", "its angles come from the expansion")
 
-    def _rms_norm(self, op: Op, name: str) -> None:
-        x, out = self.values.vector(op.inputs[0]), self.values.vector(op.name)
-        gain = self._bytes(op, "gain", op.constants["gain"], "weights")
-        a, b = self._arguments(x, out)
-        text = norm.rms_norm(NAME, a, b, "arg_gain", **self._norm_shifts(op))
-        self._share(op, name, text, x, out, arg_gain=gain)
+    def _less_products(self) -> None:
+        """The products' table less what is the same everywhere."""
+        self.fills["fill_less_products"] = fast_norm.fill_tables()
+        for label, size in fast_norm.TABLES.items():
+            self.areas[label] = Area(label, "table", ((0, size),), 256)
 
     def _lookup(self, op: Op, name: str) -> None:
         x, out = self.values.vector(op.inputs[0]), self.values.vector(op.name)
@@ -157,8 +155,6 @@ class StreamedLowering(MatrixStreaming):
                 f"{op.name}: heads of {size} features; the 6502's attention takes at most "
                 f"{MOST_HEAD_SIZE}: use more heads"
             )
-        bound = self.ranges.accumulators[op.name]["score"]
-        largest = (int(math.ceil(bound)) >> attributes["score_shift"]) + 1
         shape = Shape(
             name="",
             heads=heads,
@@ -170,12 +166,21 @@ class StreamedLowering(MatrixStreaming):
             out_bits=op.value.format.bits,
             n_rows=self.values.fixed.seq_len,
             causal=bool(attributes["causal"]),
-            score_shift=attributes["score_shift"],
-            score_bytes=max(1, (largest.bit_length() + 8) // 8),
+            score_bytes=(max(self._score_bits(other) for other in self._alike(op)) + 7) // 8,
             table=self._bytes(op, "exponential", op.constants["table"], "table"),
             entries=len(op.constants["table"]),
         )
         return self._shapes.setdefault(shape, replace(shape, name=f"attend{len(self._shapes)}"))
+
+    def _alike(self, op: Op) -> list[Op]:
+        """The model's attentions, whose scores take as many bytes: so they share a routine."""
+        return [other for other in self.values.fixed.ops if other.contract == op.contract]
+
+    def _score_bits(self, op: Op) -> int:
+        """So many hold every score, shifted, and its sign."""
+        bound = self.ranges.accumulators[op.name]["score"]
+        largest = (int(math.ceil(bound)) >> op.attributes["score_shift"]) + 1
+        return largest.bit_length() + 1
 
     def _places_of(self, op: Op, shape: Shape) -> Places:
         _, k, v = op.inputs
@@ -190,12 +195,18 @@ class StreamedLowering(MatrixStreaming):
         shape = self._shape(op)
         places = self._places_of(op, shape)
         q, out = self.values.vector(op.inputs[0]), self.values.vector(op.name)
-        self._emit(op, streamed_attention.call(shape, name, q, out, places))
+        shift = op.attributes["score_shift"]
+        self._emit(op, streamed_attention.call(shape, name, q, out, places, shift))
         self._routine(op, shape.name, streamed_attention.attend(shape, places))
+        down = streamed_attention.shift_label(shape, shift)
+        alike = [o for o in self._alike(op) if o.attributes["score_shift"] == shift]
+        bits = max(self._score_bits(other) for other in alike)
+        text = streamed_attention.shift_scores(shape, shift, bits)
+        self.routines["attention"].setdefault(down, text)
+        self.environments[op.name] = {f"{shape.name}_shift": down}
+        self.anything[f"{shape.name}_shift"] = down
         self._take_head(op, shape.head_size, shape.query_bits, shape.key_bits)
-        self.fills["fill_less_products"] = fast_norm.fill_tables()
-        for label, size in fast_norm.TABLES.items():
-            self.areas[label] = Area(label, "table", ((0, size),), 256)
+        self._less_products()
         self._take_turns(ALL, shape.scratch)
         self.variants[op.name] = (
             "streamed",
