@@ -141,7 +141,7 @@ def test_the_inference_table_is_filled() -> None:
     (text,) = (t for kind, name, t in PARTS if (kind, name) == ("table", "inference"))
     head, *rows = cells(text)
     assert head[0] == "model" and head[-1] == "fewer than"
-    assert len(rows) == 5
-    assert [len(row) for row in rows] == [len(head)] * 5
+    assert len(rows) == 7
+    assert [len(row) for row in rows] == [len(head)] * 7
     predicted = [row[head.index("predicted")] for row in rows]
     assert all(re.fullmatch(r"[-+]\d+\.\d\d %", deviation) for deviation in predicted)
