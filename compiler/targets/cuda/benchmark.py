@@ -4,8 +4,7 @@
     microseconds and clocks a position, one stream          the share of every op
     a grid of single streams; batches; training             PyTorch's times for the same shapes
 
-A row is (what, value, unit, note).  To add a measurement: a generator of rows, called in `bench`; a
-target of its own that has one says so in HOOKS.
+A row is (what, value, unit, note).  To add a measurement: a generator of rows, called in `bench`.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ MOST_REPEATS = 20_000
 TIMES = 5  # launches, of which the fastest counts
 COMPILED: dict[tuple[int, bool], tuple[ac.FixedModel, KernelText, str]] = {}  # each but once
 WAVES = (1, 2, 3, 4, 6, 8)  # blocks for each multiprocessor
-HOOKS = (("training", "anachron.compiler.targets.cuda.training"),)
+TRAINING = "anachron.compiler.targets.cuda.training"
 
 
 def row(what: str, value: float | int | str | None, unit: str = "", note: str = "") -> Row:
@@ -63,13 +62,21 @@ def bench(models: str | None = None, tell: Callable[[str], None] | None = None) 
     tell = tell or (lambda text: None)
     rows = [*about(device)]
     for fixed, prompt in load_models(models):
-        for measure in (identity, one_stream, phases, grid, batches, hooks, torch_peers):
+        for measure in (identity, one_stream, phases, grid, batches, torch_peers):
             tell(f"{fixed.name}: {measure.__name__.replace('_', ' ')}")
-            try:
-                rows += list(measure(device, fixed, prompt, rows))
-            except (Absent, RunError, ValueError, RuntimeError) as error:
-                reason = " ".join(str(error).split())[:200]
-                rows.append(row(f"{fixed.name}: {measure.__name__}", None, "", reason))
+            found = partial(measure, device, fixed, prompt, rows)
+            rows += collect(f"{fixed.name}: {measure.__name__}", found)
+    tell("training")
+    return [*rows, *collect("training", partial(training, device))]
+
+
+def collect(what: str, measure: Callable[[], Iterator[Row]]) -> list[Row]:
+    """The rows of a measurement; one that says why, where it cannot be made."""
+    rows: list[Row] = []
+    try:
+        rows.extend(measure())
+    except (Absent, RunError, ValueError, RuntimeError) as error:
+        rows.append(row(what, None, "", " ".join(str(error).split())[:200]))
     return rows
 
 
@@ -211,16 +218,17 @@ def batches(device: Device, fixed: ac.FixedModel, prompt: str, _: list[Row]) -> 
         yield row(f"{fixed.name}: {what}", speed, "M positions/s", chosen)
 
 
-def hooks(device: Device, fixed: ac.FixedModel, prompt: str, _: list[Row]) -> Iterator[Row]:
-    """What other kernels have to tell: rows of their own, by `bench_rows`."""
-    for name, module in HOOKS:
-        try:
-            found = getattr(import_module(module), "bench_rows", None)
-        except ImportError:
-            found = None
-        if found is not None:
-            for what, value, unit, note in found(device, fixed, prompt):
-                yield row(f"{fixed.name}: {name}, {what}", value, unit, note)
+def training(device: Device) -> Iterator[Row]:
+    """Trainings of the reversal model, thousands in one launch, the first held to the reference."""
+    try:
+        build = import_module(f"{TRAINING}.replicas").build_replicas
+        measure = import_module(f"{TRAINING}.throughput").measure
+    except ImportError:
+        yield row("reverse: training", None, "", "there is no CUDA kernel that trains here")
+        return
+    found = measure(device, build(ac.load("reverse")))
+    note = f"{found['trainings']:,} trainings of {found['steps']:,} steps, {found['seconds']:.3g} s"
+    yield row("reverse: training", found["steps_per_second"] / 1e6, "M steps/s", note)
 
 
 def torch_peers(
