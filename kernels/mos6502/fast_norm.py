@@ -114,7 +114,7 @@ def reciprocal(name: str, n: int, bits: int) -> str:
         "    asl sum_a\n    rol sum_a+1\n    rol sum_a+2\n    rol sum_a+3\n" * down,
         f"""\
     lda sum_a+3
-    beq _short          ;@ p=0.98
+    beq _short          ;@ p=0.999
     lda sum_a+1
     sta total
     lda sum_a+2
@@ -238,16 +238,21 @@ def patch(name: str) -> str:
 def products(name: str) -> str:
     """total (4 bytes) = (x + 32768) * reciprocal + term, of the element X of x."""
 
+    # How often a factor and the reciprocal's byte sum to more than 255: X's high byte is near 128,
+    # the reciprocal's below.
+    crosses = {"lowl": 0.5, "lowh": 0.5, "highl": 0.37, "highh": 0.02}
+
     def fixed(part: str, place: str, low: str, high: str) -> str:
         """c * y + T(c): c the reciprocal's byte `part`, y the byte `place` of X, which Y holds."""
+        p = crosses[part + place]
         return f"""\
     sec
 {name}_{part}_{place}_low:
-    lda products_low,y      ;@ p=0.4
+    lda products_low,y      ;@ p={p}
     sbc less_product_low,y  ;@ aligned
     sta {low}
 {name}_{part}_{place}_high:
-    lda products_high,y     ;@ p=0.4
+    lda products_high,y     ;@ p={p}
     sbc less_product_high,y ;@ aligned
     sta {high}"""
 

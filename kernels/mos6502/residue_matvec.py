@@ -36,7 +36,6 @@ PAGE = 256
 BLOCK_ROWS = (256, 128, 64)  # of a block, where there are several: 1, 2 or 4 columns a page
 SUMS = 0  # in place of a shift: the row's sum goes to the arrays `sums`, to be added to
 SHIFTS = range(2, 15)  # of results that the kernel's ends can make
-CROSSING = 0.27  # of the reads t+x,Y, measured on trained weights
 
 
 End = tuple[int, int, bool]
@@ -51,6 +50,7 @@ class Packed:
     origin  (columns,)  what was taken off the weights
     stride  bytes from a column to the next
     column, constant  offsets in a block of each column, and of each modulus's row constants
+    crossing  how often a read of a modulus's table crosses a page, if x is spread evenly
     """
 
     name: str
@@ -62,14 +62,24 @@ class Packed:
     stride: int
     column: tuple[int, ...]
     constant: dict[int, int]
+    crossing: dict[int, float]
 
     @property
     def columns(self) -> int:
         return len(self.origin)
 
 
-def pack(name: str, basis: Basis, bits: int, matrices: list[tuple[Array, Array]]) -> Packed:
-    """Put matrices, (weight (rows, columns) int8, bias (rows,) int32), into blocks."""
+def pack(
+    name: str,
+    basis: Basis,
+    bits: int,
+    matrices: list[tuple[Array, Array]],
+    dense: Sequence[float] = (),
+) -> Packed:
+    """Put matrices, (weight (rows, columns) int8, bias (rows,) int32), into blocks.
+
+    dense  share of each matrix's elements of x that are not 0, for the prediction of its time
+    """
     origin = choose_origin(np.concatenate([w for w, _ in matrices]))
     columns = len(origin)
     arrays = columns + len(basis.moduli)
@@ -90,9 +100,29 @@ def pack(name: str, basis: Basis, bits: int, matrices: list[tuple[Array, Array]]
         for m, values in row_constants(weight, bias, origin, basis, bits).items():
             blocks[at][constant[m] + first :][: len(values)] = values
     data = tuple(block.tobytes() for block in blocks)
+    shares = zip(matrices, dense or [1.0] * len(matrices), strict=True)
+    crossing = _crossing(basis, bits, origin, [(w, share) for (w, _), share in shares])
+    column = tuple(offsets[:columns])
     return Packed(
-        name, basis, bits, data, tuple(places), origin, stride, tuple(offsets[:columns]), constant
+        name, basis, bits, data, tuple(places), origin, stride, column, constant, crossing
     )
+
+
+def _crossing(
+    basis: Basis, bits: int, origin: Array, matrices: list[tuple[Array, float]]
+) -> dict[int, float]:
+    """How often r + w' is more than a page, r a residue: even over a byte, of an int8 near 128."""
+    byte, part = np.arange(256), np.arange(99)
+    even = byte if bits == 16 else np.arange(64, 192)
+    residues = {256: even, 255: even, 99: np.add.outer(part, part).ravel() if bits == 16 else even}
+    found = {}
+    for m in basis.moduli:
+        # P(r > 255 - w') by w', then over all weights
+        beyond = 1 - np.searchsorted(np.sort(residues[m]), 255 - byte, "right") / residues[m].size
+        sizes = [w.size for w, _ in matrices]
+        means = [float(beyond[w.astype(int) - origin].mean()) * share for w, share in matrices]
+        found[m] = round(float(np.average(means, weights=sizes)), 3)
+    return found
 
 
 def _fill(sizes: list[int], block: int) -> tuple[list[int], list[tuple[int, int]]]:
@@ -181,7 +211,7 @@ def rows(packed: Packed, ends: list[End]) -> str:
 
     ends  (shift, bits of the result, whether `sums` are added) that the matrices need; shift SUMS
     """
-    name, moduli = packed.name, packed.basis.moduli
+    name, moduli, crossing = packed.name, packed.basis.moduli, packed.crossing
     first = block_label(name, 0)
     text = [
         f"; {name}_rows: rows X, X-1, ... of the block times the vector, shifted, to the arrays",
@@ -210,7 +240,7 @@ def rows(packed: Packed, ends: list[End]) -> str:
         for c in range(packed.columns):
             text.append(f"{name}_w{m}_{c}:\n    ldy {first}+{packed.column[c]},x   ;@ aligned")
             text.append("    clc" if m == 256 else "")
-            text.append(f"{name}_t{m}_{c}:\n    adc t{m},y            ;@ p={CROSSING}")
+            text.append(f"{name}_t{m}_{c}:\n    adc t{m},y            ;@ p={crossing[m]}")
     if 99 in moduli:
         text.append(
             "    adc #0\n    cld\n    tay\n    clc\n    lda total+1\n"

@@ -31,6 +31,7 @@ class Group:
     limits  of ops whose sums are not proven to fit: for each row the largest sum of squares of
             (x >> 4) with which it does
     halves  of ops with twice as many columns: the order of columns in which they are halved
+    rectified  ops whose x has no negative elements, about half of them 0
     """
 
     basis: Basis
@@ -39,6 +40,7 @@ class Group:
     ops: tuple[Op, ...]
     halves: Mapping[str, Array] = field(default_factory=dict)
     limits: Mapping[str, list[int]] = field(default_factory=dict)
+    rectified: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -92,7 +94,12 @@ class Group:
         return matrices
 
     def pack(self) -> residue_matvec.Packed:
-        return residue_matvec.pack(self.name, self.basis, self.bits, self.matrices)
+        dense = [
+            0.45 if op.name in self.rectified else 1.0
+            for op in self.ops
+            for _ in range(2 if op.name in self.halves else 1)
+        ]
+        return residue_matvec.pack(self.name, self.basis, self.bits, self.matrices, dense)
 
 
 def group_matrices(
@@ -139,7 +146,8 @@ def group_matrices(
         )
         why = "the kernel's buffer holds another value while its input lives"
         reasons |= {op.name: why for op in group.ops if op not in ops}
-        kept.append(replace(group, ops=ops))
+        rectified = (op.name for op in ops if ranges.values[op.inputs[0]].lo.min() >= 0)
+        kept.append(replace(group, ops=ops, rectified=frozenset(rectified)))
     return tuple(group for group in kept if group.ops), reasons
 
 
