@@ -100,6 +100,13 @@ def test_two_questions_get_independent_answers():
         assert talk.ask(prompt).generated == run_reference(fixed, prompt, 3).generated
 
 
+def test_an_empty_line_has_no_pairs_of_the_line_before(soul):
+    talk = Conversation(build(soul, "c64"), n=1)
+    for prompt in ("hello", "", "h", ""):
+        run = talk.ask(prompt)
+        assert run.prompt_ids == run_reference(soul, prompt, 1).prompt_ids
+
+
 @pytest.mark.parametrize("top_p", (1.0, 0.8, 0.05))
 def test_sampling_is_the_same_everywhere(top_p):
     agree(random_model(1), "ab", Sampling(temperature=1.3, top_p=top_p, seed=7))

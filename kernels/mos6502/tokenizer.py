@@ -97,7 +97,10 @@ _dropped:
     jmp _character
 _end:
     stx text_count""",
-        "    jsr join" if text.merges else "",
+        "    cpx #2              ; fewer have no pair\n    bcc *+5             ;@ p=0.05\n"
+        "    jsr join"
+        if text.merges
+        else "",
         set_word("out_low", "prompt_ids"),
         "    lda #0\n    sta n_prompt" + ("\n    sta n_prompt+1" if text.token_bytes == 2 else ""),
         *(_put_constant(i, text.token_bytes) for i in text.prefix),
