@@ -263,3 +263,25 @@ def test_the_first_position_is_known_where_all_prompts_begin_alike():
     alone = agree(fixed, "")  # its logits are wanted
     assert alone.prompt_ids == (7,)
     assert alone.counts[0] > run.counts[0]
+
+
+@pytest.mark.parametrize("way", ("shuffled", "flipped", "none", "extreme"))
+def test_other_weights_give_the_reference_s_tokens(soul, way):
+    """Soul Player's model with weights for which nothing was tuned; logits are sought, not kept."""
+    rng = np.random.default_rng(1)
+    change = {
+        "shuffled": lambda w: rng.permutation(w.ravel()).reshape(w.shape),
+        "flipped": lambda w: -np.maximum(w, -127),
+        "none": np.zeros_like,
+        "extreme": lambda w: np.where(rng.integers(0, 2, w.shape) > 0, 127, -128).astype(w.dtype),
+    }[way]
+    ops = tuple(
+        replace(op, constants={**op.constants, "weight": change(op.constants["weight"])})
+        if op.contract == "matvec"
+        else op
+        for op in soul.ops
+    )
+    fixed = replace(soul, ops=ops)
+    run = run_image(build(fixed, "c64"), "hey", 3)
+    assert run.generated == run_reference(fixed, "hey", 3).generated
+    assert run.predicted.lo <= run.total <= run.predicted.hi

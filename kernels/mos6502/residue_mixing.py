@@ -210,11 +210,12 @@ def _divide(mixer: Mixer) -> str:
     invert = "\n".join(f"    lda {b}\n    eor #$ff\n    sta {b}" for b in ("total", *upper))
     third = "    lda term+2\n    sbc #0\n    bcc _below          ;@ p=0.5\n    sta term+2"
     most = mixer.largest // 256 + 1
+    near = min(1.5, most)
     if long:
         less = f"    sta scratch+2\n{third}\n    lda scratch+2\n    sta term+1\n    stx term"
     else:
-        less = f"    bcc _below          ;@ times 1..{most} ~1.5\n    sta term+1\n    stx term"
-    less = less.replace("p=0.5", f"times 1..{most} ~1.5")
+        less = f"    bcc _below          ;@ times 1..{most} ~{near}\n    sta term+1\n    stx term"
+    less = less.replace("p=0.5", f"times 1..{most} ~{near}")
     steps = (
         f"""\
     rol total
