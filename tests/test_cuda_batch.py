@@ -231,3 +231,24 @@ def test_the_machine_s_own_code_keeps_everything_in_registers() -> None:
         assert found.faults == ()
         assert found.count("IMMA") == 160
         assert found.registers <= 168
+
+
+class Stand:
+    """In a GPU's place: two multiprocessors, interpreted."""
+
+    multiprocessors = 2
+
+    def launch(
+        self, ptx: str, arguments: tuple, threads: int, shared: int, blocks: int
+    ) -> int:
+        result = load(ptx).launch(*arguments, threads=threads, shared=shared, blocks=blocks)
+        assert not result.races
+        return 2_000_000
+
+
+@compiles
+def test_a_measurement_goes_through_more_streams_than_run_at_once(tmp_path: Path) -> None:
+    fixed = load_text(tmp_path, random_text(1, ("rms",)))
+    rows = throughput.measure(Stand(), build_batch(fixed), "a", streams=10 * STREAMS)  # type: ignore[arg-type]
+    assert [row["warps"] for row in rows] == [4, 8, 12]
+    assert all(row["tokens_per_second"] > 10 * STREAMS / 2e-3 for row in rows)

@@ -29,6 +29,7 @@ from anachron.compiler.targets.cuda.training.replicas import (
     interpret,
 )
 from anachron.compiler.targets.cuda.training.step import StepLowering
+from anachron.emulators.ptx import load
 from anachron.kernels.cuda.training.grid import Field, Grid
 from anachron.kernels.cuda.training.products import SIGNS, SLOT, Tables, word
 from anachron.kernels.reference.log_tables import code, exponential
@@ -224,3 +225,22 @@ def test_an_op_that_it_lacks_is_one_line(tmp_path: Path) -> None:
     text = NEXT.replace("logits = linear(y,", "logits = linear(rms_norm(y),")
     with pytest.raises(ValueError, match="training on a GPU has no normalize"):
         write_training(lower_step(differentiate(load_text(tmp_path, text))), 3, 50, 0)
+
+
+class Stand:
+    """In a GPU's place: two multiprocessors, interpreted."""
+
+    multiprocessors = 2
+
+    def launch(
+        self, ptx: str, arguments: tuple, threads: int, shared: int, blocks: int
+    ) -> int:
+        result = load(ptx).launch(*arguments, threads=threads, shared=shared, blocks=blocks)
+        assert not result.races and blocks == 2
+        return 1_000_000
+
+
+@compiles
+def test_a_measurement_goes_through_more_trainings_than_run_at_once() -> None:
+    found = throughput.measure(Stand(), reverse(2), seeds=33)  # type: ignore[arg-type]
+    assert found["steps_per_second"] == pytest.approx(33 * 2 / 1e-3)

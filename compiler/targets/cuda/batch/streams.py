@@ -148,7 +148,7 @@ def prepare(
     rows = fixed.seq_len if kernel.logits else 0
     logits = np.zeros((len(every), max(1, rows), fixed.vocab_size if rows else 1), np.int32)
     memory = np.zeros(max(1, blocks * warps * kernel.text.warp_bytes), np.uint8)
-    constants = np.frombuffer(kernel.text.constants, np.uint8)
+    constants = np.frombuffer(kernel.text.constants, np.uint8).copy()
     arguments = (
         *(constants, every, lengths, limits, states.view(np.int32)),
         *(sampling.inverse, sampling.kept, memory, tiles, chosen, logits),

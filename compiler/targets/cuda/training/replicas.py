@@ -122,7 +122,7 @@ def prepare(kernel: ReplicaKernel, seeds: Sequence[int]) -> tuple[Array | int, .
     if not makes_data(kernel.model):
         samples = draw_samples(kernel, seeds)
     return (
-        *(np.frombuffer(text.tables, np.uint8), n, states(WEIGHTS_STREAM), states(0)),
+        *(np.frombuffer(text.tables, np.uint8).copy(), n, states(WEIGHTS_STREAM), states(0)),
         np.array(text.cuts, np.int32),
         np.zeros(n * text.weight_bytes, np.uint8),
         np.zeros((n, len(text.cuts), 3), np.int32),
