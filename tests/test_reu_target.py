@@ -173,6 +173,9 @@ def test_what_no_expansion_holds_says_by_how_much() -> None:
     with pytest.raises(DoesNotFit, match="smaller seq_len") as error:
         there.image("a model")
     assert error.value.bytes_over == there.end - (16 << 20)
+    with pytest.raises(DoesNotFit, match="in one piece") as error:
+        there.reserve("past", BLOCK + 5, "cache")
+    assert error.value.bytes_over == 5
 
 
 @pytest.mark.skipif(not MODELS.exists(), reason="no ../shared/models here")

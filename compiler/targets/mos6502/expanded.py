@@ -34,9 +34,10 @@ class Expansion:
     def reserve(self, name: str, size: int, kind: str) -> int:
         """The address of so many bytes inside a block."""
         if size > BLOCK:
-            raise ValueError(
-                f"{name}: {size:,} bytes in one piece; an expansion takes {BLOCK:,}: use a smaller "
-                f"seq_len"
+            raise DoesNotFit(
+                f"{name}: {size:,} bytes in one piece, {size - BLOCK:,} more than the {BLOCK:,} of "
+                f"an expansion's block: use a smaller seq_len",
+                size - BLOCK,
             )
         if self.end % BLOCK + size > BLOCK:
             self.end = -(-self.end // BLOCK) * BLOCK
