@@ -280,24 +280,9 @@ def products(name: str) -> str:
     )
 
 
-def _element(shape: Shape) -> str:
-    name, up = shape.name, 8 - shape.gain_shift
-
-    def by_gain(low: str, high: str) -> str:
-        return f"""\
-    sec
-    lda (product_low),y     ;@ p=0.4
-    sbc less_product_low,y  ;@ aligned
-    sta {low}
-    lda (product_high),y    ;@ p=0.4
-    sbc less_product_high,y ;@ aligned
-    sta {high}"""
-
-    constants = ((f"{name}_c{i}", f"total+{i}") for i in range(3))
-    return lines(
-        f"    ldx #{shape.size - 1}\n{name}_element:",
-        products(name),
-        f"""\
+def unit_value() -> str:
+    """scratch+1, total+2 = total, of 4 bytes, less term, of 2: >> 15, plus 32768; X, term stay."""
+    return """\
     lda total           ; twice the upper part: >> 15
     cmp term
     lda total+1
@@ -311,13 +296,24 @@ def _element(shape: Shape) -> str:
     asl total+1
     rol total+2
     rol
-    eor #$80            ; Y, its low byte in total+2
-    sta scratch+1
-{name}_gain:
-    lda $ffff,x
-    sta product_low
-    sta product_high
-    ldy total+2""",
+    eor #$80            ; the unit value, and 32768 more
+    sta scratch+1"""
+
+
+def times_gain(name: str) -> str:
+    """total (3 bytes) = the unit value, Y and scratch+1, times the gain, in product_low, _high."""
+
+    def by_gain(low: str, high: str) -> str:
+        return f"""\
+    sec
+    lda (product_low),y     ;@ p=0.4
+    sbc less_product_low,y  ;@ aligned
+    sta {low}
+    lda (product_high),y    ;@ p=0.4
+    sbc less_product_high,y ;@ aligned
+    sta {high}"""
+
+    return lines(
         by_gain("total", "total+1"),
         "    ldy scratch+1",
         by_gain("correction", "correction+1"),
@@ -331,9 +327,25 @@ def _element(shape: Shape) -> str:
     sta total+2
     sec""",
         *(
-            f"    lda {place}\n{label}:\n    sbc $ffff,x\n    sta {place}"
-            for label, place in constants
+            f"    lda total+{i}\n{name}_c{i}:\n    sbc $ffff,x\n    sta total+{i}"
+            for i in range(3)
         ),
+    )
+
+
+def _element(shape: Shape) -> str:
+    name, up = shape.name, 8 - shape.gain_shift
+    return lines(
+        f"    ldx #{shape.size - 1}\n{name}_element:",
+        products(name),
+        unit_value(),
+        f"""\
+{name}_gain:
+    lda $ffff,x
+    sta product_low
+    sta product_high
+    ldy total+2""",
+        times_gain(name),
         "    asl total\n    rol total+1\n    rol total+2\n" * up,
         f"""\
     lda total+1

@@ -52,17 +52,6 @@ def gain_constants(gain: Array) -> Array:
 def scale(bias: bool, saturates: bool) -> str:
     """The routine that multiplies elements by the reciprocal, in total, and by their gains."""
     name, long = scale_label(bias, saturates), saturates or bias
-
-    def by_gain(low: str, high: str) -> str:
-        return f"""\
-    sec
-    lda (product_low),y     ;@ p=0.4
-    sbc less_product_low,y  ;@ aligned
-    sta {low}
-    lda (product_high),y    ;@ p=0.4
-    sbc less_product_high,y ;@ aligned
-    sta {high}"""
-
     step = "    asl total\n    rol total+1\n    rol total+2" + ("\n    rol" if long else "")
     steps = (f"{name}_up_{shift}:\n{step}" for shift in range(8))
     sign = "    lda total+2\n    asl\n    lda #0\n    adc #$ff\n    eor #$ff"
@@ -71,44 +60,15 @@ def scale(bias: bool, saturates: bool) -> str:
         fast_norm.patch(name),
         f"{name}_from:\n    ldx #0\n{name}_element:",
         fast_norm.products(name),
+        fast_norm.unit_value(),
         f"""\
-    lda total           ; twice the upper part: >> 15
-    cmp term
-    lda total+1
-    sbc term+1
-    sta total+1
-    lda total+2
-    sbc term+2
-    sta total+2
-    lda total+3
-    sbc term+3
-    asl total+1
-    rol total+2
-    rol
-    eor #$80
-    sta scratch+1       ; the unit value, and 32768 more
     ldy total+2
     sty scratch
 {name}_gain:
     lda $ffff,x
     sta product_low
     sta product_high""",
-        by_gain("total", "total+1"),
-        "    ldy scratch+1",
-        by_gain("correction", "correction+1"),
-        """\
-    clc
-    lda total+1
-    adc correction
-    sta total+1
-    lda correction+1
-    adc #0
-    sta total+2
-    sec""",
-        *(
-            f"    lda total+{i}\n{name}_c{i}:\n    sbc $ffff,x\n    sta total+{i}"
-            for i in range(3)
-        ),
+        fast_norm.times_gain(name),
         f"""\
     lda product_low
     bpl {name}_shift    ;@ p={POSITIVE}
