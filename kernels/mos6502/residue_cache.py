@@ -182,8 +182,8 @@ def start(m: int, small: int, constant: str, own: str) -> str:
     )
 
 
-def join(small: int) -> str:
-    """term, term+1, A = T >> 8 of four chains, of which the last has just ended; X is lost."""
+def join(small: int, low: str = "term", high: str = "term+1") -> str:
+    """low, high, A = T >> 8 of four chains, of which the last has just ended; X, term are lost."""
     return f"""\
     tay                 ; the fourth chain's end, reduced
     lda low_mod{small},y       ;@ aligned
@@ -198,10 +198,10 @@ def join(small: int) -> str:
     sta term+1
     lda term
     adc turn_low,y      ;@ aligned
-    sta term
+    sta {low}
     lda term+1
     adc turn_middle,y   ;@ aligned
-    sta term+1
+    sta {high}
     lda #0
     adc turn_high,y     ;@ aligned"""
 

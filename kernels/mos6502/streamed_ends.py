@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from anachron.kernels.mos6502.instructions import lines
+from anachron.kernels.mos6502.residue_cache import join
 
 BYTES = {2: 2, 3: 3, 4: 4}  # of a sum, by chains
 SIGN = "    asl\n    lda #0\n    adc #$ff\n    eor #$ff"  # of A
@@ -81,23 +82,4 @@ def _join(chains: int, small: int) -> str:
             "    adc wraps_low,y  ;@ aligned\n    sta total+1\n"
             "    lda wraps_high,y ;@ aligned\n    adc #0"
         )
-    return f"""\
-    tay                 ; the fourth chain's end, reduced
-    lda low_mod{small},y       ;@ aligned
-    tay
-    clc
-    lda total+1
-    ldx total+2
-    adc lift_low,x      ;@ aligned
-    sta term
-    lda lift_high,x     ;@ aligned
-    adc #0
-    sta term+1
-    lda term
-    adc turn_low,y      ;@ aligned
-    sta total+1
-    lda term+1
-    adc turn_middle,y   ;@ aligned
-    sta total+2
-    lda #0
-    adc turn_high,y     ;@ aligned"""
+    return join(small, "total+1", "total+2")
