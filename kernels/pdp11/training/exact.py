@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from anachron.kernels.pdp11.instructions import saturate
 from anachron.kernels.pdp11.training.backward import MOST_DISTANCE, clip
 from anachron.kernels.pdp11.training.forward import largest
+from anachron.kernels.pdp11.training.loss import add_loss, next_position
 from anachron.kernels.pdp11.training.products import at, repeat
+from anachron.kernels.pdp11.training.softmaxes import each_position
 from anachron.kernels.reference.exact_training import (
     FARTHEST,
     LEAST_LACK,
@@ -183,23 +185,7 @@ def loss(name: str, n: int, vocab: int, gradient: str) -> str:
     nothing = "\n".join(f"CLR {at(2 * n * k, 'R4')}" for k in range(vocab))
     down = f"ASH #-{top_octaves(vocab) - 3}.,R0"
     return f"""\
-; {name}: step.loss, hits, n.active, and the gradients of the logits
-{name}:
-    MOV #logits,R1
-    MOV #answers,loss.slot
-    MOV #{gradient},loss.slope
-    CLR step.loss
-    CLR n.active
-{name}.next:
-{largest(vocab, f"{name}.max", place=True)}
-    MOV @loss.slot,R2
-    ADD #2,loss.slot
-    ADD R1,R2
-    SUB #{2 * vocab - 2}.,R2 ; behind the answer's logit
-    CMP R2,R3
-    BNE {name}.miss ;@ p=0.3
-    INC hits
-{name}.miss:
+{each_position(name, vocab, gradient, "CLR step.loss")}
     MOV R5,R0
     DEC R0
     SUB -2(R2),R0   ; the answer's distance from the largest
@@ -228,17 +214,8 @@ def loss(name: str, n: int, vocab: int, gradient: str) -> str:
     INC n.active
     MOV R0,-2(R2)
 {store}
-{name}.last:
-    CMP R1,#logits+{2 * n * vocab}.
-    BHIS {name}.end ;@ times {n}
-    JMP {name}.next
-{name}.end:
-    ADD step.loss,window.loss+2
-    ADC window.loss
-    TST step.loss
-    BPL {name}.sign ;@ p=0.9
-    DEC window.loss
-{name}.sign:"""
+{next_position(name, n, vocab)}
+{add_loss(name)}"""
 
 
 def _scaled(exponent: int) -> str:

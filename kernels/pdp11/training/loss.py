@@ -80,15 +80,27 @@ loss.unsure:
     ADD R3,R0
     MOV R0,-2(R2)
 {slopes}
-loss.last:
-    CMP R1,#logits+{2 * n * vocab}.
-    BHIS loss.end   ;@ times {n}
-    JMP loss.next
-loss.end:
+{next_position("loss", n, vocab)}
     MOV #stack,SP
+{add_loss("loss")}"""
+
+
+def next_position(name: str, n: int, vocab: int) -> str:
+    """`<name>.last`: to the next position's logits, until R1 is behind those of all."""
+    return f"""\
+{name}.last:
+    CMP R1,#logits+{2 * n * vocab}.
+    BHIS {name}.end ;@ times {n}
+    JMP {name}.next
+{name}.end:"""
+
+
+def add_loss(name: str) -> str:
+    """The step's loss, a word with a sign, to the window's, of two words."""
+    return f"""\
     ADD step.loss,window.loss+2
     ADC window.loss
     TST step.loss
-    BPL loss.sign   ;@ p=0.9
+    BPL {name}.sign ;@ p=0.9
     DEC window.loss
-loss.sign:"""
+{name}.sign:"""

@@ -13,7 +13,7 @@ from anachron.kernels.pdp11.instructions import Cpu
 from anachron.kernels.pdp11.training.backward import MOST_DISTANCE, clip
 from anachron.kernels.pdp11.training.elements import look_up
 from anachron.kernels.pdp11.training.forward import largest, likelihoods
-from anachron.kernels.pdp11.training.loss import CERTAIN
+from anachron.kernels.pdp11.training.loss import CERTAIN, add_loss, next_position
 from anachron.kernels.pdp11.training.products import at, repeat
 from anachron.kernels.reference.log_gradients import LOSS_OCTAVES
 from anachron.kernels.reference.log_model import SUM_SHIFT, softmax_octaves
@@ -81,6 +81,31 @@ def d_scores(name: str, d_weights: str, weights: str, rows: int, n: int, scores:
     {repeat("R1", f"{d_weights}+{2 * rows * n}.", f"{name}.next", rows)}"""
 
 
+def each_position(name: str, vocab: int, gradient: str, begin: str) -> str:
+    """How a loss begins, up to a position's hit; R1 and R2 are behind its and its answer's logits.
+
+    begin  sets step.loss
+    """
+    return f"""\
+; {name}: step.loss, hits, n.active, and the gradients of the logits
+{name}:
+    MOV #logits,R1
+    MOV #answers,loss.slot
+    MOV #{gradient},loss.slope
+    {begin}
+    CLR n.active
+{name}.next:
+{largest(vocab, f"{name}.max", place=True)}
+    MOV @loss.slot,R2
+    ADD #2,loss.slot
+    ADD R1,R2
+    SUB #{2 * vocab - 2}.,R2 ; behind the answer's logit
+    CMP R2,R3
+    BNE {name}.miss ;@ p=0.3
+    INC hits
+{name}.miss:"""
+
+
 def loss(cpu: Cpu, name: str, n: int, vocab: int, gradient: str, silent: int) -> str:
     """step.loss, hits, n.active, and codes of the logits' gradients, Q12, feature by feature.
 
@@ -92,23 +117,7 @@ def loss(cpu: Cpu, name: str, n: int, vocab: int, gradient: str, silent: int) ->
     )
     nothing = "\n".join(f"MOV R0,{at(2 * n * k, 'R4')}" for k in range(vocab))
     return f"""\
-; {name}: step.loss, hits, n.active, and the gradients of the logits
-{name}:
-    MOV #logits,R1
-    MOV #answers,loss.slot
-    MOV #{gradient},loss.slope
-    MOV #{n}.*<half+{unit}.>,step.loss
-    CLR n.active
-{name}.next:
-{largest(vocab, f"{name}.max", place=True)}
-    MOV @loss.slot,R2
-    ADD #2,loss.slot
-    ADD R1,R2
-    SUB #{2 * vocab - 2}.,R2 ; behind the answer's logit
-    CMP R2,R3
-    BNE {name}.miss ;@ p=0.3
-    INC hits
-{name}.miss:
+{each_position(name, vocab, gradient, f"MOV #{n}.*<half+{unit}.>,step.loss")}
 {likelihoods(cpu, vocab, f"{name}.of", top)}
     SUB #half+half+{2 + octaves(top - SUM_SHIFT) + unit}.,R3
     MOV loss.slope,R4
@@ -133,14 +142,5 @@ def loss(cpu: Cpu, name: str, n: int, vocab: int, gradient: str, silent: int) ->
     ADD R3,R0
     MOV R0,-2(R2)
 {store}
-{name}.last:
-    CMP R1,#logits+{2 * n * vocab}.
-    BHIS {name}.end ;@ times {n}
-    JMP {name}.next
-{name}.end:
-    ADD step.loss,window.loss+2
-    ADC window.loss
-    TST step.loss
-    BPL {name}.sign ;@ p=0.9
-    DEC window.loss
-{name}.sign:"""
+{next_position(name, n, vocab)}
+{add_loss(name)}"""
