@@ -5,7 +5,7 @@ To add a fast kernel: a method that overrides the general one and falls back to 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +14,7 @@ from anachron.compiler.fixed import Op
 from anachron.compiler.ranges import Ranges
 from anachron.compiler.targets.mos6502.attentions import Heads
 from anachron.compiler.targets.mos6502.matrices import Group
+from anachron.compiler.targets.mos6502.narrow_heads import NarrowHeads
 from anachron.compiler.targets.mos6502.opening import leave
 from anachron.compiler.targets.mos6502.sections import (
     PAGE,
@@ -309,13 +310,7 @@ class FastLowering(Seeking):
             residue_cache.keep_value(shape),
             residue_attention.attend(heads.mixer),
         )
-        text = lines(*parts)
-        if len(heads.ops) > 1:
-            text = residue_attention.relocate(shape.name, shape.cache_pages, text)
-        self.routines["attention"][shape.name] = text
-        for op in heads.ops:
-            label = heads.cache(op)
-            self.areas[label] = Area(label, "cache", ((0, shape.cache_bytes),), 256)
+        self._place_caches(heads, lines(*parts))
         rows = shape.key_stride
         sizes = {"scores_low": rows, "scores_high": rows, "weights": rows}
         sizes["taken"] = shape.taken_bytes
@@ -323,6 +318,16 @@ class FastLowering(Seeking):
         label = heads.mixer.table
         self.tables[label] = data(f"{shape.name} exponential", "table", label, heads.table)
         self._small_tables(shape.small)
+
+    def _place_caches(self, heads: Heads | NarrowHeads, text: str) -> None:
+        """The code of attentions of one shape, and a cache for each."""
+        shape = heads.shape
+        if len(heads.ops) > 1:
+            text = residue_attention.relocate(shape.name, shape.cache_pages, text)
+        self.routines["attention"][shape.name] = text
+        for op in heads.ops:
+            label = heads.cache(op)
+            self.areas[label] = Area(label, "cache", ((0, shape.cache_bytes),), 256)
 
     def _small_tables(self, small: int) -> None:
         """The tables of a fourth modulus."""
@@ -341,7 +346,7 @@ class FastLowering(Seeking):
             at = place + size
         self.tables[name] = page_data(name, "table", lines(*text), at)
 
-    def _choose_cache(self, heads: Heads, op: Op) -> str:
+    def _choose_cache(self, heads: Heads | NarrowHeads, op: Op) -> str:
         """The label to select, or nothing where the code points there already."""
         label, name = heads.cache(op), heads.shape.name
         if len(heads.ops) == 1 or self._selected.get(name) == label:
@@ -369,17 +374,24 @@ class FastLowering(Seeking):
         )
 
     def _keep(self, op: Op) -> None:
+        if not self._keep_residues(op, self.heads_of, residue_attention.call_keep):
+            super()._keep(op)
+
+    def _keep_residues(
+        self, op: Op, heads_of: Mapping[str, Heads | NarrowHeads], call: Callable[..., str]
+    ) -> bool:
+        """Calls that keep keys or values as residues; False where nobody reads them so."""
         readers = [
-            (role, r, self.heads_of.get(r.name)) for role, r in self.values.attentions(op.name)
+            (role, reader, heads_of.get(reader.name))
+            for role, reader in self.values.attentions(op.name)
         ]
         if not any(heads for _, _, heads in readers):
-            super()._keep(op)
-            return
+            return False
         for role, reader, heads in readers:
             assert heads is not None
             label = f"keep_{role}_{self.values.labels[op.name]}"
             select = self._choose_cache(heads, reader)
             x = self.values.vector(op.name)
-            text = residue_attention.call_keep(heads.shape, label, role, x, select)
-            self.texts["attention"].append(text)
+            self.texts["attention"].append(call(heads.shape, label, role, x, select))
             self.sequence[op.name].append(label)
+        return True

@@ -28,7 +28,6 @@ from anachron.kernels.mos6502 import (
     narrow_norm,
     narrow_rows,
     narrow_slow,
-    residue_attention,
     residue_screen,
     residues,
 )
@@ -286,13 +285,8 @@ class NarrowLowering(FastLowering):
             narrow_slow.slow_scores(mixer),
             narrow_slow.slow_mix(mixer),
         )
-        if len(heads.ops) > 1:
-            text = residue_attention.relocate(shape.name, shape.cache_pages, text)
-        routines = self.routines["attention"]
-        routines[shape.name], routines["narrow_add"] = text, narrow_slow.narrow_add()
-        for op in heads.ops:
-            label = heads.cache(op)
-            self.areas[label] = Area(label, "cache", ((0, shape.cache_bytes),), 256)
+        self._place_caches(heads, text)
+        self.routines["attention"]["narrow_add"] = narrow_slow.narrow_add()
         for part in ("scores_low", "scores_high", "scores_top", "weights"):
             self._take_turns("heads", {f"{shape.name}_{part}": shape.key_stride})
         self.tables[mixer.table] = data(mixer.table, "table", mixer.table, heads.table)
@@ -300,21 +294,13 @@ class NarrowLowering(FastLowering):
         self.tables[label] = data(label, "table", label, narrow_attention.limits(shape))
         self._narrow_squares()
 
-    def _choose_narrow(self, heads: NarrowHeads, op: Op) -> str:
-        """The cache's label to select, or nothing where the code points there already."""
-        label, name = heads.cache(op), heads.shape.name
-        if len(heads.ops) == 1 or self._selected.get(name) == label:
-            return ""
-        self._selected[name] = label
-        return label
-
     def _attention(self, op: Op, name: str) -> None:
         heads = self.narrow_heads_of.get(op.name)
         if heads is None:
             super()._attention(op, name)
             return
         q, out = self.values.vector(op.inputs[0]), self.values.vector(op.name)
-        assert not self._choose_narrow(heads, op)  # its keys and values have just been kept
+        assert not self._choose_cache(heads, op)  # its keys and values have just been kept
         self._emit(op, narrow_attention.call(heads.mixer, name, q, out))
         self.variants[op.name] = (
             f"residues {', '.join(map(str, NARROW.moduli))}",
@@ -323,19 +309,5 @@ class NarrowLowering(FastLowering):
         )
 
     def _keep(self, op: Op) -> None:
-        readers = [
-            (role, reader, self.narrow_heads_of.get(reader.name))
-            for role, reader in self.values.attentions(op.name)
-        ]
-        if not any(heads for _, _, heads in readers):
+        if not self._keep_residues(op, self.narrow_heads_of, narrow_cache.call_keep):
             super()._keep(op)
-            return
-        for role, reader, heads in readers:
-            assert heads is not None
-            label = f"keep_{role}_{self.values.labels[op.name]}"
-            select = self._choose_narrow(heads, reader)
-            x = self.values.vector(op.name)
-            self.texts["attention"].append(
-                narrow_cache.call_keep(heads.shape, label, role, x, select)
-            )
-            self.sequence[op.name].append(label)
