@@ -55,6 +55,24 @@ class Talk:
         return self.seq_len > 256
 
 
+def enter() -> str:
+    """`start`: no interrupts, the KERNAL in sight, and the RESTORE key to `ignore`."""
+    return f"""\
+start:
+    sei
+    cld
+    ldx #$ff
+    txs
+    lda #${KERNAL_IN:02x}
+    sta ${PORT:02x}
+    lda #<ignore        ; the RESTORE key: there is no BASIC to go back to
+    sta ${NMI_VECTOR:04x}
+    sta ${KERNAL_NMI:04x}
+    lda #>ignore
+    sta ${NMI_VECTOR:04x}+1
+    sta ${KERNAL_NMI:04x}+1"""
+
+
 def start(fills: Iterable[str] = ("fill_products",), expanded: bool = False) -> str:
     """Where the image is entered, and what comes once: routines that fill tables, among it.
 
@@ -77,19 +95,7 @@ _key:
 _expanded:
 {calls}"""
     return f"""\
-start:
-    sei
-    cld
-    ldx #$ff
-    txs
-    lda #${KERNAL_IN:02x}
-    sta ${PORT:02x}
-    lda #<ignore        ; the RESTORE key: there is no BASIC to go back to
-    sta ${NMI_VECTOR:04x}
-    sta ${KERNAL_NMI:04x}
-    lda #>ignore
-    sta ${NMI_VECTOR:04x}+1
-    sta ${KERNAL_NMI:04x}+1
+{enter()}
     lda ${BORDER:04x}
     sta border
     jsr begin_compute

@@ -21,11 +21,10 @@ from anachron.kernels.mos6502.runtime import (
     BORDER,
     CONTROL,
     KERNAL_IN,
-    KERNAL_NMI,
     LAST_LINE,
-    NMI_VECTOR,
     PORT,
     RASTER,
+    enter,
     play,
 )
 
@@ -55,19 +54,7 @@ BACKWARD = ("d_y", "d_scores", "d_queries", "d_keys", "d_values", "d_x", "update
 def start() -> str:
     """Where the program is entered; interrupts stay off."""
     return f"""\
-start:
-    sei
-    cld
-    ldx #$ff
-    txs
-    lda #${KERNAL_IN:02x}
-    sta ${PORT:02x}
-    lda #<ignore        ; the RESTORE key: there is no BASIC to go back to
-    sta ${NMI_VECTOR:04x}
-    sta ${KERNAL_NMI:04x}
-    lda #>ignore
-    sta ${NMI_VECTOR:04x}+1
-    sta ${KERNAL_NMI:04x}+1
+{enter()}
 {set_word("pointer", "text_title")}
     jsr print
     jsr close_screen
