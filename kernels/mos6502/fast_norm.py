@@ -371,14 +371,19 @@ def call(shape: Shape, name: str, x: Vector, out: Vector, gain: str) -> str:
         "out_low": out.low,
         "out_high": out.high,
     }
+    return call_patched(shape.name, name, x, operands)
+
+
+def call_patched(routine: str, name: str, x: Vector, operands: Mapping[str, str]) -> str:
+    """The op `name`: the measure's vector, and labels into instructions of the routine."""
     return lines(
         f"{name}:",
         set_word("source_low", x.low),
         set_word("source_high", x.high),
         *(
-            f"    lda #<({label})\n    sta {shape.name}_{part}+1\n"
-            f"    lda #>({label})\n    sta {shape.name}_{part}+2"
+            f"    lda #<({label})\n    sta {routine}_{part}+1\n"
+            f"    lda #>({label})\n    sta {routine}_{part}+2"
             for part, label in operands.items()
         ),
-        f"    jmp {shape.name}",
+        f"    jmp {routine}",
     )

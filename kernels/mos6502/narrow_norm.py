@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from anachron.kernels.arithmetic import Array
 from anachron.kernels.mos6502 import fast_norm
-from anachron.kernels.mos6502.instructions import Vector, lines, set_word
+from anachron.kernels.mos6502.instructions import Vector, lines
 
 SHIFTS = range(9)
 
@@ -101,14 +101,4 @@ def _shifted(shift: int) -> str:
 def call(shape: Shape, name: str, x: Vector, out: Vector) -> str:
     """The op `name`."""
     operands = {"x_low": x.low, "x_high": x.high, "out_low": out.low}
-    return lines(
-        f"{name}:",
-        set_word("source_low", x.low),
-        set_word("source_high", x.high),
-        *(
-            f"    lda #<({label})\n    sta {shape.name}_{part}+1\n"
-            f"    lda #>({label})\n    sta {shape.name}_{part}+2"
-            for part, label in operands.items()
-        ),
-        f"    jmp {shape.name}",
-    )
+    return fast_norm.call_patched(shape.name, name, x, operands)
