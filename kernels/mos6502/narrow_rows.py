@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from anachron.kernels.arithmetic import Array
+from anachron.kernels.mos6502 import residue_matvec
 from anachron.kernels.mos6502.residues import NARROW, choose_origin, row_constants
 
 PAGE = 256
@@ -96,11 +97,12 @@ def pack(name: str, matrices: Sequence[Matrix], spread: float = 32.0) -> Packed:
     origin = choose_origin(np.concatenate([m.weight for m in matrices]))
     columns = len(origin)
     arrays = columns + len(MODULI) + moves
-    tried = [(*_fill(sizes, size), size) for size in BLOCK_ROWS]
+    tried = [(*residue_matvec.fill(sizes, size), size) for size in BLOCK_ROWS]
     filled, places, size = min(
-        (way for way in tried if way[0]), key=lambda way: _bytes(way[0], way[2], arrays)
+        (way for way in tried if way[0]),
+        key=lambda way: residue_matvec.block_bytes(way[0], way[2], arrays),
     )
-    stride = _stride(filled, size)
+    stride = residue_matvec.find_stride(filled, size)
     in_page = PAGE // stride
     offsets = [i // in_page * PAGE + i % in_page * stride for i in range(arrays)]
     constant = dict(zip(MODULI, offsets[columns:], strict=False))
@@ -175,30 +177,6 @@ def _runs(matrix: Matrix, block: int, first: int, base: int, rows: Array) -> lis
             )
         )
     return found
-
-
-def _fill(sizes: list[int], block: int) -> tuple[list[int], list[tuple[int, int]]]:
-    """Rows in each block, and (block, first row) of each part; nothing if one is too large."""
-    filled: list[int] = []
-    places: list[tuple[int, int]] = []
-    if max(sizes) > block:
-        return [], []
-    for size in sizes:
-        at = next((i for i, n in enumerate(filled) if n + size <= block), len(filled))
-        if at == len(filled):
-            filled.append(0)
-        places.append((at, filled[at]))
-        filled[at] += size
-    return filled, places
-
-
-def _stride(filled: list[int], block: int) -> int:
-    """A power of two: then columns follow each other at that distance."""
-    return 1 << (filled[0] - 1).bit_length() if len(filled) == 1 else block
-
-
-def _bytes(filled: list[int], block: int, arrays: int) -> int:
-    return len(filled) * -(-arrays // (PAGE // _stride(filled, block))) * PAGE
 
 
 def _crossing(weight: Array, spread: float) -> float:

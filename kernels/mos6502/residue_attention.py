@@ -75,7 +75,7 @@ def _scores(mixer: Mixer) -> str:
             )
             for d in range(size)
         ]
-        text.append(start(m, small, f"{shape.key(m, size)},x    ;@ aligned", f"{name}_qs{m}"))
+        text.append(start(m, f"{shape.key(m, size)},x    ;@ aligned", f"{name}_qs{m}"))
         most = 5 * (small - 1) + 2
         if m == small and most > 255:
             text.append(fold(small))

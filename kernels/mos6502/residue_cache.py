@@ -161,7 +161,7 @@ def fold(small: int) -> str:
     return f"    tay\n    lda low_mod{small},y           ;@ aligned"
 
 
-def start(m: int, small: int, constant: str, own: str) -> str:
+def start(m: int, constant: str, own: str) -> str:
     """A chain's start: less the sums of both sides, and less what the chains before have told."""
     match m:
         case 256:

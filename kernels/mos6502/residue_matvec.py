@@ -83,13 +83,12 @@ def pack(
     origin = choose_origin(np.concatenate([w for w, _ in matrices]))
     columns = len(origin)
     arrays = columns + len(basis.moduli)
-    tried = [(_fill([len(w) for w, _ in matrices], size), size) for size in BLOCK_ROWS]
+    tried = [(fill([len(w) for w, _ in matrices], size), size) for size in BLOCK_ROWS]
     (filled, places), size = min(
         (way for way in tried if way[0][0]),
-        key=lambda way: _block_bytes(way[0][0], way[1], arrays),
+        key=lambda way: block_bytes(way[0][0], way[1], arrays),
     )
-    # A power of two: then columns follow each other at that distance.
-    stride = 1 << (filled[0] - 1).bit_length() if len(filled) == 1 else size
+    stride = find_stride(filled, size)
     in_page = PAGE // stride
     offsets = [i // in_page * PAGE + i % in_page * stride for i in range(arrays)]
     constant = dict(zip(basis.moduli, offsets[columns:], strict=False))
@@ -125,8 +124,8 @@ def _crossing(
     return found
 
 
-def _fill(sizes: list[int], block: int) -> tuple[list[int], list[tuple[int, int]]]:
-    """Rows in each block, and (block, first row) of each matrix; nothing if one is too large."""
+def fill(sizes: list[int], block: int) -> tuple[list[int], list[tuple[int, int]]]:
+    """Rows in each block, and (block, first row) of each part; nothing if one is too large."""
     filled: list[int] = []
     places: list[tuple[int, int]] = []
     if max(sizes) > block:
@@ -140,9 +139,13 @@ def _fill(sizes: list[int], block: int) -> tuple[list[int], list[tuple[int, int]
     return filled, places
 
 
-def _block_bytes(filled: list[int], block: int, arrays: int) -> int:
-    stride = 1 << (filled[0] - 1).bit_length() if len(filled) == 1 else block
-    return len(filled) * -(-arrays // (PAGE // stride)) * PAGE
+def find_stride(filled: list[int], block: int) -> int:
+    """A power of two: then columns follow each other at that distance."""
+    return 1 << (filled[0] - 1).bit_length() if len(filled) == 1 else block
+
+
+def block_bytes(filled: list[int], block: int, arrays: int) -> int:
+    return len(filled) * -(-arrays // (PAGE // find_stride(filled, block))) * PAGE
 
 
 def block_label(name: str, number: int) -> str:
@@ -193,17 +196,21 @@ def prepare(packed: Packed, x: Vector) -> str:
             text.append(f"    ldy {name}_t{m}_{c}+1")
             text.append("    clc" if m == 256 and c else "")
             text.append(f"    adc t{m}+{-int(packed.origin[c])},y")
-        match m:
-            case 256:
-                text.append(f"    sta {name}_s256+1")
-            case 255:
-                text.append(f"    adc #0\n    eor #$ff\n    sta {name}_s255+1")
-            case 99:
-                text.append(
-                    "    adc #0\n    sta scratch\n    lda #$99\n    sec\n    sbc scratch\n"
-                    f"    sta {name}_s99+1\n    cld"
-                )
+        text.append(negate_own(name, m))
     return lines(*text, "    rts")
+
+
+def negate_own(name: str, m: int) -> str:
+    """A, the sum of a vector's t modulo 256, 255 or 99, negative, into the rows' code."""
+    match m:
+        case 256:
+            return f"    sta {name}_s256+1"
+        case 255:
+            return f"    adc #0\n    eor #$ff\n    sta {name}_s255+1"
+    return (
+        "    adc #0\n    sta scratch\n    lda #$99\n    sec\n    sbc scratch\n"
+        f"    sta {name}_s99+1\n    cld"
+    )
 
 
 def rows(packed: Packed, ends: list[End]) -> str:

@@ -140,7 +140,7 @@ def mix(mixer: Mixer) -> str:
         f"    ldy {name}_head\n    dey\n    sty {name}_first+1\n{name}_result:"
     )
     for m in shape.moduli:
-        begin = start(m, small, f"{shape.value(m, n)},x    ;@ aligned", f"{name}_ps{m}")
+        begin = start(m, f"{shape.value(m, n)},x    ;@ aligned", f"{name}_ps{m}")
         if m == small:
             text.append(_three(mixer))
             begin = begin.replace("    adc #0\n    cld\n    sta total+2\n", "", 1)

@@ -33,6 +33,7 @@ from anachron.kernels.mos6502.residue_ends import (
     order_labels,
 )
 from anachron.kernels.mos6502.residue_levels import CORRECTION, LIFT, MIDDLE
+from anachron.kernels.mos6502.residue_matvec import negate_own
 from anachron.kernels.mos6502.residue_runs import PAGE, Packed, Run
 
 
@@ -147,15 +148,8 @@ def _own(packed: Packed, m: int) -> str:
         text.append(_add(m, f"{_table(m)}+{-int(packed.origin[c])},y"))
         most += m - 1
     match m:
-        case 256:
-            text.append(f"    sta {name}_s256+1")
-        case 255:
-            text.append(f"    adc #0\n    eor #$ff\n    sta {name}_s255+1")
-        case 99:
-            text.append(
-                "    adc #0\n    sta scratch\n    lda #$99\n    sec\n    sbc scratch\n"
-                f"    sta {name}_s99+1\n    cld"
-            )
+        case 256 | 255 | 99:
+            text.append(negate_own(name, m))
         case 253:
             text.append(f"    eor #$ff\n    sta {name}_s{m}+1")
         case _:

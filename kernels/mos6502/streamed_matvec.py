@@ -29,7 +29,7 @@ import numpy as np
 from anachron.kernels.arithmetic import Array
 from anachron.kernels.mos6502 import expansion, residues
 from anachron.kernels.mos6502.instructions import Vector, lines
-from anachron.kernels.mos6502.residue_cache import chain
+from anachron.kernels.mos6502.residue_cache import chain, start
 from anachron.kernels.mos6502.residues import NARROW, WIDE, Basis, row_constants
 from anachron.kernels.mos6502.streamed_ends import End, end
 
@@ -169,20 +169,7 @@ def _start(kernel: Kernel, number: int, m: int) -> str:
     constant, own = kernel.constant(number), f"{kernel.name}_s{m}"
     if number == 0:
         return f"    lda {constant}\n    clc\n{own}:\n    adc #0"
-    if number == 1:
-        return f"    sta total\n    eor #$ff\n    clc\n    adc {constant}\n{own}:\n    adc #0"
-    if number == 2:
-        return (
-            "    adc #0\n    sta total+1\n    tay\n    sed\n    lda less_middle,y ;@ aligned\n"
-            f"    ldy total\n    adc less_low,y      ;@ aligned\n    adc {constant}\n"
-            f"{own}:\n    adc #0"
-        )
-    return (
-        f"    adc #0\n    cld\n    sta total+2\n    tay\n    lda less_top{m},y  ;@ aligned\n"
-        f"    sec                 ; stays: less_top has {m} - 1 too much\n"
-        f"    ldy total\n    sbc low_mod{m},y    ;@ aligned\n    ldy total+1\n"
-        f"    adc less_middle{m},y ;@ aligned\n    adc {constant}\n{own}:\n    adc #0"
-    )
+    return start(m, constant, own)
 
 
 def _exit(kernel: Kernel, chains: int) -> str:
