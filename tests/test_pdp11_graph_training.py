@@ -1,19 +1,13 @@
 """A PDP-11 trains any graph op by op: the reference's weights and lines, in the time foreseen."""
 
-import numpy as np
 import pytest
+from training_steps import compare_steps, spread_out
 
 from anachron.compiler.autodiff import differentiate
 from anachron.compiler.language import parse
 from anachron.compiler.log_training import Loop, train_log
 from anachron.compiler.logarithms import lower_step
-from anachron.compiler.machine_training import (
-    build_training,
-    measure_step,
-    read_weights,
-    train_on,
-)
-from anachron.compiler.run import start
+from anachron.compiler.machine_training import build_training, measure_step, train_on
 
 X = "x = embed(token, dim) + embed(position, dim)\n"
 ATTENTION = "attention(linear(x, dim), linear(x, dim), linear(x, dim)"
@@ -87,29 +81,13 @@ def test_a_corpus_is_held_and_drawn_from(machine, tmp_path):
     assert len(training.reports) == 3 and training.tests == ()
 
 
-EDGES = (-32768, 32767, 4094, 4095, 4096, -4094, -4095, -4096, -4097, 8192, 0, 1, -1, -2)
-
-
 @pytest.mark.parametrize("spread", [32768, 8000, 1000, 40])
 @pytest.mark.parametrize("graph", ["attention and a hidden layer", "layer norms"])
 def test_weights_equal_the_reference_from_any_start(spread, graph):
     model = small(graph, out=", bias")
     image = build_training(model, "pdp11/34a")
     loop = Loop(lower_step(differentiate(model)), (image.seed,))
-    machine = start(image)
-    machine.run(until=image.symbols["encode.all"])
-    random = np.random.default_rng(spread)
-    for name, place in image.weights.items():
-        drawn = random.integers(-spread, spread, place.size)
-        drawn = np.where(random.random(place.size) < 0.2, random.choice(EDGES, place.size), drawn)
-        raw = np.frombuffer(drawn.astype("<i2").tobytes(), np.uint8)
-        machine.memory[place.address : place.address + len(raw)] = raw
-        loop.weights[name][0] = drawn.reshape(model.shapes[name])
-    for step in range(1, 5):
-        loop.step()
-        machine.run(until=image.symbols["step_done"])
-        for name, array in read_weights(image, machine).items():
-            assert np.array_equal(array, loop.weights[name][0]), f"{name} after step {step}"
+    compare_steps(image, loop, spread_out(spread), 4)
 
 
 @pytest.mark.parametrize("machine", MACHINES)
