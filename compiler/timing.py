@@ -57,8 +57,6 @@ STEPS: dict[str, Callable[[Program, Line, Claims, str | None], Step]] = {
 }
 MAX_CALLS = 60  # of routines inside each other
 
-_NOTHING = Cycles(0, 0, 0)
-
 
 def predict(program: Program, entry: str | int, stop: str | int | None = None,
             environment: Environment | None = None, timing: str | None = None) -> Cycles:

@@ -38,7 +38,6 @@ LIMIT, STOPPED, JAMMED = 0, 1, 2  # why the machine left: `stop`
 NEVER = 1 << 62  # a time that does not come
 PAGE_WRITES = 16  # bank: 16 pages as they are read, then 16 as they are written
 NMI_VECTOR, RESET_VECTOR, IRQ_VECTOR = 0xFFFA, 0xFFFC, 0xFFFE
-SEQUENCE_WRITES = 0b11100  # an interrupt's 7 cycles, of which these write: as BRK's
 PLP_CODE, CLI_CODE, SEI_CODE = 0x28, 0x58, 0x78
 
 

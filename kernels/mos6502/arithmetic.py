@@ -22,7 +22,6 @@ from anachron.kernels.mos6502.instructions import (
 )
 
 TOP = 32640
-PRODUCT_PAGES = 4  # 512 low bytes, 512 high bytes
 OFFSET = {8: 128, 16: 32768}  # makes a signed number unsigned; the top bit flipped does it
 
 

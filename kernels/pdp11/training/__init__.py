@@ -13,8 +13,10 @@ codes is where the table of powers has their product.
     elements    of any graph: what is done element by element
     matrices    of any graph: sums of products, and updates
     softmaxes   of any graph: attention's weights and their gradients, the loss
+    norms       of any graph: RMS norm and layer norm, and their gradients
+    exact       of any graph in plain fixed point, by MUL
     tasks       random numbers, first weights, samples and their answers
     report      lines on the console
 
-Meaning: kernels/reference/training.py.
+Meaning: kernels/reference/log_*.py; of exact.py, exact_training.py there.
 """
