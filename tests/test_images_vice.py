@@ -10,6 +10,8 @@ import pytest
 from random_models import random_text
 
 import anachron.compiler as ac
+from anachron.compiler.targets import Options, find_machine
+from anachron.compiler.targets.mos6502.target import build_streamed
 from anachron.emulators import create
 
 DRIVER = Path(__file__).parents[2] / "shared" / "tools" / "vicectl.py"
@@ -113,8 +115,13 @@ def test_vice_runs_it_to_the_same_memory(
 def count_in_vice(vicectl: ModuleType, image: ac.Image, path: Path, prompt: str) -> list[int]:
     """Cycles of each forward pass, from the program's own labels."""
     path.write_bytes(image.container[path.suffix])
+    unit = {}
+    if ".reu" in image.container:
+        contents = path.with_suffix(".reu")
+        contents.write_bytes(image.container[".reu"])
+        unit = {"reu": str(contents), "reusize": len(image.container[".reu"]) // 1024}
     counts, began = [], 0
-    with vicectl.Vice(str(path), extra=ZEROS, drive=path.suffix == ".d64") as vice:
+    with vicectl.Vice(str(path), extra=ZEROS, drive=path.suffix == ".d64", **unit) as vice:
         vice.run_cycles(SET_UP)
         for label in ("forward", "forward_done", "answer_done"):
             vice.brk(image.symbols[label])
@@ -138,6 +145,18 @@ def test_vice_counts_the_same_cycles(vicectl: ModuleType, tmp_path: Path) -> Non
     for image, prompt in images(tmp_path, False):
         counts = count_in_vice(vicectl, image, tmp_path / "x.prg", prompt)
         assert counts == list(image.run(prompt).counts)
+
+
+@unraisable
+@pytest.mark.vice
+def test_vice_counts_the_same_cycles_with_an_expansion(
+    vicectl: ModuleType, tmp_path: Path
+) -> None:
+    text = tmp_path / "random.model"
+    text.write_text(random_text(4, ("layer",)))
+    image = build_streamed(ac.quantize(ac.load(text)), find_machine("c64+reu"), Options())
+    counts = count_in_vice(vicectl, image, tmp_path / "x.prg", "abc")
+    assert counts == list(image.run("abc").counts)
 
 
 @unraisable
