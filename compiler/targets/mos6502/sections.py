@@ -111,6 +111,8 @@ def place_sections(sections: Iterable[Section], symbols: Mapping[str, int]) -> t
     found = []
     for section in sections:
         start, end = symbols[section.label], symbols[f"{section.label}_end"]
+        if section.aligned:  # what fills the page before belongs to nobody, or to an area
+            start = -(-start // PAGE) * PAGE
         if end > start:
             found.append(Placed(section.name, start, end - start, section.kind))
     return tuple(found)
