@@ -48,7 +48,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments of one command."""
     parser = Parser(
         prog="anachron",
-        description="One tiny transformer, the same integers on a PDP-11 and a Commodore 64.",
+        description="One tiny transformer: the same integers on a PDP-11, a C64 and a GPU.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -70,7 +70,7 @@ def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
             if weights < MEMORY_END:
                 return _build_in_memory(fixed, machine, options, ranges)
         except ValueError:
-            pass
+            pass  # too large, or beyond a kernel that works in memory: those that stream may do it
         return build_streamed(fixed, machine, options, ranges)
     return _build_in_memory(fixed, machine, options, ranges)
 
