@@ -4,15 +4,13 @@ import numpy as np
 import pytest
 from test_mos6502_residues import ResidueBench
 
-from anachron.kernels.mos6502 import (
-    fast_norm,
-    guard,
-    narrow_guard,
-    narrow_matvec,
-    narrow_norm,
-)
+from anachron.kernels.mos6502 import fast_norm
 from anachron.kernels.mos6502.instructions import Vector, set_word
-from anachron.kernels.mos6502.residues import NARROW
+from anachron.kernels.mos6502.narrow import guard as narrow_guard
+from anachron.kernels.mos6502.narrow import matvec as narrow_matvec
+from anachron.kernels.mos6502.narrow import norm as narrow_norm
+from anachron.kernels.mos6502.residue import guard
+from anachron.kernels.mos6502.residue.moduli import NARROW
 from anachron.kernels.reference import matvec as meant_matvec
 from anachron.kernels.reference import norm as meant_norm
 

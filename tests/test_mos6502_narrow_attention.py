@@ -5,13 +5,11 @@ import pytest
 from test_mos6502_residues import ResidueBench
 
 from anachron.kernels.arithmetic import exp_table
-from anachron.kernels.mos6502 import (
-    narrow_attention,
-    narrow_cache,
-    narrow_guard,
-    narrow_slow,
-    residue_attention,
-)
+from anachron.kernels.mos6502.narrow import attention as narrow_attention
+from anachron.kernels.mos6502.narrow import cache as narrow_cache
+from anachron.kernels.mos6502.narrow import guard as narrow_guard
+from anachron.kernels.mos6502.narrow import slow as narrow_slow
+from anachron.kernels.mos6502.residue import attention as residue_attention
 from anachron.kernels.reference import attention as meant_attention
 
 

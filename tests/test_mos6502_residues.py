@@ -4,16 +4,14 @@ import numpy as np
 import pytest
 from test_mos6502_kernels import Bench
 
-from anachron.kernels.mos6502 import (
-    fast_norm,
-    guard,
-    residue_attention,
-    residue_cache,
-    residue_matvec,
-    residue_mixing,
-    residues,
-)
+from anachron.kernels.mos6502 import fast_norm
 from anachron.kernels.mos6502.instructions import set_word
+from anachron.kernels.mos6502.residue import attention as residue_attention
+from anachron.kernels.mos6502.residue import cache as residue_cache
+from anachron.kernels.mos6502.residue import guard
+from anachron.kernels.mos6502.residue import matvec as residue_matvec
+from anachron.kernels.mos6502.residue import mixing as residue_mixing
+from anachron.kernels.mos6502.residue import moduli as residues
 from anachron.kernels.reference import attention as meant_attention
 from anachron.kernels.reference import matvec as meant_matvec
 from anachron.kernels.reference import norm as meant_norm

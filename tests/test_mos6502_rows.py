@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from test_mos6502_kernels import Bench
 
-from anachron.kernels.mos6502 import residue_levels, residue_rows, residue_runs, residues
-from anachron.kernels.mos6502.residue_ends import End
+from anachron.kernels.mos6502.residue import levels as residue_levels
+from anachron.kernels.mos6502.residue import moduli as residues
+from anachron.kernels.mos6502.residue import rows as residue_rows
+from anachron.kernels.mos6502.residue import runs as residue_runs
+from anachron.kernels.mos6502.residue.ends import End
 from anachron.kernels.reference import matvec as meant_matvec
 
 BASES = ("narrow", "small", "wide", "wider", "widest")

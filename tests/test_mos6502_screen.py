@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from test_mos6502_residues import ResidueBench, place
 
-from anachron.kernels.mos6502 import residue_matvec, residue_screen, residues
+from anachron.kernels.mos6502.residue import matvec as residue_matvec
+from anachron.kernels.mos6502.residue import moduli as residues
+from anachron.kernels.mos6502.residue import screen as residue_screen
 
 SHIFT = 6
 

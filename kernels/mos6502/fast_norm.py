@@ -2,7 +2,7 @@
 
 One routine serves all norms of a size and shifts; a call patches the addresses of its vectors.
 
-    measure     the sum of squares (guard.py)      root      8 steps over the squares
+    measure     the sum of squares (residue/guard.py)      root      8 steps over the squares
     reciprocal  15 steps of division               element   4 products, and 2 with the gain
 
 With X = x + 32768, x * r = X * r - 32768 r; with Y = y + 32768, y * g = Y * g - 32768 g.

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from anachron.compiler.fixed import Op
 from anachron.compiler.ranges import Ranges
 from anachron.compiler.targets.mos6502.values import Values
-from anachron.kernels.mos6502.residue_cache import Shape
-from anachron.kernels.mos6502.residue_mixing import MOST_WEIGHT, Mixer
-from anachron.kernels.mos6502.residues import SMALL_MODULI, reach
+from anachron.kernels.mos6502.residue.cache import Shape
+from anachron.kernels.mos6502.residue.mixing import MOST_WEIGHT, Mixer
+from anachron.kernels.mos6502.residue.moduli import SMALL_MODULI, reach
 
 MOST_ROWS = 64  # the code is unrolled over them
 MOST_FEATURES = 128

@@ -26,17 +26,14 @@ from anachron.compiler.targets.mos6502.sections import (
 )
 from anachron.compiler.targets.mos6502.seeking import Seeking
 from anachron.compiler.targets.mos6502.values import Values
-from anachron.kernels.mos6502 import (
-    fast_norm,
-    guard,
-    matvec,
-    residue_attention,
-    residue_cache,
-    residue_matvec,
-    residue_screen,
-    residues,
-)
+from anachron.kernels.mos6502 import fast_norm, matvec
 from anachron.kernels.mos6502.instructions import Vector, lines, set_word
+from anachron.kernels.mos6502.residue import attention as residue_attention
+from anachron.kernels.mos6502.residue import cache as residue_cache
+from anachron.kernels.mos6502.residue import guard
+from anachron.kernels.mos6502.residue import matvec as residue_matvec
+from anachron.kernels.mos6502.residue import moduli as residues
+from anachron.kernels.mos6502.residue import screen as residue_screen
 
 if TYPE_CHECKING:
     from anachron.compiler.targets.mos6502.plan import Plan

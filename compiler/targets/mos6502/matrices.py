@@ -15,8 +15,9 @@ from anachron.compiler.fixed import FixedModel, Op
 from anachron.compiler.ranges import Ranges, sum_bounds
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.arithmetic import Array
-from anachron.kernels.mos6502 import guard, residue_matvec
-from anachron.kernels.mos6502.residues import NARROW, WIDE, Basis
+from anachron.kernels.mos6502.residue import guard
+from anachron.kernels.mos6502.residue import matvec as residue_matvec
+from anachron.kernels.mos6502.residue.moduli import NARROW, WIDE, Basis
 
 MOST_GUARDED = 128  # columns
 HALVINGS = 40  # orders of columns that are tried

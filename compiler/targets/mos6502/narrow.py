@@ -19,20 +19,18 @@ from anachron.compiler.targets.mos6502.narrow_heads import NarrowHeads
 from anachron.compiler.targets.mos6502.sections import Area, data
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.arithmetic import Array
-from anachron.kernels.mos6502 import (
-    matvec,
-    narrow_attention,
-    narrow_cache,
-    narrow_guard,
-    narrow_matvec,
-    narrow_norm,
-    narrow_rows,
-    narrow_slow,
-    residue_screen,
-    residues,
-)
+from anachron.kernels.mos6502 import matvec
 from anachron.kernels.mos6502.instructions import Vector, lines, set_word
-from anachron.kernels.mos6502.residues import NARROW
+from anachron.kernels.mos6502.narrow import attention as narrow_attention
+from anachron.kernels.mos6502.narrow import cache as narrow_cache
+from anachron.kernels.mos6502.narrow import guard as narrow_guard
+from anachron.kernels.mos6502.narrow import matvec as narrow_matvec
+from anachron.kernels.mos6502.narrow import norm as narrow_norm
+from anachron.kernels.mos6502.narrow import rows as narrow_rows
+from anachron.kernels.mos6502.narrow import slow as narrow_slow
+from anachron.kernels.mos6502.residue import moduli as residues
+from anachron.kernels.mos6502.residue import screen as residue_screen
+from anachron.kernels.mos6502.residue.moduli import NARROW
 
 if TYPE_CHECKING:
     from anachron.compiler.targets.mos6502.plan import Plan

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from anachron.compiler.fixed import Op
 from anachron.compiler.targets.mos6502.values import Values
-from anachron.kernels.mos6502 import narrow_attention
-from anachron.kernels.mos6502.narrow_attention import Mixer
-from anachron.kernels.mos6502.narrow_cache import Shape
+from anachron.kernels.mos6502.narrow import attention as narrow_attention
+from anachron.kernels.mos6502.narrow.attention import Mixer
+from anachron.kernels.mos6502.narrow.cache import Shape
 
 MOST_ROWS = 64  # the code is unrolled over them
 MOST_FEATURES = 128

@@ -19,9 +19,10 @@ from anachron.compiler.fixed import Op
 from anachron.compiler.ranges import Ranges, sum_bounds
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.arithmetic import Array
-from anachron.kernels.mos6502 import residue_levels, residue_runs
-from anachron.kernels.mos6502.residue_ends import SHIFTS, End
-from anachron.kernels.mos6502.residues import NARROW, WIDE, Basis
+from anachron.kernels.mos6502.residue import levels as residue_levels
+from anachron.kernels.mos6502.residue import runs as residue_runs
+from anachron.kernels.mos6502.residue.ends import SHIFTS, End
+from anachron.kernels.mos6502.residue.moduli import NARROW, WIDE, Basis
 
 MOST_COLUMNS = 64  # of a kernel, unrolled
 CYCLES = {"narrow": 18.0, "small": 26.8, "wide": 26.3, "wider": 30.0, "widest": 38.5}  # a product

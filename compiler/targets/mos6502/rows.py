@@ -15,17 +15,13 @@ from anachron.compiler.targets.mos6502.row_groups import RowGroup
 from anachron.compiler.targets.mos6502.sections import Area, area, byte_lines, page_data
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.arithmetic import Array
-from anachron.kernels.mos6502 import (
-    fast_norm,
-    norm_length,
-    residue_levels,
-    residue_rows,
-    residues,
-    table_norm,
-)
+from anachron.kernels.mos6502 import fast_norm, norm_length, table_norm
 from anachron.kernels.mos6502.instructions import Vector, lines, set_word
-from anachron.kernels.mos6502.residue_levels import MIDDLE
-from anachron.kernels.mos6502.residue_runs import Packed
+from anachron.kernels.mos6502.residue import levels as residue_levels
+from anachron.kernels.mos6502.residue import moduli as residues
+from anachron.kernels.mos6502.residue import rows as residue_rows
+from anachron.kernels.mos6502.residue.levels import MIDDLE
+from anachron.kernels.mos6502.residue.runs import Packed
 
 
 class RowLowering(NarrowLowering):

@@ -14,9 +14,9 @@ from anachron.compiler.ranges import Bound, Ranges
 from anachron.compiler.targets.mos6502.matrices import Group
 from anachron.compiler.targets.mos6502.narrow import Narrow
 from anachron.kernels.arithmetic import Array
-from anachron.kernels.mos6502 import residue_screen
-from anachron.kernels.mos6502.narrow_rows import Matrix
-from anachron.kernels.mos6502.residues import choose_origin
+from anachron.kernels.mos6502.narrow.rows import Matrix
+from anachron.kernels.mos6502.residue import screen as residue_screen
+from anachron.kernels.mos6502.residue.moduli import choose_origin
 
 SAMPLES = 64  # vectors by which the rows that are done exactly are counted, to predict the time
 LEAST_ROWS = 32  # fewer are no gain

@@ -8,8 +8,8 @@ from anachron.compiler.fixed import Op
 from anachron.compiler.targets.mos6502.lowering import Lowering
 from anachron.compiler.targets.mos6502.sections import Area
 from anachron.kernels.arithmetic import Array
-from anachron.kernels.mos6502 import residue_screen
 from anachron.kernels.mos6502.instructions import Vector
+from anachron.kernels.mos6502.residue import screen as residue_screen
 
 if TYPE_CHECKING:
     from anachron.compiler.targets.mos6502.screening import Screening

@@ -26,16 +26,13 @@ from anachron.compiler.targets.mos6502.streamed_rows import (
 )
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.arithmetic import Array
-from anachron.kernels.mos6502 import (
-    expansion,
-    guard,
-    matvec,
-    streamed_matvec,
-    streamed_vector,
-)
+from anachron.kernels.mos6502 import expansion, matvec
 from anachron.kernels.mos6502.expansion import BLOCK
 from anachron.kernels.mos6502.instructions import Vector, add, copy, lines, set_word
-from anachron.kernels.mos6502.streamed_matvec import Kernel
+from anachron.kernels.mos6502.residue import guard
+from anachron.kernels.mos6502.streamed import matvec as streamed_matvec
+from anachron.kernels.mos6502.streamed import vector as streamed_vector
+from anachron.kernels.mos6502.streamed.matvec import Kernel
 
 MOST_MEASURED = 128  # elements at a time
 TOO_LONG = 0.001  # how often an input is longer than its guard allows

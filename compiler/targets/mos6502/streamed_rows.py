@@ -15,10 +15,12 @@ import numpy as np
 from anachron.compiler.fixed import FixedModel, Op
 from anachron.compiler.ranges import Ranges
 from anachron.kernels.arithmetic import Array
-from anachron.kernels.mos6502 import guard, streamed_matvec, zeropage
-from anachron.kernels.mos6502.residues import SMALL_MODULI, reach
-from anachron.kernels.mos6502.streamed_ends import End
-from anachron.kernels.mos6502.streamed_matvec import Kernel
+from anachron.kernels.mos6502 import zeropage
+from anachron.kernels.mos6502.residue import guard
+from anachron.kernels.mos6502.residue.moduli import SMALL_MODULI, reach
+from anachron.kernels.mos6502.streamed import matvec as streamed_matvec
+from anachron.kernels.mos6502.streamed.ends import End
+from anachron.kernels.mos6502.streamed.matvec import Kernel
 
 PAGE = 256
 ROOM = 1.3  # a guard is worth its time where inputs may be so much longer than any seen

@@ -21,19 +21,13 @@ from anachron.compiler.targets.mos6502.sharing import NAME
 from anachron.compiler.targets.mos6502.streamed_matrices import MatrixStreaming
 from anachron.compiler.targets.mos6502.streamed_rows import MOST_COLUMNS
 from anachron.compiler.targets.mos6502.values import Values
-from anachron.kernels.mos6502 import (
-    activation,
-    embedding,
-    expansion,
-    fast_norm,
-    rope,
-    streamed_attention,
-    streamed_cache,
-)
+from anachron.kernels.mos6502 import activation, embedding, expansion, fast_norm, rope
 from anachron.kernels.mos6502.expansion import BLOCK
 from anachron.kernels.mos6502.instructions import Vector, lines
-from anachron.kernels.mos6502.streamed_attention import Shape
-from anachron.kernels.mos6502.streamed_cache import Places
+from anachron.kernels.mos6502.streamed import attention as streamed_attention
+from anachron.kernels.mos6502.streamed import cache as streamed_cache
+from anachron.kernels.mos6502.streamed.attention import Shape
+from anachron.kernels.mos6502.streamed.cache import Places
 
 MOST_HEAD_SIZE = 128
 MOST_ENCODER_POSITIONS = 256

@@ -14,7 +14,7 @@ the first of the next one, and still in X.
 Cycles: 17 a term, 20 a column, and what indexed reads take across pages.
 
 To add a kernel: a Products, patch_... for its slots, its routine called in a loop.
-Source: the residues are those of kernels/mos6502/residues.py.
+Source: the residues are those of kernels/mos6502/residue/moduli.py.
 """
 
 from __future__ import annotations

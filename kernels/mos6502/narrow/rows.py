@@ -1,4 +1,4 @@
-"""Matrices of int8 vectors as narrow_matvec.py reads them: blocks of columns, runs of rows.
+"""Matrices of int8 vectors as matvec.py reads them: blocks of columns, runs of rows.
 
 A column of a block is a row of bytes inside a page; a matrix is a range of rows, up to 256 of them,
 or several where it has more.  Rows with equal shifts lie together, a run.
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from anachron.kernels.arithmetic import Array
-from anachron.kernels.mos6502 import residue_matvec
-from anachron.kernels.mos6502.residues import NARROW, choose_origin, row_constants
+from anachron.kernels.mos6502.residue import matvec as residue_matvec
+from anachron.kernels.mos6502.residue.moduli import NARROW, choose_origin, row_constants
 
 PAGE = 256
 BLOCK_ROWS = (256, 128, 64)  # of a block: 1, 2 or 4 columns a page

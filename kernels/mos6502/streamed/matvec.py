@@ -5,18 +5,18 @@
                    A = row's constant - vector's constant - what the chains before have told
                    for each column   LDY weight   ADC t+x,Y
 
-residues.py says why.  A weight in the zero page takes 3 cycles where one in memory takes 4, which
-pays for the byte's transfer after one chain.  Rows stop after two, three or four chains, as many as
-their sums need: rows that stop and end alike lie together, a run.
+residue/moduli.py says why.  A weight in the zero page takes 3 cycles where one in memory takes 4,
+which pays for the byte's transfer after one chain.  Rows stop after two, three or four chains, as
+many as their sums need: rows that stop and end alike lie together, a run.
 
 What bounds it: 7 cycles a product and modulus, 2 for the CLC of modulus 256, 1 for the transfer,
 half a cycle a chain where w + x leaves a page; 60 to 200 a row.
 
 Exact where every sum of a run lies in the range of its chains (reach).
 
-    <name>_prepare   takes the vector at source_low, source_high: streamed_vector.py
+    <name>_prepare   takes the vector at source_low, source_high: vector.py
     <name>_run       does a run of rows, by the descriptor that A and Y point at
-    <name>_end_...   what a row ends with: streamed_ends.py
+    <name>_end_...   what a row ends with: ends.py
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from anachron.kernels.arithmetic import Array
-from anachron.kernels.mos6502 import expansion, residues
+from anachron.kernels.mos6502 import expansion
 from anachron.kernels.mos6502.instructions import Vector, lines
-from anachron.kernels.mos6502.residue_cache import chain, start
-from anachron.kernels.mos6502.residues import NARROW, WIDE, Basis, row_constants
-from anachron.kernels.mos6502.streamed_ends import End, end
+from anachron.kernels.mos6502.residue import moduli as residues
+from anachron.kernels.mos6502.residue.cache import chain, start
+from anachron.kernels.mos6502.residue.moduli import NARROW, WIDE, Basis, row_constants
+from anachron.kernels.mos6502.streamed.ends import End, end
 
 CROSSING = {16: 0.5, 8: 0.5}  # of the reads t+x,Y: x's residues are anything
 SMALL_CROSSING = 0.27  # of the moduli below

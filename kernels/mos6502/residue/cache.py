@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from anachron.kernels.mos6502.instructions import lines
-from anachron.kernels.mos6502.residues import MODULI
+from anachron.kernels.mos6502.residue.moduli import MODULI
 
 PAGE = 256
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from anachron.kernels.mos6502.arithmetic import TOP
 from anachron.kernels.mos6502.instructions import lines, subtract
-from anachron.kernels.mos6502.narrow_attention import Mixer
+from anachron.kernels.mos6502.narrow.attention import Mixer
 
 
 def narrow_add() -> str:

@@ -1,4 +1,4 @@
-"""Rows of matrices -> blocks of bytes and runs, as residue_rows.py reads them.
+"""Rows of matrices -> blocks of bytes and runs, as rows.py reads them.
 
 A block's array is a column of weights, a modulus's constants, or the rows' places in the result,
 indexed by X; rows of one basis and end lie together, a run.
@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from anachron.kernels.arithmetic import Array
-from anachron.kernels.mos6502 import residue_levels
-from anachron.kernels.mos6502.residue_ends import End
-from anachron.kernels.mos6502.residue_levels import MIDDLE
-from anachron.kernels.mos6502.residues import OFFSETS, choose_origin, triangle
+from anachron.kernels.mos6502.residue import levels as residue_levels
+from anachron.kernels.mos6502.residue.ends import End
+from anachron.kernels.mos6502.residue.levels import MIDDLE
+from anachron.kernels.mos6502.residue.moduli import OFFSETS, choose_origin, triangle
 
 PAGE = 256
 # The moduli, 253 or 99, of whose constants rows of a basis have one, if they have one.

@@ -9,7 +9,7 @@ What bounds it: 8 cycles a product and modulus, 2 for the CLC; a score 70 more t
 and compared, a weight 75 and 26, a result 60 and its division 150, a head 600.
 
 Exact: where the lengths of query and keys do not prove that scores fit, or the weights sum to more
-than 255, narrow_slow.py does the head.
+than 255, slow.py does the head.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from anachron.kernels.mos6502.instructions import Vector, lines
-from anachron.kernels.mos6502.narrow_cache import MODULI, Shape, length, sums
-from anachron.kernels.mos6502.narrow_guard import UNIT
-from anachron.kernels.mos6502.residues import NARROW
+from anachron.kernels.mos6502.narrow.cache import MODULI, Shape, length, sums
+from anachron.kernels.mos6502.narrow.guard import UNIT
+from anachron.kernels.mos6502.residue.moduli import NARROW
 
 SHIFTS = range(1, 9)
 MOST_WEIGHT = 255  # that a head's weights may sum to: with values of 8 bits two chains do

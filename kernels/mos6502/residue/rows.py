@@ -1,7 +1,7 @@
 """matvec in residues for rows of any shifts and any sums of 30 bits -> assembly text.
 
-As residue_matvec.py, but each row has the cheapest basis that its sums fit, and an end of its own
-(residue_ends.py).  Rows with the same basis and end lie together, a run, whatever their places in
+As matvec.py, but each row has the cheapest basis that its sums fit, and an end of its own
+(ends.py).  Rows with the same basis and end lie together, a run, whatever their places in
 the result; one call does a run.  After each chain that is the last of some rows a JMP leads on,
 whose operand calls patch:
 
@@ -17,7 +17,7 @@ What bounds it: 8 cycles a product and modulus, 2 more for 256, 3.5 for 253: 18,
     <name>_select    points at a block         <name>_prepare, <name>_prepare_<m>   take a vector
     <name>_rows      does a run of rows
 
-To add an end: residue_ends.py.
+To add an end: ends.py.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from anachron.kernels.mos6502.instructions import Vector, lines
-from anachron.kernels.mos6502.residue_ends import (
+from anachron.kernels.mos6502.residue.ends import (
     end_label,
     ends,
     last_label,
     operands,
     order_labels,
 )
-from anachron.kernels.mos6502.residue_levels import CORRECTION, LIFT, MIDDLE
-from anachron.kernels.mos6502.residue_matvec import negate_own
-from anachron.kernels.mos6502.residue_runs import PAGE, Packed, Run
+from anachron.kernels.mos6502.residue.levels import CORRECTION, LIFT, MIDDLE
+from anachron.kernels.mos6502.residue.matvec import negate_own
+from anachron.kernels.mos6502.residue.runs import PAGE, Packed, Run
 
 
 def block_label(name: str, number: int) -> str:

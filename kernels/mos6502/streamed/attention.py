@@ -1,6 +1,6 @@
 """attention whose keys and values lie in the expansion: any context, any values -> assembly text.
 
-What keys and values look like there: streamed_cache.py.
+What keys and values look like there: cache.py.
 
     scores    one a row seen, so many bytes each, the top bit flipped so that they compare unsigned
     weights   table[min(entries - 1, largest - score)], each over its score's first byte
@@ -29,7 +29,7 @@ from anachron.kernels.mos6502.instructions import (
     shift_left,
     shift_right,
 )
-from anachron.kernels.mos6502.streamed_cache import Places
+from anachron.kernels.mos6502.streamed.cache import Places
 
 MOST_WEIGHT = 255
 # How often a sum's third byte grows (see arithmetic.accumulate): high bytes are near 128.

@@ -5,7 +5,8 @@
                    T modulo 256 is taken off; A = the rest      modulo 255
                    for each column   LDY weight,X   ADC t255+x,Y
 
-residues.py says why, residue_matvec.py how weights lie: a column of bytes inside a page, X the row.
+residue/moduli.py says why, residue/matvec.py how weights lie: a column of bytes inside a page, X
+the row.
 Two chains tell sums within 32,512 of 0 apart: A ends as T >> 8, a signed byte, with no table.
 
 Rows of a matrix may have different shifts.  They are sorted by shift into runs; where that moves
@@ -14,7 +15,7 @@ rows, one more column of the block says where each result goes.  Results of 8 bi
 What bounds it: 8 cycles a product and modulus, 2 for the CLC; 45 to 70 a row, 40 a column of the
 vector, 1 where w + x leaves a page.
 
-Exact where every sum lies in residues.NARROW; narrow_guard.py looks after the others.
+Exact where every sum lies in moduli.NARROW; guard.py looks after the others.
 
     <name>_select    points at a block         <name>_prepare   takes the vector at source_low
     <name>_rows      does a run of rows        <name>_end_...   what a row ends with
@@ -26,7 +27,7 @@ from __future__ import annotations
 
 from anachron.kernels.arithmetic import Array
 from anachron.kernels.mos6502.instructions import Vector, lines
-from anachron.kernels.mos6502.narrow_rows import MODULI, PAGE, Matrix, Packed, Run, pack
+from anachron.kernels.mos6502.narrow.rows import MODULI, PAGE, Matrix, Packed, Run, pack
 
 __all__ = ["PAGE", "Matrix", "Run", "pack"]
 

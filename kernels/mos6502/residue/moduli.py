@@ -136,7 +136,7 @@ def row_constants(
 
 def fill_tables() -> str:
     """`fill_residues`: build every table; once, with interrupts off."""
-    parts = ["; fill_residues: the tables of residues.py; uses A, X, Y, scratch, pointer"]
+    parts = ["; fill_residues: the tables of moduli.py; uses A, X, Y, scratch, pointer"]
     parts.append("fill_residues:")
     for m in MODULI:
         parts.append(_fill_triangles(m))

@@ -3,7 +3,7 @@
     bound    one chain over t(n) >> fine, of x >> down, modulo 255: for each row a number that its
              sum, in units of 2**(down + fine), does not exceed
     exact    the row of the largest bound, then each whose bound says that it may be as large, by
-             residue_matvec.py's rows, one at a time
+             matvec.py's rows, one at a time
 
 What bounds it: 8 cycles a product, about 35 a row and 120 a column; an exact row takes a thousand.
 
@@ -23,7 +23,7 @@ import numpy as np
 
 from anachron.kernels.arithmetic import Array
 from anachron.kernels.mos6502.instructions import Vector, lines
-from anachron.kernels.mos6502.residues import triangle
+from anachron.kernels.mos6502.residue.moduli import triangle
 
 TABLE = "t_screen"  # t(n) >> fine modulo 255, n = 0 .. 511
 MOST_FINE = 8

@@ -7,11 +7,11 @@
 Modulo 253 a carry is worth 3: after each ADC, `BCC *+4, ADC #2` adds it with the carry that is set
 and leaves none, 3.5 cycles a product more than modulo 255, and the three tell 16,515,840 sums apart
 where 99 in place of 253 tells 2,154,240.  The fourth modulus is so small that a few sums need no
-reduction (residues.py).  With T = a + 256 (k + 255 c) the third chain ends at c and with
+reduction (moduli.py).  With T = a + 256 (k + 255 c) the third chain ends at c and with
 T = a + 256 (k + 255 (c + 253 i)) the fourth at i, each from a table.
 
-To add a basis: here, a chain in residue_rows.py, and how its sums are put together in
-residue_ends.py.
+To add a basis: here, a chain in rows.py, and how its sums are put together in
+ends.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 
 from anachron.kernels.arithmetic import Array
 from anachron.kernels.mos6502.instructions import lines
-from anachron.kernels.mos6502.residues import NARROW, STEP, Basis, reduce, triangle
+from anachron.kernels.mos6502.residue.moduli import NARROW, STEP, Basis, reduce, triangle
 
 MIDDLE = 253
 CORRECTION = 256 - MIDDLE  # what a carry is worth
@@ -34,7 +34,7 @@ WIDER = Basis(
     -HIGHEST_C * STEP + NARROW.lowest,
     HIGHEST_C * STEP + NARROW.highest,
 )
-SHARED = ("t256", "t255")  # tables of residues.py
+SHARED = ("t256", "t255")  # tables of moduli.py
 # name -> bytes, each from a page's start; the first takes two: T + x is an address.
 TABLES = {
     f"t{MIDDLE}": 512,
@@ -140,7 +140,7 @@ def fill_tables(middle: bool, small: int | None, most: int = 256) -> str:
     most  of the small modulus's residues, as small_tables
     """
     m = MIDDLE
-    parts = ["; fill_levels: the tables of residue_levels.py; uses A, X, Y, scratch, pointer"]
+    parts = ["; fill_levels: the tables of levels.py; uses A, X, Y, scratch, pointer"]
     parts.append("fill_levels:")
     pages = []
     if middle:

@@ -16,8 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from anachron.kernels.mos6502.instructions import lines
-from anachron.kernels.mos6502.residue_cache import Shape, fold, join, start
-from anachron.kernels.mos6502.residues import WIDE
+from anachron.kernels.mos6502.residue.cache import Shape, fold, join, start
+from anachron.kernels.mos6502.residue.moduli import WIDE
 
 MOST_WEIGHT = 255
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from anachron.kernels.mos6502.instructions import Vector, lines
-from anachron.kernels.mos6502.residues import NARROW
+from anachron.kernels.mos6502.residue.moduli import NARROW
 
 PAGE = 256
 MODULI = NARROW.moduli

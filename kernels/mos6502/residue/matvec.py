@@ -30,7 +30,7 @@ import numpy as np
 
 from anachron.kernels.arithmetic import Array
 from anachron.kernels.mos6502.instructions import Vector, lines
-from anachron.kernels.mos6502.residues import Basis, choose_origin, row_constants
+from anachron.kernels.mos6502.residue.moduli import Basis, choose_origin, row_constants
 
 PAGE = 256
 BLOCK_ROWS = (256, 128, 64)  # of a block, where there are several: 1, 2 or 4 columns a page

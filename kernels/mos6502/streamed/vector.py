@@ -1,4 +1,4 @@
-"""A vector into the operands of streamed_matvec.py's chains -> assembly text.
+"""A vector into the operands of matvec.py's chains -> assembly text.
 
 For each modulus: residues, which become operands, and the negative sum of t over them, which each
 row's chain starts from.  90 cycles a column without loops; by loops 170, in a third of the bytes.
@@ -9,8 +9,8 @@ The routine uses A, X, Y, scratch; decimal mode is on for a while: interrupts mu
 from __future__ import annotations
 
 from anachron.kernels.mos6502.instructions import lines
-from anachron.kernels.mos6502.residue_cache import chain, fold, negate
-from anachron.kernels.mos6502.streamed_matvec import Kernel
+from anachron.kernels.mos6502.residue.cache import chain, fold, negate
+from anachron.kernels.mos6502.streamed.matvec import Kernel
 
 CROSSING = 0.3  # of the reads of t
 

@@ -2,12 +2,12 @@
 
     scores    four chains over the features of a key: q's residues are the operands, X is the row
     weights   table[min(entries - 1, largest - score)], and the operands of the mixing chains
-    mixing    residue_mixing.py
+    mixing    mixing.py
 
-What bounds it: a product and modulus takes 8 cycles, as in residue_matvec.py; a score about 110
+What bounds it: a product and modulus takes 8 cycles, as in matvec.py; a score about 110
 more to be put together and compared, a weight 100.
 
-Exact where every score lies within residues.reach(small), and every value within `largest`.
+Exact where every score lies within moduli.reach(small), and every value within `largest`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from __future__ import annotations
 import re
 
 from anachron.kernels.mos6502.instructions import Vector, lines
-from anachron.kernels.mos6502.residue_cache import Shape, chain, fold, join, negate, start
-from anachron.kernels.mos6502.residue_mixing import Mixer, enter, entry_tables, mix, own_sums
+from anachron.kernels.mos6502.residue.cache import Shape, chain, fold, join, negate, start
+from anachron.kernels.mos6502.residue.mixing import Mixer, enter, entry_tables, mix, own_sums
 
 
 def attend(mixer: Mixer) -> str:

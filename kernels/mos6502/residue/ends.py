@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from anachron.kernels.mos6502.instructions import lines
-from anachron.kernels.mos6502.residue_levels import MIDDLE
+from anachron.kernels.mos6502.residue.levels import MIDDLE
 
 SHIFTS = range(17)
 RIGHT = 3  # up to this, all of the sum moves right
