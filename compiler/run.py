@@ -26,7 +26,7 @@ from anachron.kernels.arithmetic import Array
 from anachron.kernels.reference.sampling import argmax, sample
 
 EVENTS = ("ready", "forward", "forward_done", "token_chosen", "answer_done")
-UNPACKING = 20_000_000  # cycles: more than 64 KB take
+UNPACKING = 20_000_000  # cycles: more than 64 KB take to be unpacked, or copied from a cartridge
 PATIENCE = 50  # a run may take so many times its predicted cycles before it is given up
 
 
@@ -350,7 +350,7 @@ def start(image: Loadable) -> Any:
             path = Path(folder) / f"program{suffix}"
             path.write_bytes(image.container[suffix])
             machine.load(path)
-    if image.options.packed:
+    if image.options.packed or first == ".crt":
         machine.run(max_cycles=UNPACKING, until=image.entry)
     else:
         machine.registers["pc"] = image.entry

@@ -33,6 +33,7 @@ class Machine:
     multiplies: bool = True  # has a multiply instruction
     counted: str = ""  # what is counted where that is no time
     expanded: bool = False  # has a RAM Expansion Unit
+    cartridge: bool = False  # runs from an EasyFlash's ROM
 
     @property
     def unit(self) -> str:
@@ -114,6 +115,16 @@ MACHINES = {
             (64 + 16 * 1024) * 1024,
             multiplies=False,
             expanded=True,
+        ),
+        Machine(
+            "c64+crt",
+            "mos6502",
+            "Commodore 64 + EasyFlash, PAL",
+            2009,
+            PAL,
+            (64 + 1024) * 1024,
+            multiplies=False,
+            cartridge=True,
         ),
         Machine("ptx", "cuda", "PTX, interpreted", 2022, None, None, counted="instructions"),
         Machine("cuda", "cuda", "NVIDIA GPU", 2022, None, None),

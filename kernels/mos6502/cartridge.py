@@ -24,8 +24,9 @@ ROML_PAGE, BANK_PAGES = 0x80, 32
 FROM, TO = 0xFB, 0xFD  # zero page that the KERNAL leaves to programs
 
 
-def boot(load: int, size: int, entry: int) -> str:
-    """ROMH of bank 0: copies `size` bytes from bank 0's ROML on to `load`, and jumps to `entry`.
+def boot(load: int, size: int, entry: int, first: int = 0) -> str:
+    """ROMH of bank 0: copies `size` bytes from bank `first`'s ROML on to `load`, and jumps to
+    `entry`.
 
     Three pieces, each at the address where it runs; in the ROM they follow one another.
     """
@@ -73,10 +74,9 @@ mover:
 {set_word(f"${TO:02x}", f"${load:04x}")}
     ldy #0
     sty ${FROM:02x}
-    sty bank+1
     ldx #{pages}
 bank:
-    lda #0
+    lda #{first}
     sta ${BANK:04x}
     lda #${ROML_PAGE:02x}
     sta ${FROM + 1:02x}

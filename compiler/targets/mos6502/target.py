@@ -1,4 +1,4 @@
-"""FixedModel -> a C64 program: a .prg that RUN starts, and a disk with it.
+"""FixedModel -> a C64 program: a .prg that RUN starts, and a disk or a cartridge with it.
 
 Loaded from $0801 upwards: the loop that talks, the ops' routines, what they call, tables, weights.
 Everything that need not be loaded - buffers, rows of keys and values, the products' table - lies
@@ -145,6 +145,7 @@ def _build(machine: Machine, options: Options, lowering: Lowering) -> Image:
     assert load_end <= IO_START
     files = pack_files(
         fixed.name,
+        machine,
         prg.Prg(prg.BASIC_START, memory),
         program.symbols["start"],
         options.packed,

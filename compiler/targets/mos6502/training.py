@@ -109,7 +109,11 @@ def build(
         objects=(*_zero_page(shape), *place_sections(sections, symbols), *placed),
         regions=(*SMALL_REGIONS, (prg.BASIC_START, MEMORY_END)),
         container=pack_files(
-            model.name, prg.Prg(prg.BASIC_START, loaded), symbols["start"], options.packed
+            model.name,
+            machine,
+            prg.Prg(prg.BASIC_START, loaded),
+            symbols["start"],
+            options.packed,
         ),
         entry=symbols["start"],
     )
