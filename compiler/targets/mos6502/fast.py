@@ -51,7 +51,6 @@ class FastLowering(Seeking):
         self.packed = {group.name: group.pack() for group in plan.groups}
         self.screening, self.opening = plan.screening, plan.opening
         self.reasons = plan.reasons
-        self._selected: dict[str, object] = {}
         self._operands: dict[str, str] = {}
         for group in plan.groups:
             self._place(group)
@@ -75,12 +74,7 @@ class FastLowering(Seeking):
 
     def begin_stage(self) -> None:
         super().begin_stage()
-        self._selected.clear()
         self._operands.clear()
-
-    def _aligned(self, label: str, name: str, kind: str, content: bytes) -> None:
-        text = f"{label}:\n{byte_lines(content)}"
-        self.tables[label] = page_data(name, kind, text, len(content))
 
     def _residue_tables(self) -> None:
         for name, size in residues.TABLES.items():
@@ -90,9 +84,7 @@ class FastLowering(Seeking):
     def _place(self, group: Group) -> None:
         """A group's weights and code."""
         packed = self.packed[group.name]
-        for number, block in enumerate(packed.blocks):
-            label = residue_matvec.block_label(group.name, number)
-            self._aligned(label, f"weights {group.name} {number}", "weights", block)
+        self._place_blocks(group.name, packed.blocks)
         routines = self.routines["matvec"]
         x = Vector(f"{group.vector}_low", f"{group.vector}_high", group.columns, group.bits)
         if len(packed.blocks) > 1:
@@ -115,7 +107,7 @@ class FastLowering(Seeking):
             return
         packed, out = self.packed[group.name], self.values.vector(op.name)
         number = group.first_matrix(op)
-        text = [f"{name}:", self._choose_block(group, number)]
+        text = [f"{name}:", self._choose_matrix(group, number)]
         if self._operands.get(group.name) != op.inputs[0]:
             text.append(f"    jsr {group.name}_prepare")
             self._operands[group.name] = op.inputs[0]
@@ -169,15 +161,10 @@ class FastLowering(Seeking):
         x = Vector(f"{group.vector}_low", f"{group.vector}_high", group.columns, group.bits)
         return self._screen(op, name, rows, x, packed.origin)
 
-    def _choose_block(self, group: Group, matrix: int) -> str:
-        """Select a matrix's block, unless it is."""
+    def _choose_matrix(self, group: Group, matrix: int) -> str:
+        """Point a group's code at a matrix's block."""
         packed = self.packed[group.name]
-        block, _ = packed.places[matrix]
-        if len(packed.blocks) == 1 or self._selected.get(group.name) == block:
-            return ""
-        self._selected[group.name] = block
-        label = residue_matvec.block_label(group.name, block)
-        return f"    ldy #>{label}\n    jsr {group.name}_select"
+        return self._choose_block(group.name, packed.places[matrix][0], len(packed.blocks))
 
     def _halves(self, op: Op, name: str, group: Group) -> None:
         """A matrix of twice the columns: one half's sums are kept, the other's are added."""
@@ -188,7 +175,7 @@ class FastLowering(Seeking):
         self._take_turns("halves", {"half_sums": 3 * out.size})
         labels = [f"{name}_half", name]
         for half, (label, end) in enumerate(zip(labels, group.ends_of(op), strict=True)):
-            text = [f"{label}:", self._choose_block(group, number + half)]
+            text = [f"{label}:", self._choose_matrix(group, number + half)]
             text.append(residue_matvec.gather(vector, x, f"{order}+{half * group.columns}"))
             text.append(f"    jsr {group.name}_prepare")
             text.append(residue_matvec.call(packed, number + half, out.size, end, out, "half_sums"))

@@ -148,9 +148,7 @@ class NarrowLowering(FastLowering):
 
     def _place_narrow(self, group: Narrow) -> None:
         packed = self.narrow_packed[group.name]
-        for number, block in enumerate(packed.blocks):
-            label = narrow_matvec.block_label(group.name, number)
-            self._aligned(label, f"weights {group.name} {number}", "weights", block)
+        self._place_blocks(group.name, packed.blocks)
         routines = self.routines["matvec"]
         if len(packed.blocks) > 1:
             routines[f"{group.name}_select"] = narrow_matvec.select(packed)
@@ -178,14 +176,10 @@ class NarrowLowering(FastLowering):
         runs = packed.runs[group.ops.index(op)]
         labels = [name, *(f"{name}_run_{i}" for i in range(1, len(runs)))]
         for label, run in zip(labels, runs, strict=True):
-            text = [f"{label}:"]
+            text = [f"{label}:", self._choose_block(group.name, run.block, len(packed.blocks))]
             if label == name and self._operands.get(group.name) != op.inputs[0]:
                 text += [set_word("source_low", x.low), f"    jsr {group.name}_prepare"]
                 self._operands[group.name] = op.inputs[0]
-            if len(packed.blocks) > 1 and self._selected.get(group.name) != run.block:
-                self._selected[group.name] = run.block
-                block = narrow_matvec.block_label(group.name, run.block)
-                text.append(f"    ldy #>{block}\n    jsr {group.name}_select")
             seeks = self.screening is not None and self.screening.op is op
             self.environments[op.name if seeks else label] = {
                 "rows": run.rows,

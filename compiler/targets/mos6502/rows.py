@@ -79,9 +79,7 @@ class RowLowering(NarrowLowering):
 
     def _place_rows(self, group: RowGroup, packed: Packed) -> None:
         """A group's weights and code."""
-        for number, block in enumerate(packed.blocks):
-            label = residue_rows.block_label(group.name, number)
-            self._aligned(label, f"weights {group.name} {number}", "weights", block)
+        self._place_blocks(group.name, packed.blocks)
         for label in residue_rows.arrays(packed):
             self._take_turns(ALL, {label: group.columns})
         if packed.sum_rows:
@@ -110,11 +108,8 @@ class RowLowering(NarrowLowering):
         for number, (part, run) in enumerate(runs):
             label = f"{name}_run_{number}" if number else name
             used = {m for own, other in runs if own is part for m in packed.path(other.end)[1:]}
-            text = [f"{label}:", self._take_rows(op, packed, part.start, used)]
-            if len(packed.blocks) > 1 and self._selected.get(group.name) != run.block:
-                self._selected[group.name] = run.block
-                block = residue_rows.block_label(group.name, run.block)
-                text.append(f"    ldy #>{block}\n    jsr {group.name}_select")
+            text = [f"{label}:", self._choose_block(group.name, run.block, len(packed.blocks))]
+            text.append(self._take_rows(op, packed, part.start, used))
             wanted = residue_rows.patches(packed, run, out)
             changed = {at: to for at, to in wanted.items() if self._in_place.get(at) != to}
             self._in_place |= wanted

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from anachron.compiler.fixed import Op
-from anachron.compiler.targets.mos6502.lowering import Lowering
+from anachron.compiler.targets.mos6502.blocks import BlockLowering
 from anachron.compiler.targets.mos6502.sections import Area
 from anachron.kernels.arithmetic import Array
 from anachron.kernels.mos6502.instructions import Vector
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from anachron.compiler.targets.mos6502.screening import Screening
 
 
-class Seeking(Lowering):
-    """As Lowering, with a screen of the logits where there is one."""
+class Seeking(BlockLowering):
+    """As BlockLowering, with a screen of the logits where there is one."""
 
     screening: Screening | None = None
 

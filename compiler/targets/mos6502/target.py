@@ -12,16 +12,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from anachron.compiler.assembly.errors import PastMemory
-from anachron.compiler.assembly.program import Program
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.image import Call, Image, Location
-from anachron.compiler.memory import Placed
 from anachron.compiler.ranges import Ranges, analyse
 from anachron.compiler.targets import DoesNotFit, Machine, Options
-from anachron.compiler.targets.mos6502.assembler import assemble
 from anachron.compiler.targets.mos6502.containers import pack_files
 from anachron.compiler.targets.mos6502.forward import forward
+from anachron.compiler.targets.mos6502.linking import (
+    IO_START,
+    MEMORY_END,
+    SMALL_REGIONS,
+    UPPER_RAM,
+    link,
+)
 from anachron.compiler.targets.mos6502.lowering import ALL, KERNELS, Lowering
 from anachron.compiler.targets.mos6502.matrices import share_vectors
 from anachron.compiler.targets.mos6502.plan import choices, make_plan
@@ -29,16 +32,11 @@ from anachron.compiler.targets.mos6502.prediction import Prediction
 from anachron.compiler.targets.mos6502.program import LINE_SIZE, has_wide_text, list_sections
 from anachron.compiler.targets.mos6502.rows import RowLowering
 from anachron.compiler.targets.mos6502.sections import (
-    PAGE,
     Area,
-    Overflow,
-    Section,
     area,
-    compose,
     join_regions,
     lay_out,
     page_ends,
-    place_areas,
     place_sections,
     zero_page,
 )
@@ -46,15 +44,9 @@ from anachron.compiler.targets.mos6502.streamed_rows import MOST_COLUMNS
 from anachron.compiler.targets.mos6502.streaming import StreamedLowering
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.emulators.containers import prg
-from anachron.kernels.mos6502 import sampling, zeropage
+from anachron.kernels.mos6502 import sampling
 
 __all__ = ["KERNELS", "build"]
-
-IO_START = 0xD000  # a .prg cannot load into the I/O chips' addresses
-UPPER_RAM = 0xE000  # and where they must be seen, nothing else can lie there
-MEMORY_END = 0xFFFA  # the vectors, of which the RESTORE key's is used
-# Free between the KERNAL's variables: BASIC's input line, its vectors' neighbours, the cassette's.
-SMALL_REGIONS = [(0x0200, 0x0259), (0x02A7, 0x0300), (0x0334, 0x0400)]
 
 
 def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
@@ -133,7 +125,7 @@ def _build(machine: Machine, options: Options, lowering: Lowering) -> Image:
     title = f"{fixed.name} for {machine.title}"
     expansion = lowering.expansion
     upper = UPPER_RAM if expansion else IO_START
-    program, source, placed = _link(title, sections, areas, constants, upper)
+    program, source, placed = link(title, sections, areas, constants, upper)
     objects = (*zero_page(), *place_sections(sections, program.symbols), *placed)
     load_end = program.symbols["image_end"]
     memory = next(d for a, d in program.segments if a == prg.BASIC_START)
@@ -183,55 +175,6 @@ def _build(machine: Machine, options: Options, lowering: Lowering) -> Image:
         entry=program.symbols["start"],
         predict=predict,
         drawn=replace(predict, drawn=lowering.drawn, _known={}) if lowering.drawn else None,
-    )
-
-
-def _link(
-    title: str, sections: list[Section], areas: list[Area], constants: str, upper: int
-) -> tuple[Program, str, tuple[Placed, ...]]:
-    """Assemble twice: what is loaded is as long wherever the rest lies.
-
-    upper  where memory begins again behind what a file can be loaded to
-    """
-
-    def attempt(addresses: dict[str, int]) -> tuple[Program, str]:
-        words = [f"{label} = ${address:04x}" for label, address in sorted(addresses.items())]
-        head = "\n".join([zeropage.definitions(), *words, constants])
-        source = compose(title, prg.BASIC_START, head, sections)
-        return assemble(source, "model.asm"), source
-
-    try:
-        program, _ = attempt({a.label: IO_START for a in areas})
-    except PastMemory as past:
-        over = past.n_bytes + (1 << 16) - IO_START
-        raise DoesNotFit(
-            f"{title} needs at least {over:,} bytes more than the {IO_START - prg.BASIC_START:,} "
-            "that can be loaded",
-            over,
-        ) from None
-    end = program.symbols["image_end"]
-    once = program.symbols.get("section_tables", end)  # routines that run once, at the image's end
-    free = [*SMALL_REGIONS, (end, IO_START), (upper, MEMORY_END)]
-    free += [
-        (program.symbols[section.label], -(-program.symbols[section.label] // PAGE) * PAGE)
-        for section in sections
-        if section.aligned
-    ]
-    if end <= IO_START:
-        try:
-            addresses, placed = place_areas(areas, free, IO_START, (once, end))
-            program, source = attempt(addresses)
-            return program, source, placed
-        except Overflow:
-            pass
-    needed = end - prg.BASIC_START + sum(a.size for a in areas)
-    there = IO_START - prg.BASIC_START + MEMORY_END - upper
-    over = max(end - IO_START, needed - there, 1)
-    raise DoesNotFit(
-        f"{title} needs {needed:,} bytes, of which {end - prg.BASIC_START:,} are loaded; there are "
-        f"{there:,} and {IO_START - prg.BASIC_START:,}: about {over:,} too "
-        f"many",
-        over,
     )
 
 

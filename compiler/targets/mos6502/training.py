@@ -27,6 +27,7 @@ from anachron.compiler.model import Model
 from anachron.compiler.targets import DoesNotFit, Machine, Options
 from anachron.compiler.targets.mos6502.assembler import assemble
 from anachron.compiler.targets.mos6502.containers import pack_files
+from anachron.compiler.targets.mos6502.linking import IO_START, MEMORY_END, SMALL_REGIONS
 from anachron.compiler.targets.mos6502.sections import (
     Area,
     Overflow,
@@ -37,7 +38,6 @@ from anachron.compiler.targets.mos6502.sections import (
     place_areas,
     place_sections,
 )
-from anachron.compiler.targets.mos6502.target import IO_START, MEMORY_END, SMALL_REGIONS
 from anachron.compiler.targets.mos6502.text import message
 from anachron.compiler.targets.mos6502.training_tables import Fast, TableSet
 from anachron.compiler.training_image import TrainingImage

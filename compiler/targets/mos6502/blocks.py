@@ -1,0 +1,43 @@
+"""Blocks of weights that kernels share: where they lie, and what points a kernel at one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from anachron.compiler.ranges import Ranges
+from anachron.compiler.targets.mos6502.lowering import Lowering
+from anachron.compiler.targets.mos6502.sections import byte_lines, page_data
+from anachron.compiler.targets.mos6502.values import Values
+from anachron.kernels.mos6502.residue.matvec import block_label
+
+
+class BlockLowering(Lowering):
+    """As Lowering, with tables that begin on pages.
+
+    _selected  what a kernel's code points at
+    """
+
+    def __init__(self, values: Values, ranges: Ranges) -> None:
+        super().__init__(values, ranges)
+        self._selected: dict[str, object] = {}
+
+    def begin_stage(self) -> None:
+        super().begin_stage()
+        self._selected.clear()
+
+    def _aligned(self, label: str, name: str, kind: str, content: bytes) -> None:
+        text = f"{label}:\n{byte_lines(content)}"
+        self.tables[label] = page_data(name, kind, text, len(content))
+
+    def _place_blocks(self, name: str, blocks: Sequence[bytes]) -> None:
+        """The blocks of a group's weights, each from the start of a page."""
+        for number, block in enumerate(blocks):
+            label = block_label(name, number)
+            self._aligned(label, f"weights {name} {number}", "weights", block)
+
+    def _choose_block(self, name: str, block: int, n_blocks: int) -> str:
+        """Point a group's code at a block, unless it does."""
+        if n_blocks == 1 or self._selected.get(name) == block:
+            return ""
+        self._selected[name] = block
+        return f"    ldy #>{block_label(name, block)}\n    jsr {name}_select"
