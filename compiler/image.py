@@ -81,7 +81,8 @@ class Loadable:
     symbols    label -> address
     regions    (address, end) of the memory that it may use
     container  the file's bytes by suffix, the usual one first: {".prg": ..., ".d64": ...}
-    expansion  what lies in a RAM Expansion Unit, whose contents are container[".reu"]
+    expansion  what lies outside of memory: in a RAM Expansion Unit, whose contents are
+               container[".reu"], or in a cartridge's banks, at bank * 65536 + address
     """
 
     machine: Machine
@@ -99,6 +100,11 @@ class Loadable:
     def name(self) -> str:
         """The model's."""
         raise NotImplementedError
+
+    @property
+    def outside(self) -> str:
+        """What `expansion` lies in."""
+        return "cartridge" if self.machine.cartridge else "expansion"
 
     @property
     def size_bytes(self) -> int:

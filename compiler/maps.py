@@ -24,7 +24,7 @@ def format_map(image: Loadable) -> str:
         _part("by size", image, sorted(objects, key=lambda o: (-o.size, o.address))),
         _part("zero page", image, zero_page) if zero_page else "",
         _part(f"free: {count(unused)} bytes", image, free),
-        _part("in the expansion", image, image.expansion) if image.expansion else "",
+        _part(f"in the {image.outside}", image, image.expansion) if image.expansion else "",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

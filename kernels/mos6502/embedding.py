@@ -39,6 +39,12 @@ def row_address(dim: int, token_bytes: int) -> str:
     return lines(*text)
 
 
+def find_row(index: str, token_bytes: int, dim: int) -> str:
+    """pointer = the number at a label * dim."""
+    high = f"    ldx {index}+1" if token_bytes == 2 else ""
+    return lines(f"    lda {index}", high, row_address(dim, token_bytes))
+
+
 def point(target: str, table: str, start: int = 0) -> str:
     """target = pointer + the address of a table's element."""
     return (
@@ -55,20 +61,20 @@ def embed(
     table: Vector,
     shift: int,
     fetch: str = "",
+    locate: str = "",
 ) -> str:
     """The row of a table at an index.
 
-    index  label of the token's id or the position, token_bytes wide
-    table  where the rows lie; bits is what is stored: int8, shifted left here, or int16
-    fetch  brings the row to the table's place, where the table is not in memory
+    index   label of the token's id or the position, token_bytes wide
+    table   where the rows lie; bits is what is stored: int8, shifted left here, or int16
+    fetch   brings the row to the table's place, where the table is not in memory
+    locate  in its place: pointer = how far behind the table's place the row lies
     """
     text = [f"{name}:"]
     if fetch:
         text.append(f"{fetch}\n    lda #0\n    sta pointer\n    sta pointer+1")
     else:
-        text.append(f"    lda {index}")
-        text.append(f"    ldx {index}+1" if token_bytes == 2 else "")
-        text.append(row_address(out.size, token_bytes))
+        text.append(locate or find_row(index, token_bytes, out.size))
     for start in range(0, out.size, 256):
         n = min(256, out.size - start)
         text.append(point("past_low", table.low, start))

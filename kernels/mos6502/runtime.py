@@ -48,6 +48,8 @@ class Talk:
     chooses: bool  # a pass leaves the likeliest token where none is drawn
     expanded: bool = False  # the expansion is needed while computing
     keep: int = 0  # where in it the KERNAL's zero page lies meanwhile
+    attach: str = ""  # text that gets a cartridge ready to be seen while computing,
+    detach: str = ""  # and that hides it, the I/O chips there in both cases
 
     @property
     def long(self) -> bool:
@@ -291,11 +293,15 @@ _shown:
         "" if talk.screen else blank,
         f"    inc ${BORDER:04x}" if "border" in talk.feedback else "",
         "    jsr begin_compute\n    jsr forward\n    jmp end_compute",
-        f"begin_compute:\n    sei\n    lda #${port:02x}\n    sta ${PORT:02x}",
+        "begin_compute:\n    sei",
+        f"    lda #${ONLY_IO:02x}\n    sta ${PORT:02x}\n{talk.attach}" if talk.attach else "",
+        f"    lda #${port:02x}\n    sta ${PORT:02x}",
         save,
         "    rts\nend_compute:",
         restore,
-        f"    lda #${KERNAL_IN:02x}\n    sta ${PORT:02x}\n    cli\n    rts",
+        f"    lda #${KERNAL_IN:02x}\n    sta ${PORT:02x}",
+        talk.detach,
+        "    cli\n    rts",
         "ignore:\n    rti",
         "show:\n    rts" if talk.screen else show,
         play() if "sound" in talk.feedback else "",

@@ -5,6 +5,8 @@ To add memory: SMALL_REGIONS.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from anachron.compiler.assembly.errors import PastMemory
 from anachron.compiler.assembly.program import Program
 from anachron.compiler.memory import Placed
@@ -28,6 +30,22 @@ MEMORY_END = 0xFFFA  # the vectors, of which the RESTORE key's is used
 SMALL_REGIONS = [(0x0200, 0x0259), (0x02A7, 0x0300), (0x0334, 0x0400)]
 
 
+def assemble_at(
+    title: str, sections: list[Section], constants: str, addresses: Mapping[str, int]
+) -> tuple[Program, str]:
+    """The program, and its source, with areas at some addresses."""
+    words = [f"{label} = ${address:04x}" for label, address in sorted(addresses.items())]
+    head = "\n".join([zeropage.definitions(), *words, constants])
+    source = compose(title, prg.BASIC_START, head, sections)
+    return assemble(source, "model.asm"), source
+
+
+def page_gaps(program: Program, sections: list[Section]) -> list[tuple[int, int]]:
+    """What is unused before sections that begin on pages."""
+    starts = [program.symbols[section.label] for section in sections if section.aligned]
+    return [(start, -(-start // PAGE) * PAGE) for start in starts]
+
+
 def link(
     title: str, sections: list[Section], areas: list[Area], constants: str, upper: int
 ) -> tuple[Program, str, tuple[Placed, ...]]:
@@ -36,14 +54,9 @@ def link(
     upper  where memory begins again behind what a file can be loaded to
     """
 
-    def attempt(addresses: dict[str, int]) -> tuple[Program, str]:
-        words = [f"{label} = ${address:04x}" for label, address in sorted(addresses.items())]
-        head = "\n".join([zeropage.definitions(), *words, constants])
-        source = compose(title, prg.BASIC_START, head, sections)
-        return assemble(source, "model.asm"), source
-
     try:
-        program, _ = attempt({a.label: IO_START for a in areas})
+        addresses = {a.label: IO_START for a in areas}
+        program, _ = assemble_at(title, sections, constants, addresses)
     except PastMemory as past:
         over = past.n_bytes + (1 << 16) - IO_START
         raise DoesNotFit(
@@ -54,15 +67,11 @@ def link(
     end = program.symbols["image_end"]
     once = program.symbols.get("section_tables", end)  # routines that run once, at the image's end
     free = [*SMALL_REGIONS, (end, IO_START), (upper, MEMORY_END)]
-    free += [
-        (program.symbols[section.label], -(-program.symbols[section.label] // PAGE) * PAGE)
-        for section in sections
-        if section.aligned
-    ]
+    free += page_gaps(program, sections)
     if end <= IO_START:
         try:
             addresses, placed = place_areas(areas, free, IO_START, (once, end))
-            program, source = attempt(addresses)
+            program, source = assemble_at(title, sections, constants, addresses)
             return program, source, placed
         except Overflow:
             pass

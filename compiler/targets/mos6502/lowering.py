@@ -1,136 +1,31 @@
 """Ops -> calls of 6502 kernels, with the data and the memory that they need.
 
-To add a contract: a method named like it and its row in KERNELS.
+To add a contract: a method named like it and its row in gathering.py's KERNELS.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 
 from anachron.compiler.fixed import Op
-from anachron.compiler.ranges import Ranges
-from anachron.compiler.targets.mos6502.expanded import Expansion
-from anachron.compiler.targets.mos6502.sections import Area, Section, area, data, page_ends
-from anachron.compiler.targets.mos6502.values import Values
+from anachron.compiler.targets.mos6502.gathering import ALL, KERNELS, Gathering
+from anachron.compiler.targets.mos6502.sections import area, data, page_ends
 from anachron.kernels.arithmetic import Array
 from anachron.kernels.mos6502 import activation, attention, cache, embedding, matvec, norm, rope
 from anachron.kernels.mos6502.cache import Keys
 from anachron.kernels.mos6502.cache import Values as Columns
 from anachron.kernels.mos6502.instructions import Vector
 
-# Contract -> the file of kernels/mos6502 that has it, and the part of the image with its code.
-KERNELS = {
-    "embed": "embedding",
-    "add": "embedding",
-    "matvec": "matvec",
-    "rms_norm": "norm",
-    "layer_norm": "norm",
-    "attention": "attention",
-    "rope": "attention",
-    "relu": "activation",
-    "lookup": "activation",
-    "multiply": "activation",
-}
 MOST_POSITIONS = cache.MOST_ROWS
 MOST_FEATURES = 256
-# Variables of claims, with a value each that will do where a routine's time is left aside.
-ALL = ""
-ANYTHING = {"rows": 1, "shift_bytes": 0, "shift_bits": 1, "seen": 1}
+
+__all__ = ["ALL", "KERNELS", "Lowering"]
 
 
-class Lowering:
-    """The texts of a model's ops, gathered op by op.
-
-    texts     part of the image -> routines, in order
-    routines  part -> {label: shared routine}
-    tables    data of ops        areas  memory of ops
-    scratch   memory that takes turns: who needs it, no longer than it works -> label -> bytes;
-              what ALL of them leave alone is needed for a whole pass
-    sequence  op -> labels that the pass calls for it, in order
-    kept      op -> those among them that keep its value for later positions
-    variants  op -> the kernel's variant, and why it was chosen
-    environments  op -> what the claims in its routines ask for
-    drawn     op -> the same, where it differs, if tokens are drawn
-    anything  values that will do for any variable of claims
-    fills     routines that fill tables, once, and their texts
-    expansion where there is one: what lies in it
-    """
-
-    expansion: Expansion | None = None
-
-    def __init__(self, values: Values, ranges: Ranges) -> None:
-        self.values, self.ranges = values, ranges
-        self.texts: dict[str, list[str]] = {part: [] for part in KERNELS.values()}
-        self.routines: dict[str, dict[str, str]] = {part: {} for part in KERNELS.values()}
-        self.tables: dict[str, Section] = {}
-        self.areas: dict[str, Area] = {}
-        self.scratch: dict[str, dict[str, int]] = {}
-        self.sequence: dict[str, list[str]] = {}
-        self.kept: dict[str, list[str]] = {}
-        self.variants: dict[str, tuple[str, str]] = {}
-        self.environments: dict[str, dict[str, object]] = {}
-        self.drawn: dict[str, dict[str, object]] = {}
-        self.chooses = False  # a pass leaves the likeliest token, and not all logits
-        self.anything: dict[str, object] = dict(ANYTHING)
-        self.token_bytes = 1 if max(values.fixed.vocab_size, values.fixed.seq_len) <= 256 else 2
-        self.operand_pages: list[int] = []
-        self.most_query = 0
-        self.fills = {"fill_products": ""}  # its text is arithmetic's
-        self._attentions: dict[tuple[object, ...], tuple[str, str]] = {}
-        self._prepared: tuple[str, int, int] | None = None
-
-    def begin_stage(self) -> None:
-        """Nothing is known of the operand any more."""
-        self._prepared = None
-
-    def lower(self, op: Op) -> None:
-        """Take in the next op."""
-        self.sequence[op.name] = [self.values.op(op)]
-        self.variants[op.name] = ("general", "exact for any weights and values")
-        getattr(self, f"_{op.contract}")(op, self.values.op(op))
-        n_calls = len(self.sequence[op.name])
-        self._keep(op)
-        self.kept[op.name] = self.sequence[op.name][n_calls:]
-
-    def first_pass(self) -> str:
-        """The pass of position 0, if it has its own."""
-        return ""
-
-    # ---- what kernels need
-
-    def _emit(self, op: Op, text: str) -> None:
-        self.texts[KERNELS[op.contract]].append(text)
-
-    def _routine(self, op: Op, label: str, text: str) -> None:
-        self.routines[KERNELS[op.contract]][label] = text
-
-    def _bytes(self, op: Op, role: str, values: Array, kind: str) -> str:
-        """A constant array, a byte a number."""
-        label = f"{self.values.op(op)}_{role}"
-        content = (np.asarray(values, np.int64) & 0xFF).astype(np.uint8).tobytes()
-        self.tables[label] = data(f"{op.name} {role}", kind, label, content)
-        return label
-
-    def _words(self, op: Op, role: str, values: Array, kind: str) -> Vector:
-        """A constant array, low bytes and high bytes apart."""
-        values = np.asarray(values, np.int64).ravel()
-        low = self._bytes(op, f"{role}_low", values, kind)
-        high = self._bytes(op, f"{role}_high", values >> 8, kind)
-        return Vector(low, high, len(values), 16)
-
-    def _take_turns(self, user: str, sizes: Mapping[str, int]) -> None:
-        """Memory that a user needs while it works."""
-        held = self.scratch.setdefault(user, {})
-        for label, size in sizes.items():
-            held[label] = max(size, held.get(label, 0))
-
-    def _inputs(self, op: Op) -> list[Vector]:
-        return [self.values.vector(name) for name in op.inputs]
-
-    # ---- contracts
+class Lowering(Gathering):
+    """Calls of the general kernels, exact for any weights and values."""
 
     def _embed(self, op: Op, name: str) -> None:
         table, left = embedding.pack_table(
@@ -152,6 +47,11 @@ class Lowering:
         self._emit(op, embedding.add(name, a, b, self.values.vector(op.name)))
 
     def _matvec(self, op: Op, name: str) -> None:
+        self.sequence[op.name] = self._general_rows(op, name)
+        self.variants[op.name] = ("general", "rows of 32-bit sums, exact for any weights")
+
+    def _general_rows(self, op: Op, name: str) -> list[str]:
+        """Labels of the general kernel's calls."""
         (x,) = self._inputs(op)
         out = self.values.vector(op.name)
         columns, bits = x.size, x.bits
@@ -162,16 +62,26 @@ class Lowering:
         shape = (op.inputs[0], columns, bits)
         prepared = self._prepared == shape
         self._prepared = shape
+        self._general_routines(op, columns, bits, out.bits)
+        self._emit(op, matvec.call(name, x, out, label, prepared))
+        self._shift_claims(op.name, shift)
+        return [name]
+
+    def _general_routines(
+        self, op: Op, columns: int, bits: int, out_bits: int, fetch: str = ""
+    ) -> None:
+        """What the general kernel calls."""
+        rows = f"matvec_{columns}_{bits}_{out_bits}"
         self._routine(op, f"prepare_{columns}_{bits}", matvec.prepare(columns, bits))
-        rows = f"matvec_{columns}_{bits}_{out.bits}"
-        self._routine(op, rows, matvec.rows(columns, bits, out.bits))
+        self._routine(op, rows, matvec.rows(columns, bits, out_bits, fetch))
         self._routine(op, "shift_total", matvec.shift_total())
         self._need_operand(columns, bits)
-        self._emit(op, matvec.call(name, x, out, label, prepared))
-        self.variants[op.name] = ("general", "rows of 32-bit sums, exact for any weights")
+
+    def _shift_claims(self, label: str, shift: Array) -> None:
+        """What the claims of rows with such shifts ask for."""
         whole, rest = shift // 8, shift % 8
-        self.environments[op.name] = {
-            "rows": out.size,
+        self.environments[label] = {
+            "rows": len(shift),
             "shift_bytes": (int(whole.min()), float(whole.mean()), int(whole.max())),
             "shift_bits": (int(rest.min()), float(rest.mean()), int(rest.max())),
         }

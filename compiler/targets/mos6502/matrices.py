@@ -17,9 +17,11 @@ from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.arithmetic import Array
 from anachron.kernels.mos6502.residue import guard
 from anachron.kernels.mos6502.residue import matvec as residue_matvec
+from anachron.kernels.mos6502.residue.matvec import PAGE
 from anachron.kernels.mos6502.residue.moduli import NARROW, WIDE, Basis
 
 MOST_GUARDED = 128  # columns
+MODULI = len(WIDE.moduli)
 HALVINGS = 40  # orders of columns that are tried
 LEAST_LIMIT = 256  # of a guard: below, most inputs would be too long
 MOST_BEYOND = 4 * WIDE.highest  # that a sum may reach: beyond, sums as large are to be expected
@@ -33,6 +35,7 @@ class Group:
             (x >> 4) with which it does
     halves  of ops with twice as many columns: the order of columns in which they are halved
     rectified  ops whose x has no negative elements, about half of them 0
+    most_pages  of a block of their weights
     """
 
     basis: Basis
@@ -42,6 +45,7 @@ class Group:
     halves: Mapping[str, Array] = field(default_factory=dict)
     limits: Mapping[str, list[int]] = field(default_factory=dict)
     rectified: frozenset[str] = frozenset()
+    most_pages: int = PAGE
 
     @property
     def name(self) -> str:
@@ -100,11 +104,13 @@ class Group:
             for op in self.ops
             for _ in range(2 if op.name in self.halves else 1)
         ]
-        return residue_matvec.pack(self.name, self.basis, self.bits, self.matrices, dense)
+        return residue_matvec.pack(
+            self.name, self.basis, self.bits, self.matrices, dense, self.most_pages
+        )
 
 
 def group_matrices(
-    fixed: FixedModel, ranges: Ranges, others: Iterable[str] = ()
+    fixed: FixedModel, ranges: Ranges, others: Iterable[str] = (), most_pages: int = PAGE
 ) -> tuple[tuple[Group, ...], dict[str, str]]:
     """The groups, and op -> why it has none; others: ops that another kernel does."""
     values = Values(fixed)
@@ -119,6 +125,11 @@ def group_matrices(
             bits = fixed.values[op.inputs[0]].format.bits
             rows, columns = op.constants["weight"].shape
             why = "more than 256 rows" if rows > max(residue_matvec.BLOCK_ROWS) else ""
+            if not why and not residue_matvec.has_block(rows, columns + MODULI, most_pages):
+                why = f"its weights do not lie in {most_pages} pages"
+            if why:
+                reasons[op.name] = why
+                continue
             for basis in bases.values():
                 why = why or _objection(op, ranges, basis)
                 if not why:
@@ -133,7 +144,7 @@ def group_matrices(
             elif why:
                 reasons[op.name] = why
     groups = [
-        Group(bases[name], columns, bits, tuple(ops), limits=limits)
+        Group(bases[name], columns, bits, tuple(ops), limits=limits, most_pages=most_pages)
         for (name, columns, bits), ops in found.items()
     ]
     groups = _halve(fixed, values, ranges, groups)

@@ -28,8 +28,10 @@ from anachron.kernels.mos6502.narrow import matvec as narrow_matvec
 from anachron.kernels.mos6502.narrow import norm as narrow_norm
 from anachron.kernels.mos6502.narrow import rows as narrow_rows
 from anachron.kernels.mos6502.narrow import slow as narrow_slow
+from anachron.kernels.mos6502.residue import matvec as residue_matvec
 from anachron.kernels.mos6502.residue import moduli as residues
 from anachron.kernels.mos6502.residue import screen as residue_screen
+from anachron.kernels.mos6502.residue.matvec import PAGE
 from anachron.kernels.mos6502.residue.moduli import NARROW
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ class Narrow:
 
     limits  of ops whose sums are not proven to fit: for each row the largest measure of an input
             with which it does
+    most_pages  of a block of their weights
     """
 
     columns: int
@@ -53,6 +56,7 @@ class Narrow:
     matrices: tuple[narrow_matvec.Matrix, ...]
     spread: float
     limits: Mapping[str, Array] = field(default_factory=dict)
+    most_pages: int = PAGE
 
     @property
     def name(self) -> str:
@@ -64,10 +68,12 @@ class Narrow:
         return 40 * sum(op.constants["weight"].size for op in self.ops)
 
     def pack(self) -> narrow_matvec.Packed:
-        return narrow_matvec.pack(self.name, self.matrices, self.spread)
+        return narrow_matvec.pack(self.name, self.matrices, self.spread, self.most_pages)
 
 
-def group_narrow(fixed: FixedModel, ranges: Ranges) -> tuple[Narrow, ...]:
+def group_narrow(
+    fixed: FixedModel, ranges: Ranges, most_pages: int = PAGE
+) -> tuple[Narrow, ...]:
     """The kernels of a model's int8 vectors."""
     found: dict[int, list[Op]] = {}
     limits: dict[str, Array] = {}
@@ -76,8 +82,11 @@ def group_narrow(fixed: FixedModel, ranges: Ranges) -> tuple[Narrow, ...]:
             continue
         proven = ranges.accumulators[op.name]
         lowest, highest = np.asarray(proven["rows_lo"]), np.asarray(proven["rows_hi"])
-        columns = op.constants["weight"].shape[1]
+        rows, columns = op.constants["weight"].shape
+        arrays = columns + len(NARROW.moduli) + 1
         if narrow_matvec.applicable(op.constants["shift"], columns):
+            continue
+        if not residue_matvec.has_block(min(rows, PAGE), arrays, most_pages):
             continue
         if not NARROW.holds(int(lowest.min()), int(highest.max())):
             most = _limits(fixed, ranges, op)
@@ -92,6 +101,7 @@ def group_narrow(fixed: FixedModel, ranges: Ranges) -> tuple[Narrow, ...]:
             tuple(_matrix(op, ranges) for op in ops),
             float(np.mean([_spread(fixed, ranges, op) for op in ops])),
             {op.name: limits[op.name] for op in ops if op.name in limits},
+            most_pages,
         )
         for columns, ops in found.items()
     )

@@ -20,6 +20,7 @@ from anachron.compiler.targets.mos6502.opening import Opening, find_opening
 from anachron.compiler.targets.mos6502.row_groups import STYLES, RowGroup, group_rows
 from anachron.compiler.targets.mos6502.screening import Screening, find_screening
 from anachron.compiler.targets.mos6502.values import Values
+from anachron.kernels.mos6502.residue.matvec import PAGE
 
 MOST_CHOICES = 6  # parts with which and without which a build is tried; the others go together
 
@@ -74,15 +75,17 @@ class Plan:
         return reasons
 
 
-def make_plan(fixed: FixedModel, ranges: Ranges, options: Options) -> Plan:
-    """Everything that may be done in a faster way."""
-    narrow = group_narrow(fixed, ranges)
+def make_plan(
+    fixed: FixedModel, ranges: Ranges, options: Options, most_pages: int = PAGE
+) -> Plan:
+    """Everything that may be done in a faster way, with blocks of no more than so many pages."""
+    narrow = group_narrow(fixed, ranges, most_pages)
     others = {op.name for group in narrow for op in group.ops}
-    groups, reasons = group_matrices(fixed, ranges, others)
+    groups, reasons = group_matrices(fixed, ranges, others, most_pages)
     heads, objections = group_attentions(Values(fixed), ranges)
     screening = None if options.logits else find_screening(fixed, ranges, groups, narrow)
     others |= {op.name for group in groups for op in group.ops}
-    ways = [group_rows(Values(fixed), ranges, others, style) for style in STYLES]
+    ways = [group_rows(Values(fixed), ranges, others, style, most_pages) for style in STYLES]
     ways = [way for i, way in enumerate(ways) if way not in ways[:i]]
     ways.sort(key=lambda way: -sum(group.saves for group in way[0]))
     rows, why = ways[0]

@@ -14,7 +14,7 @@ from anachron.compiler.targets.mos6502.lowering import Lowering
 from anachron.compiler.targets.mos6502.sections import Section, byte_lines, data, fill_pages
 from anachron.compiler.targets.mos6502.text import character_ids, message, piece_section
 from anachron.emulators.containers import prg
-from anachron.kernels.mos6502 import arithmetic, console, runtime, sampling, tokenizer
+from anachron.kernels.mos6502 import arithmetic, banks, console, runtime, sampling, tokenizer
 from anachron.kernels.mos6502.expansion import SIGNATURE_BYTES, check_contents
 from anachron.kernels.mos6502.runtime import Talk
 from anachron.kernels.mos6502.tokenizer import Text
@@ -73,6 +73,8 @@ def list_sections(lowering: Lowering, pass_text: str, options: Options) -> list[
         lowering.chooses,
         lowering.expansion is not None,
         lowering.expansion.keep if lowering.expansion else 0,
+        banks.attach() if lowering.rom else "",
+        banks.detach() if lowering.rom else "",
     )
     tables = fixed.tokenizer.machine_tables()
     has_merges = len(tables.merges) > 0

@@ -23,6 +23,7 @@ from anachron.kernels.mos6502.residue import levels as residue_levels
 from anachron.kernels.mos6502.residue import runs as residue_runs
 from anachron.kernels.mos6502.residue.ends import SHIFTS, End
 from anachron.kernels.mos6502.residue.moduli import NARROW, WIDE, Basis
+from anachron.kernels.mos6502.residue.runs import PAGE
 
 MOST_COLUMNS = 64  # of a kernel, unrolled
 CYCLES = {"narrow": 18.0, "small": 26.8, "wide": 26.3, "wider": 30.0, "widest": 38.5}  # a product
@@ -69,6 +70,7 @@ class RowGroup:
     small: int | None
     ops: tuple[Op, ...]
     parts: Mapping[str, tuple[Columns, ...]]
+    most_pages: int = PAGE  # of a block of their weights
 
     @property
     def name(self) -> str:
@@ -102,11 +104,15 @@ class RowGroup:
                 some = weight[:, start : start + self.columns]
                 some = np.pad(some, ((0, 0), (0, self.columns - some.shape[1])))
                 matrices.append(residue_runs.Matrix(some, bias if not start else 0 * bias, ends))
-        return residue_runs.pack(self.name, self.bits, self.small, matrices)
+        return residue_runs.pack(self.name, self.bits, self.small, matrices, self.most_pages)
 
 
 def group_rows(
-    values: Values, ranges: Ranges, others: Collection[str], style: Style
+    values: Values,
+    ranges: Ranges,
+    others: Collection[str],
+    style: Style,
+    most_pages: int = PAGE,
 ) -> tuple[tuple[RowGroup, ...], dict[str, str]]:
     """The groups of all matrices but some others, and op -> why it has none."""
     ops = [op for op in values.fixed.ops if op.contract == "matvec" and op.name not in others]
@@ -132,7 +138,9 @@ def group_rows(
             parts[op.name] = made
             found.setdefault((widths[op.name], bits[op.name]), []).append(op)
     groups = (
-        RowGroup(width, size, small, tuple(some), {op.name: parts[op.name] for op in some})
+        RowGroup(
+            width, size, small, tuple(some), {op.name: parts[op.name] for op in some}, most_pages
+        )
         for (width, size), some in found.items()
     )
     return tuple(groups), reasons

@@ -25,7 +25,6 @@ from anachron.compiler.targets.mos6502.streamed_rows import (
     plan_streams,
 )
 from anachron.compiler.targets.mos6502.values import Values
-from anachron.kernels.arithmetic import Array
 from anachron.kernels.mos6502 import expansion, matvec
 from anachron.kernels.mos6502.expansion import BLOCK
 from anachron.kernels.mos6502.instructions import Vector, add, copy, lines, set_word
@@ -187,12 +186,8 @@ class MatrixStreaming(RowLowering):
         prepared = self._prepared == shape and not spare
         self._prepared = None if spare else shape
         buffer = self._row_buffer(record)
-        label = f"matvec_{columns}_{bits}_{out.bits}"
         fetch = expansion.move(expansion.FETCH, buffer, record)
-        self._routine(op, f"prepare_{columns}_{bits}", matvec.prepare(columns, bits))
-        self._routine(op, label, matvec.rows(columns, bits, out.bits, fetch))
-        self._routine(op, "shift_total", matvec.shift_total())
-        self._need_operand(columns, bits)
+        self._general_routines(op, columns, bits, out.bits, fetch)
         labels, first = [], 0
         for number, (address, n_rows) in enumerate(pieces):
             part = name if number == 0 else f"{name}_{number}"
@@ -200,17 +195,9 @@ class MatrixStreaming(RowLowering):
             place = expansion.point(address)
             self._emit(op, matvec.call(part, x, target, buffer, prepared or number > 0, place))
             labels.append(part)
-            self._environment(op, part, shift[first : first + n_rows])
+            self._shift_claims(part, shift[first : first + n_rows])
             first += n_rows
         return labels
-
-    def _environment(self, op: Op, label: str, shift: Array) -> None:
-        whole, rest = shift // 8, shift % 8
-        self.environments[label] = {
-            "rows": len(shift),
-            "shift_bytes": (int(whole.min()), float(whole.mean()), int(whole.max())),
-            "shift_bits": (int(rest.min()), float(rest.mean()), int(rest.max())),
-        }
 
     # ---- routines that ops share
 

@@ -9,13 +9,16 @@ To add a contract: lowering.py.  To add a section: program.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.image import Call, Image, Location
 from anachron.compiler.ranges import Ranges, analyse
 from anachron.compiler.targets import DoesNotFit, Machine, Options
+from anachron.compiler.targets.mos6502.banked import BankedLowering
+from anachron.compiler.targets.mos6502.banked_linking import link_banked, split
+from anachron.compiler.targets.mos6502.banked_rom import BANK_PAGES
 from anachron.compiler.targets.mos6502.containers import pack_files
 from anachron.compiler.targets.mos6502.forward import forward
 from anachron.compiler.targets.mos6502.linking import (
@@ -27,7 +30,7 @@ from anachron.compiler.targets.mos6502.linking import (
 )
 from anachron.compiler.targets.mos6502.lowering import ALL, KERNELS, Lowering
 from anachron.compiler.targets.mos6502.matrices import share_vectors
-from anachron.compiler.targets.mos6502.plan import choices, make_plan
+from anachron.compiler.targets.mos6502.plan import Plan, choices, make_plan
 from anachron.compiler.targets.mos6502.prediction import Prediction
 from anachron.compiler.targets.mos6502.program import LINE_SIZE, has_wide_text, list_sections
 from anachron.compiler.targets.mos6502.rows import RowLowering
@@ -64,6 +67,8 @@ def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
         except ValueError:
             pass  # too large, or beyond a kernel that works in memory: those that stream may do it
         return build_streamed(fixed, machine, options, ranges)
+    if machine.cartridge:
+        return _build_cartridge(fixed, machine, options, ranges)
     return _build_in_memory(fixed, machine, options, ranges)
 
 
@@ -84,21 +89,73 @@ def build_streamed(
             widest.pop()
 
 
+def build_banked(
+    fixed: FixedModel, machine: Machine, options: Options, ranges: Ranges | None = None
+) -> Image:
+    """The program of a model whose weights lie in the banks of a cartridge."""
+    ranges = ranges or analyse(fixed)
+    plans = choices(make_plan(fixed, ranges, options, BANK_PAGES))
+    return _build_first(fixed, machine, options, ranges, plans, BankedLowering)
+
+
+def _build_cartridge(
+    fixed: FixedModel, machine: Machine, options: Options, ranges: Ranges
+) -> Image:
+    """With weights in the ROM, or in memory where that holds the fastest way and is faster."""
+    found = []
+    weights = sum(array.nbytes for op in fixed.ops for array in op.constants.values())
+    if weights < MEMORY_END:
+        plan = make_plan(fixed, ranges, options)
+        try:
+            found.append(_build_first(fixed, machine, options, ranges, [plan], RowLowering))
+        except DoesNotFit:
+            pass
+    try:
+        found.append(build_banked(fixed, machine, options, ranges))
+    except DoesNotFit:
+        if not found:
+            raise
+    return min(found, key=lambda image: sum(part.expected for part in image.cycles.values()))
+
+
 def _build_in_memory(
     fixed: FixedModel, machine: Machine, options: Options, ranges: Ranges
 ) -> Image:
-    whole = make_plan(fixed, ranges, options)
-    over: DoesNotFit | None = None
-    for plan in choices(whole):
-        why = f"{over.bytes_over:,} bytes too many in its fastest way" if over else ""
+    plans = choices(make_plan(fixed, ranges, options))
+    return _build_first(fixed, machine, options, ranges, plans, RowLowering)
+
+
+def _build_first(
+    fixed: FixedModel,
+    machine: Machine,
+    options: Options,
+    ranges: Ranges,
+    plans: Iterable[Plan],
+    lower: Callable[[Values, Ranges, Plan], RowLowering],
+) -> Image:
+    """The first of some plans that memory holds: the whole one is first, the smallest last."""
+    whole, *others = plans
+    why = ""
+
+    def build_plan(plan: Plan) -> Image:
         plan = replace(plan, reasons=plan.explain(whole, why))
         values = Values(fixed, share_vectors(Values(fixed), plan.groups))
+        return _build(machine, options, lower(values, ranges, plan))
+
+    try:
+        return build_plan(whole)
+    except DoesNotFit as error:
+        if not others:
+            raise
+        why = f"{error.bytes_over:,} bytes too many in its fastest way"
+    *others, smallest = others
+    last = build_plan(smallest)  # where that does not fit, nothing does
+    for plan in others:
         try:
-            return _build(machine, options, RowLowering(values, ranges, plan))
-        except DoesNotFit as error:
-            over = over or error
-            last = error
-    raise last
+            return build_plan(plan)
+        except DoesNotFit:
+            pass
+    return last
 
 
 def _build(machine: Machine, options: Options, lowering: Lowering) -> Image:
@@ -124,8 +181,16 @@ def _build(machine: Machine, options: Options, lowering: Lowering) -> Image:
     constants = _buffer_constants(values, offsets) + "\n" + _desk_constants(lowering)
     title = f"{fixed.name} for {machine.title}"
     expansion = lowering.expansion
+    outside = expansion or lowering.rom
     upper = UPPER_RAM if expansion else IO_START
-    program, source, placed = link(title, sections, areas, constants, upper)
+    if lowering.rom:
+        lowering.rom.check(title)
+        parts = split(sections, areas, lowering.tables)
+        past = sum(a.size for a in areas if a.kind == "cache")
+        labels = f"{constants}\n{lowering.rom.definitions()}"
+        program, source, placed = link_banked(title, parts, labels, past, fixed.seq_len)
+    else:
+        program, source, placed = link(title, sections, areas, constants, upper)
     objects = (*zero_page(), *place_sections(sections, program.symbols), *placed)
     load_end = program.symbols["image_end"]
     memory = next(d for a, d in program.segments if a == prg.BASIC_START)
@@ -141,6 +206,7 @@ def _build(machine: Machine, options: Options, lowering: Lowering) -> Image:
         prg.Prg(prg.BASIC_START, memory),
         program.symbols["start"],
         options.packed,
+        lowering.rom.banks if lowering.rom else None,
     )
     if expansion:
         del files[".crt"]  # they share a port
@@ -171,7 +237,7 @@ def _build(machine: Machine, options: Options, lowering: Lowering) -> Image:
         ),
         calls=calls,
         container=files,
-        expansion=tuple(expansion.placed) if expansion else (),
+        expansion=tuple(outside.placed) if outside else (),
         entry=program.symbols["start"],
         predict=predict,
         drawn=replace(predict, drawn=lowering.drawn, _known={}) if lowering.drawn else None,

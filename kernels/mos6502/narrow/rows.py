@@ -87,8 +87,13 @@ class Packed:
         return len(self.origin)
 
 
-def pack(name: str, matrices: Sequence[Matrix], spread: float = 32.0) -> Packed:
-    """Put matrices into blocks; spread: the expected root mean square of their vectors."""
+def pack(
+    name: str, matrices: Sequence[Matrix], spread: float = 32.0, most_pages: int = PAGE
+) -> Packed:
+    """Put matrices into blocks of no more than so many pages.
+
+    spread  the expected root mean square of their vectors
+    """
     pieces = [_split(matrix) for matrix in matrices]
     sizes = [len(rows) for parts in pieces for _, rows in parts]
     moves = any(
@@ -99,7 +104,13 @@ def pack(name: str, matrices: Sequence[Matrix], spread: float = 32.0) -> Packed:
     arrays = columns + len(MODULI) + moves
     tried = [(*residue_matvec.fill(sizes, size), size) for size in BLOCK_ROWS]
     filled, places, size = min(
-        (way for way in tried if way[0]),
+        (
+            way
+            for way in tried
+            if way[0]
+            and residue_matvec.pages(residue_matvec.find_stride(way[0], way[2]), arrays)
+            <= most_pages
+        ),
         key=lambda way: residue_matvec.block_bytes(way[0], way[2], arrays),
     )
     stride = residue_matvec.find_stride(filled, size)

@@ -75,17 +75,23 @@ def pack(
     bits: int,
     matrices: list[tuple[Array, Array]],
     dense: Sequence[float] = (),
+    most_pages: int = PAGE,
 ) -> Packed:
     """Put matrices, (weight (rows, columns) int8, bias (rows,) int32), into blocks.
 
-    dense  share of each matrix's elements of x that are not 0, for the prediction of its time
+    dense       share of each matrix's elements of x that are not 0, for the prediction of its time
+    most_pages  of a block; has_block says whether so many do
     """
     origin = choose_origin(np.concatenate([w for w, _ in matrices]))
     columns = len(origin)
     arrays = columns + len(basis.moduli)
     tried = [(fill([len(w) for w, _ in matrices], size), size) for size in BLOCK_ROWS]
     (filled, places), size = min(
-        (way for way in tried if way[0][0]),
+        (
+            way
+            for way in tried
+            if way[0][0] and pages(find_stride(way[0][0], way[1]), arrays) <= most_pages
+        ),
         key=lambda way: block_bytes(way[0][0], way[1], arrays),
     )
     stride = find_stride(filled, size)
@@ -144,8 +150,18 @@ def find_stride(filled: list[int], block: int) -> int:
     return 1 << (filled[0] - 1).bit_length() if len(filled) == 1 else block
 
 
+def pages(stride: int, arrays: int) -> int:
+    """Of a block of so many arrays, rows of them at that distance."""
+    return -(-arrays // (PAGE // stride))
+
+
+def has_block(rows: int, arrays: int, most_pages: int) -> bool:
+    """Some kind of block of no more than so many pages holds so many rows."""
+    return any(rows <= size and pages(size, arrays) <= most_pages for size in BLOCK_ROWS)
+
+
 def block_bytes(filled: list[int], block: int, arrays: int) -> int:
-    return len(filled) * -(-arrays // (PAGE // find_stride(filled, block))) * PAGE
+    return len(filled) * pages(find_stride(filled, block), arrays) * PAGE
 
 
 def block_label(name: str, number: int) -> str:

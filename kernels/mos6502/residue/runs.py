@@ -122,8 +122,10 @@ class Packed:
         return f"{self.name}_chain_{modulus}"
 
 
-def pack(name: str, bits: int, small: int | None, matrices: list[Matrix]) -> Packed:
-    """Put matrices into blocks; bits: of the vectors' elements."""
+def pack(
+    name: str, bits: int, small: int | None, matrices: list[Matrix], most_pages: int = PAGE
+) -> Packed:
+    """Put matrices into blocks of no more than so many pages; bits: of the vectors' elements."""
     bases = {end.basis for matrix in matrices for end in matrix.ends}
     moduli = (
         *(256, 255),
@@ -138,7 +140,7 @@ def pack(name: str, bits: int, small: int | None, matrices: list[Matrix]) -> Pac
     planned = [_plan(matrix) for matrix in matrices]
     n_rows = sum(len(rows) for parts in planned for _, _, rows in parts)
     arrays = columns + len(kinds) + 1
-    stride, in_page = _choose_stride(n_rows, arrays)
+    stride, in_page = _choose_stride(n_rows, arrays, most_pages)
     offsets = [i // in_page * PAGE + i % in_page * stride for i in range(arrays)]
     blocks = [np.zeros(offsets[-1] + stride, np.uint8) for _ in range(-(-n_rows // stride))]
     runs, at = [], 0
@@ -185,14 +187,16 @@ def _plan(matrix: Matrix) -> list[tuple[End, int, Array]]:
     return found
 
 
-def _choose_stride(n_rows: int, arrays: int) -> tuple[int, int]:
+def _choose_stride(n_rows: int, arrays: int, most_pages: int) -> tuple[int, int]:
     """Rows of a block, and arrays a page, of the fewest bytes and then the fewest blocks."""
     choices = []
     for in_page in range(1, 9):
         stride = min(PAGE // in_page, n_rows)
         count = -(-n_rows // stride)
         in_page = PAGE // stride
-        choices.append((count * -(-arrays // in_page) * PAGE, count, stride, in_page))
+        n_pages = -(-arrays // in_page)
+        if n_pages <= most_pages:
+            choices.append((count * n_pages * PAGE, count, stride, in_page))
     return min(choices)[2:]
 
 

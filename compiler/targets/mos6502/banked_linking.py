@@ -1,0 +1,137 @@
+"""Sections and areas -> a linked program beside a window of ROM.
+
+While a bank is in the window its addresses, the I/O chips' and the KERNAL's hide the RAM beneath.
+What a kernel touches that reads ROM - every label in its text, and in the text of all that it may
+call - lies elsewhere; the rest is put beneath first.
+
+To let another section lie beneath: its name in BENEATH, if nothing calls it while ROM is seen.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from anachron.compiler.assembly.errors import PastMemory
+from anachron.compiler.assembly.program import Program
+from anachron.compiler.memory import Placed, find_free
+from anachron.compiler.targets import DoesNotFit
+from anachron.compiler.targets.mos6502.linking import (
+    IO_START,
+    MEMORY_END,
+    SMALL_REGIONS,
+    assemble_at,
+    page_gaps,
+)
+from anachron.compiler.targets.mos6502.sections import (
+    Area,
+    Overflow,
+    Section,
+    fill_pages,
+    join_regions,
+    place_areas,
+)
+from anachron.emulators.containers import prg
+from anachron.kernels.mos6502.banks import WINDOW, WINDOW_END
+
+# Sections of code that nothing needs while ROM is seen, and what they alone read.
+BENEATH = ("attention", "sampling", "rank weights", "tokenizer", "characters low",
+           "characters high", "pieces", "messages", "merges", "tables")  # fmt: skip
+ALWAYS = {"desk", "buffers", "operand", "prompt_ids", "answer_ids"}  # also by other names
+NOWHERE = (0, 0)
+_WORD, _LABEL = re.compile(r"[a-z_]\w*"), re.compile(r"^(\w+):", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Split:
+    """What must be seen beside the ROM, and what need not."""
+
+    beside: tuple[Section, ...]
+    beneath: tuple[Section, ...]
+    areas_beside: tuple[Area, ...]
+    areas_beneath: tuple[Area, ...]
+
+    @property
+    def sections(self) -> list[Section]:
+        """In the order of memory."""
+        return [*self.beside, *self.beneath]
+
+
+def split(sections: Iterable[Section], areas: Iterable[Area], data: Mapping[str, Section]) -> Split:
+    """data: label -> the section of an op's constants, among the sections."""
+    constants = {section.name for section in data.values()}
+    code = [s for s in sections if s.name not in constants]
+    seen = [s for s in code if s.name not in BENEATH]
+    words = ALWAYS | {word for s in seen for word in _WORD.findall(s.text)}
+    tables = {True: list[Section](), False: list[Section]()}
+    for section in data.values():
+        tables[not words.isdisjoint(_LABEL.findall(section.text))].append(section)
+    late = [s for s in code if s.name in BENEATH and s.name != "tables"]
+    once = [s for s in code if s.name == "tables"]
+    areas = list(areas)
+    return Split(
+        (*seen, *fill_pages(tables[True])),
+        (*late, *fill_pages(tables[False]), *once),
+        tuple(a for a in areas if a.label in words),
+        tuple(a for a in areas if a.label not in words),
+    )
+
+
+def link_banked(
+    title: str, parts: Split, constants: str, past_bytes: int, seq_len: int
+) -> tuple[Program, str, tuple[Placed, ...]]:
+    """Assemble twice: what is loaded is as long wherever the rest lies.
+
+    past_bytes  of keys and values, of seq_len positions: what a shorter context saves
+    """
+    sections = parts.sections
+    areas = [*parts.areas_beside, *parts.areas_beneath]
+    try:
+        program, _ = assemble_at(title, sections, constants, {a.label: IO_START for a in areas})
+    except PastMemory as past:
+        over = past.n_bytes + (1 << 16) - IO_START
+        raise DoesNotFit(
+            f"{title} needs at least {over:,} bytes more than the {IO_START - prg.BASIC_START:,} "
+            "that can be loaded",
+            over,
+        ) from None
+    end = program.symbols["image_end"]
+    last = program.symbols[f"{parts.beside[-1].label}_end"]
+    free = [*SMALL_REGIONS, (end, MEMORY_END), *page_gaps(program, sections)]
+    beside = [*_cut(free, 0, WINDOW), *_cut(free, WINDOW_END, IO_START)]
+    once = (program.symbols.get("section_tables", end), end)
+    turns = (once, NOWHERE) if end <= WINDOW else (NOWHERE, once)
+    if last <= WINDOW and end <= IO_START:
+        try:
+            found, seen = place_areas(parts.areas_beside, beside, IO_START, turns[0])
+            left = find_free([*seen], join_regions(free))
+            others, under = place_areas(parts.areas_beneath, left, IO_START, turns[1])
+            placed = tuple(sorted((*seen, *under), key=lambda p: p.address))
+            program, source = assemble_at(title, sections, constants, found | others)
+            return program, source, placed
+        except Overflow:
+            pass
+    seen_bytes = last - prg.BASIC_START + sum(a.size for a in parts.areas_beside)
+    seen_room = WINDOW - prg.BASIC_START + IO_START - WINDOW_END
+    needed = end - prg.BASIC_START + sum(a.size for a in areas)
+    room = MEMORY_END - prg.BASIC_START
+    over = max(seen_bytes - seen_room, needed - room, end - IO_START, 1)
+    raise DoesNotFit(
+        f"{title} needs {needed:,} bytes of RAM, {seen_bytes:,} of them beside the window of ROM; "
+        f"there are {room:,} and {seen_room:,}: about {over:,} too many"
+        + _advice(needed - room, past_bytes, seq_len),
+        over,
+    )
+
+
+def _advice(over: int, past_bytes: int, seq_len: int) -> str:
+    """A context that would fit, where keys and values are what is too large."""
+    each = past_bytes / seq_len
+    fits = int(seq_len - over / each) if each else 0
+    return f"; seq_len = {fits} would fit, or nearly" if over > 0 and 1 < fits < seq_len else ""
+
+
+def _cut(regions: Iterable[tuple[int, int]], start: int, end: int) -> list[tuple[int, int]]:
+    """What lies between two addresses."""
+    return [(max(a, start), min(b, end)) for a, b in regions if max(a, start) < min(b, end)]
