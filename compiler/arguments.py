@@ -87,6 +87,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("chat", "a conversation with a machine", add_one, add_hardware, add_generation)
     c = add("train", "train a model and save its weights", add_one, add_hardware, add_training)
     c.add_argument("--seeds", type=int, help="train this many seeds, report how many converge")
+    c.add_argument(
+        "--rates", metavar="R,R,...", help="learning rates, say 1/4,1/2: every seed at each of them"
+    )
     c.add_argument("--plot", metavar="FILE.png", help="the curves as a picture")
     c.add_argument("-o", metavar="FILE.npz", help="where to save the weights")
     c = add("cycles", "predicted cycles by kernel", add_one, add_hardware, add_generation)

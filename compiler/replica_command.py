@@ -1,4 +1,4 @@
-"""`anachron train --on ptx|cuda|h200`: every seed a warp, all in one launch."""
+"""`anachron train --on ptx|cuda|h200`: every seed at every rate a warp, all in one launch."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from anachron.compiler.log_training import LogTraining
 from anachron.compiler.model import Model
 from anachron.compiler.targets import find_machine
 from anachron.compiler.targets.cuda.training.replicas import (
-    CHECKED,
     Replicas,
     build_replicas,
+    choose_checked,
     train_replicas,
 )
 
@@ -21,18 +21,29 @@ SHOWN = 10  # curves
 
 
 def train(
-    model: Model, args: argparse.Namespace, seeds: Sequence[int], out: Console, err: Console
+    model: Model,
+    args: argparse.Namespace,
+    seeds: Sequence[int],
+    rates: Sequence[float],
+    out: Console,
+    err: Console,
 ) -> tuple[list[LogTraining], Replicas]:
-    """The trainings, checked against the reference; of a single one its transcript is printed."""
+    """The trainings, checked against the reference; of a single one its transcript is printed.
+
+    rates  each with every seed; none is the recipe's
+    """
     if args.timing or args.memory is not None:
         raise ValueError(f"{args.on} has no --memory and no --timing: leave them out")
     if args.numerics not in (None, "log"):
         raise ValueError(f"{args.on} trains in logarithms: leave --numerics {args.numerics} out")
     machine = find_machine(args.on)
-    kernel = build_replicas(model, args.steps)
+    kernel = build_replicas(model, args.steps, rates=rates)
     err.print(f"{kernel!r}", style="dim", markup=False, highlight=False)
-    done = train_replicas(kernel, seeds, machine.name)
-    if not args.json and len(seeds) == 1:
+    every = [(seed, rate) for rate in rates or (kernel.rate,) for seed in seeds]
+    done = train_replicas(
+        kernel, [seed for seed, _ in every], machine.name, [rate for _, rate in every]
+    )
+    if not args.json and len(every) == 1:
         out.print("\n".join(done.trainings[0].transcript), highlight=False)
     err.print(f"{machine.title}: {explain(done)}", style="dim", highlight=False)
     return list(done.trainings), done
@@ -44,7 +55,7 @@ def explain(done: Replicas) -> str:
     many = f"{len(done.trainings):,} trainings, {steps:,} steps"
     if done.time_ns:
         rate = steps * 1e9 / done.time_ns
-        checked = min(CHECKED, len(done.trainings))
+        checked = len(choose_checked(done.trainings))
         return (
             f"{many} in {done.time_ns / 1e6:.3f} ms, {rate:,.0f} steps a second; the reference's "
             f"integers in the {checked} compared"

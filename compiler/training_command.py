@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import anachron.compiler as ac
-from anachron.compiler import arguments, replica_command, report
+from anachron.compiler import arguments, learning_rates, replica_command, report
 from anachron.compiler.log_training import LogTraining, train_log, trains_in_logarithms
 from anachron.compiler.machine_training import (
     MachineTraining,
@@ -32,47 +32,62 @@ from anachron.emulators.containers.files import write_file
 
 SPARKS = "▁▂▃▄▅▆▇█"
 CONVERGED = 0.98  # accuracy in the last window
+SEVERAL = "say --on reference, ptx, cuda or h200"
 INTEGERS = ("log", "fixed")  # numerics that machines have, the usual ones first
 
 
 def main(args: argparse.Namespace, out: Console, err: Console) -> int:
     """Train as asked; 0 if the weights were trained (and saved)."""
     machines = arguments.machines(args.on)
-    if len(machines) > 1 and (args.json or args.seeds):
-        raise ValueError("--json and --seeds are for one machine: name one with --on")
+    if len(machines) > 1 and (args.json or args.seeds or args.rates):
+        raise ValueError("--json, --seeds and --rates are for one machine: name one with --on")
     if args.o is not None and Path(args.o).suffix != ".npz":
         raise ValueError(f"{args.o}: weights are saved as .npz")
     if args.seeds is not None and (args.seeds < 1 or args.o):
         raise ValueError("--seeds takes 1 or more, and saves no weights: leave -o out")
+    if args.rates is not None and args.o:
+        raise ValueError("--rates trains several times, and saves no weights: leave -o out")
     model = ac.load(args.model, tokenizer=args.tokenizer, overrides=arguments.sizes(args))
     first = first_seed(model, args)
     seeds = range(first, first + (args.seeds or 1))
+    rates = learning_rates.parse_rates(args.rates) if args.rates else ()
+    models = [learning_rates.at_rate(model, rate) for rate in rates] or [model]
     trainings: list[Training] = []
     replicas = None
     for args.on in machines:
         if args.on != "reference" and find_machine(args.on).target == "cuda":
-            some, replicas = replica_command.train(model, args, seeds, out, err)
+            some, replicas = replica_command.train(model, args, seeds, rates, out, err)
             trainings += some
-            if not args.json:
+            if not args.json and not rates:
                 for one in some[: replica_command.SHOWN]:
                     show_curve(one, out)
         elif args.on != "reference":
+            if rates:
+                raise ValueError(f"{args.on} trains at one rate: leave --rates out, or {SEVERAL}")
             trainings += train_on_machine(model, args, seeds, out, err)
         elif args.numerics in INTEGERS or args.numerics is None and trains_in_logarithms(model):
-            trainings += train_in_logarithms(model, args, seeds, out, err)
+            for one in models:
+                if rates and not args.json:
+                    out.print(f"rate {learning_rates.find_rate(one):g}", highlight=False)
+                trainings += train_in_logarithms(one, args, seeds, out, err)
         else:
-            trainings += [train_one(model, args, seed, out, err) for seed in seeds]
+            pairs = [(one, seed) for one in models for seed in seeds]
+            trainings += [train_one(one, args, seed, out, err) for one, seed in pairs]
     if args.plot:
         draw(trainings, Path(args.plot))
-    if args.seeds:
+    if args.seeds or rates:
         done = sum(t.accuracy >= CONVERGED for t in trainings)
-        summary: dict[str, object] = {"seeds": len(trainings), "converged": done}
+        summary: dict[str, object] = {"seeds": len(seeds), "converged": done}
         summary |= {"threshold": CONVERGED}
+        rows = learning_rates.summarize(trainings, CONVERGED)
+        summary |= {"rates": rows} if rates else {}
         summary |= machine_times(trainings)
         if replicas:
             summary |= replica_command.costs(args.on, replicas)
+        if rates and not args.json:
+            out.print(learning_rates.show_rates(rows, CONVERGED))
         print(json.dumps(summary)) if args.json else out.print(
-            f"{done} of {len(trainings)} seeds reach {CONVERGED} within {trainings[0].steps} steps"
+            f"{done} of {len(trainings)} {'trainings' if rates else 'seeds'} reach {CONVERGED} within {trainings[0].steps} steps"
             + "".join(f", {name} {value:.2f}" for name, value in machine_times(trainings).items())
         )
         return 0

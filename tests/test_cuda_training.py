@@ -15,21 +15,25 @@ import pytest
 import anachron.compiler as ac
 from anachron.compiler.autodiff import differentiate
 from anachron.compiler.cli import main
+from anachron.compiler.learning_rates import at_rate
 from anachron.compiler.log_training import train_log
 from anachron.compiler.logarithms import lower_step
 from anachron.compiler.run import RunError
 from anachron.compiler.targets import Absent
 from anachron.compiler.targets.cuda.inspection import inspect
 from anachron.compiler.targets.cuda.training import throughput
+from anachron.compiler.targets.cuda.training.codes import find_words
 from anachron.compiler.targets.cuda.training.kernel import write_training
 from anachron.compiler.targets.cuda.training.replicas import (
     ReplicaKernel,
     build_replicas,
     check,
+    choose_checked,
     interpret,
 )
 from anachron.compiler.targets.cuda.training.step import StepLowering
 from anachron.emulators.ptx import load
+from anachron.kernels.arithmetic import wrap
 from anachron.kernels.cuda.training.grid import Field, Grid
 from anachron.kernels.cuda.training.products import SIGNS, SLOT, Tables, word
 from anachron.kernels.reference.log_tables import code, exponential
@@ -63,9 +67,12 @@ logits = linear(y, vocab_size)
 """
 
 
+RATES = (1 / 8, 1 / 3, 4.0)  # beside the recipe's: the last drowns what is learned
+
+
 @cache
 def reverse(steps: int) -> ReplicaKernel:
-    return build_replicas(ac.load("reverse"), steps)
+    return build_replicas(ac.load("reverse"), steps, rates=RATES)
 
 
 def load_text(folder: Path, text: str) -> ac.Model:
@@ -94,10 +101,54 @@ def test_seeds_learn_as_the_reference_in_any_order_of_warps() -> None:
 def test_other_models_and_tasks_learn_as_the_reference(
     text: str, steps: int, tmp_path: Path
 ) -> None:
-    kernel = build_replicas(load_text(tmp_path, text), steps)
-    done = interpret(kernel, [0, 7])
+    kernel = build_replicas(load_text(tmp_path, text), steps, rates=[1 / 9])
+    done = interpret(kernel, [0, 7, 7], rates=[1 / 4, 1 / 4, 1 / 9])
     check(kernel, done.trainings)
     assert all(training.backward for training in done.trainings)
+    assert len({training.sha256 for training in done.trainings}) == 3
+
+
+@compiles
+def test_every_training_has_a_rate_of_its_own() -> None:
+    """One kernel, all the rates in one launch: each as the reference with that recipe."""
+    kernel = reverse(6)
+    rates = [RATES[0], 1 / 2, RATES[1], RATES[2], 1 / 2]
+    done = interpret(kernel, [5, 5, 5, 5, 6], rates=rates)
+    for training, rate in zip(done.trainings, rates, strict=True):
+        (wanted,) = train_log(at_rate(kernel.model, rate), 6, [training.seed])
+        assert training.sha256 == wanted.sha256
+        assert training.transcript == wanted.transcript
+        assert training.model.recipe["rate"] == rate
+    assert len({training.sha256 for training in done.trainings}) == 5
+    wrong = replace(done.trainings[0], model=done.trainings[1].model)
+    with pytest.raises(RunError, match=r"seed 5, rate 0\.5: .* is not the reference's"):
+        check(kernel, [wrong])
+
+
+def test_the_first_trainings_of_each_rate_are_held_to_the_reference() -> None:
+    model = ac.load("reverse")
+    few = train_log(model, 1, range(6)) + train_log(at_rate(model, 1.0), 1, range(6))
+    chosen = [(t.model.recipe["rate"], t.seed) for t in choose_checked(few)]
+    assert chosen == [(rate, seed) for rate in (1 / 2, 1.0) for seed in range(4)]
+
+
+@pytest.mark.parametrize("amount", [-40, -31, -3, 0, 5, 31, 40])
+def test_a_table_s_shift_is_two(amount: int) -> None:
+    log = lower_step(differentiate(ac.load("reverse")))
+    (op,) = [u for u in log.updates if u.name == "tok.weight"]
+    down, up = find_words(replace(log, updates=(replace(op, attributes={"amount": amount}),)))
+    assert 0 <= down < 32 and 0 <= up < 32
+    for number in (-32768, -5, 1, 32767):
+        wanted = number << amount if amount > 0 else number >> -amount
+        assert wrap(np.array((number >> down) << up), 16) == wrap(np.array(wanted), 16)
+
+
+@compiles
+def test_rates_that_it_was_not_built_for_are_one_line() -> None:
+    with pytest.raises(ValueError, match=r"a rate of 3: the kernel was built for \[0\.125"):
+        interpret(reverse(6), [0], rates=[3.0])
+    with pytest.raises(ValueError, match="1 rates for 2 seeds"):
+        interpret(reverse(6), [0, 1], rates=[1 / 2])
 
 
 @compiles
@@ -140,7 +191,7 @@ def test_a_weight_that_differs_is_a_defect() -> None:
     kernel = reverse(6)
     (training,) = interpret(kernel, [1]).trainings
     training.integers["q.weight"][3, 4] += 2
-    with pytest.raises(RunError, match=r"seed 1: q\.weight is not the reference's"):
+    with pytest.raises(RunError, match=r"seed 1, rate 0\.5: q\.weight is not the reference's"):
         check(kernel, [training])
 
 
@@ -151,6 +202,49 @@ def test_the_command_says_the_machine_s_hash(capsys: pytest.CaptureFixture[str])
     assert told["weights_sha256"] == train_log(ac.load("reverse"), 2)[0].sha256
     assert (told["machine"], told["steps"], told["time_ns"]) == ("ptx", 2, None)
     assert told["instructions_total"] > 10_000
+
+
+@compiles
+def test_the_command_trains_seeds_at_rates(capsys: pytest.CaptureFixture[str]) -> None:
+    """Interpreted and by the reference: the same rows."""
+    words = ["train", "reverse", "--steps", "2", "--rates", "1/8, 2", "--seeds", "2", "--json"]
+    told = []
+    for machine in ("ptx", "reference"):
+        assert main([*words, "--on", machine]) == 0
+        told.append(json.loads(capsys.readouterr().out))
+    assert told[0]["rates"] == told[1]["rates"]
+    assert [(row["rate"], row["seeds"]) for row in told[0]["rates"]] == [(1 / 8, 2), (2, 2)]
+    losses = [row["loss"] for row in told[0]["rates"]]
+    means = [
+        sum(t.losses[-1] for t in train_log(at_rate(ac.load("reverse"), rate), 2, [0, 1])) / 2
+        for rate in (1 / 8, 2)
+    ]
+    assert losses == pytest.approx(means) and losses[0] != losses[1]
+
+
+def test_rates_are_shown_in_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "reverse", "--steps", "2", "--rates", "1/8,2"]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"1/8 +1 +0 +0\.\d{4}", told) and "0 of 2 trainings reach 0.98" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--rates", "1/0"], "--rates 1/0: '1/0' is no number: say 1/4,1/2"),
+        (["--rates", "-1"], "a rate of -1: allowed is"),
+        (["--rates", "nan"], "'nan' is no number"),
+        (["--rates", "1", "-o", "w.npz"], "--rates trains several times, and saves no weights"),
+        (["--rates", "1", "--on", "c64"], "c64 trains at one rate: leave --rates out, or say"),
+        (["--rates", "1", "--on", "c64,ptx"], "--json, --seeds and --rates are for one machine"),
+    ],
+)
+def test_rates_that_will_not_do_are_one_line(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "reverse", "--steps", "2", *words]) == 2
+    told = capsys.readouterr().err
+    assert message in told and told.count("\n") == 1
 
 
 def test_words_of_codes_add_to_the_product() -> None:

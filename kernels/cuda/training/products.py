@@ -98,13 +98,13 @@ def contract(
     rows: int,
     columns: int,
     terms: int,
-    constant: int,
+    constant: int | str,
     sink: SinkOf,
-    cut: bool = False,
 ) -> list[str]:
     """For every (row, column): the sum over the terms of all pairs of a[row, term] b[column, term].
 
-    pairs  of codes; constant is added to each of their sums, and where asked, cut
+    pairs  of codes; constant, a code or the name of what has its word, is added to each of their
+           sums
     sink   of a grid, and of whether its rows are the columns here, gives lines that prepare, and a
            function of (m, n, total) that gives those that take an element
     """
@@ -112,9 +112,8 @@ def contract(
     if turned:
         rows, columns, pairs = columns, rows, [(b, a) for a, b in pairs]
     grid = Grid(rows, columns)
-    lines = [*grid.start(), f"scale = add32(lane4, {word(constant)})"]
-    if cut:
-        lines.append("scale = add32(scale, cut)")
+    scale = constant if isinstance(constant, str) else word(constant)
+    lines = [*grid.start(), f"scale = add32(lane4, {scale})"]
     lines += [f"t{m}_{n} = int32(0)" for m, n in grid.elements]
     for a, b in pairs:
         lines.append(f"left = add32(w, mul32(row, {4 * a.row}))")

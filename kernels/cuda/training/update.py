@@ -1,6 +1,8 @@
 """update_matrix, update_table, update_rows, update_bias: weights change in global memory, in place.
 
-The words of a matrix's codes, which the next step reads, are made anew at the same time.
+The words of a matrix's codes, which the next step reads, are made anew at the same time.  What an
+update multiplies by holds the learning rate, which every training has for itself: two words of its
+global memory, from the offset `rate` on.
 """
 
 from __future__ import annotations
@@ -12,8 +14,9 @@ from anachron.kernels.cuda.training.products import (
     Tables,
     contract,
     to_field,
-    word,
 )
+
+RATE_WORDS = 2  # a code's; or how far to shift down, and how far up
 
 
 def from_weights(
@@ -51,12 +54,19 @@ def from_weights(
     return sink
 
 
+def load_rate(rate: int, cut: bool) -> list[str]:
+    """`rate`: the word that each product is brought to its scale by, the window's cut included."""
+    lines = [f"rate = fetch32(mine, 0, {rate})"]
+    return [*lines, "rate = add32(rate, cut)"] if cut else lines
+
+
 def update_matrix(
-    tables: Tables, dy: Field, x: Field, constant: int, sink: SinkOf, cut: bool
+    tables: Tables, dy: Field, x: Field, rate: int, sink: SinkOf, cut: bool
 ) -> list[str]:
     """Take the sum over the positions of dy times x from each weight (rows of dy, columns of x)."""
     pairs = [(dy.turned, x.turned)]
-    return contract(tables, pairs, dy.columns, x.columns, dy.rows, constant, sink, cut)
+    lines = load_rate(rate, cut)
+    return lines + contract(tables, pairs, dy.columns, x.columns, dy.rows, "rate", sink)
 
 
 def update_table(
@@ -66,31 +76,30 @@ def update_table(
     rows: int,
     sink: SinkOf,
     *,
-    amount: int | None,
-    constant: int,
+    shifts: bool,
+    rate: int,
     cut: bool,
 ) -> list[str]:
-    """Take dy from the row at each index: shifted by amount, or times the constant, as codes.
+    """Take dy from the row at each index: shifted, or times the rate, as codes.
 
     index  (1, positions); None where the row is the position
     """
     grid = Grid(rows, dy.columns)
     prepared, take = sink(grid, False)
-    lines = [*grid.start(), f"scale = add32(lane4, {word(constant)})"]
-    if cut:
-        lines.append("scale = add32(scale, cut)")
-    lines += prepared
+    if shifts:
+        lines = [f"down = fetch32(mine, 0, {rate})", f"up = fetch32(mine, 0, {rate + 4})"]
+    else:
+        lines = [*load_rate(rate, cut), "scale = add32(lane4, rate)"]
+    lines += [*grid.start(), *prepared]
     lines += [f"t{m}_{n} = int32(0)" for m, n in grid.elements]
     for p in range(dy.rows):
         for n in range(grid.wide):
             at = dy.offset + 4 * p * dy.stride
             lines.append(f"d{n} = fetch32(sm, add32(w, mul32(column{n}, 4)), {at})")
-            if amount is None:
+            if shifts:
+                lines.append(f"d{n} = shl32(sar32(d{n}, down), up)")
+            else:
                 lines.append(tables.product(f"d{n}", f"add32(d{n}, scale)"))
-            elif amount < 0:
-                lines.append(f"d{n} = sar32(d{n}, {-amount})")
-            elif amount:
-                lines.append(f"d{n} = shl32(d{n}, {amount})")
         which = f"{p}"
         if index is not None:
             which = "which"
@@ -103,15 +112,11 @@ def update_table(
     return lines
 
 
-def update_bias(
-    tables: Tables, dy: Field, constant: int, sink: SinkOf, cut: bool
-) -> list[str]:
-    """Take the sum over the positions of dy's products with the constant."""
+def update_bias(tables: Tables, dy: Field, rate: int, sink: SinkOf, cut: bool) -> list[str]:
+    """Take the sum over the positions of dy's products with the rate."""
     grid = Grid(1, dy.columns)
     prepared, take = sink(grid, False)
-    lines = [*grid.start(), *prepared, f"scale = add32(lane4, {word(constant)})"]
-    if cut:
-        lines.append("scale = add32(scale, cut)")
+    lines = [*grid.start(), *prepared, *load_rate(rate, cut), "scale = add32(lane4, rate)"]
     for n in range(grid.wide):
         lines.append(f"t0_{n} = int32(0)")
         for p in range(dy.rows):

@@ -5,19 +5,21 @@
         the tests: samples that are only answered
 
 Arguments: the tables; how many trainings there are; the generators' states for weights and for
-data; the words that each window adds to the rates' constants; what comes back: weights, reports
-(loss, hits, positions), steps that went back, and the tests' tokens, targets and answers; and the
-samples of every training, for a task that the kernel makes no data for.
+data; the words that each window adds to the rates'; what comes back: weights, with the words of
+each training's learning rates behind them, reports (loss, hits, positions), steps that went back,
+and the tests' tokens, targets and answers; and the samples of every training, for a task that the
+kernel makes no data for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from anachron.compiler.log_training import find_cuts, start_shift, start_value
 from anachron.compiler.logarithms import LogStep
 from anachron.compiler.model import Model
+from anachron.compiler.targets.cuda.training.codes import find_highest
 from anachron.compiler.targets.cuda.training.step import Lines, StepLowering
 from anachron.kernels.cuda.places import indent
 from anachron.kernels.cuda.training import program
@@ -37,7 +39,8 @@ ARGUMENTS = {
 class TrainingText:
     """A kernel's source, its tables, and what a warp needs.
 
-    weight_bytes  of global memory for each training, its spare words included
+    weight_bytes  of global memory for each training, its spare words and its rates' included
+    rates         where those begin
     """
 
     source: str
@@ -45,6 +48,7 @@ class TrainingText:
     table_bytes: int
     warp_bytes: int
     weight_bytes: int
+    rates: int
     weights: dict[str, int]
     cuts: tuple[int, ...]
 
@@ -57,15 +61,20 @@ class TrainingText:
         return self.table_bytes + warps * self.warp_bytes
 
 
-def write_training(log: LogStep, steps: int, window: int, n_tests: int) -> TrainingText:
-    """The text for a step; ValueError, in one line, for one that the kernels lack."""
+def write_training(
+    log: LogStep, steps: int, window: int, n_tests: int, others: Sequence[LogStep] = ()
+) -> TrainingText:
+    """The text for a step; ValueError, in one line, for one that the kernels lack.
+
+    others  the same step at other learning rates, which the kernel is to take, too
+    """
     model = log.step.model
     if model.seq_len > MOST_POSITIONS:
         raise ValueError(
             f"{model.name}: {model.seq_len} positions, training on a GPU takes {MOST_POSITIONS}"
         )
     cuts = tuple(word(cut) for cut in find_cuts(model, steps))
-    lowering = StepLowering(log, any(cuts))
+    lowering = StepLowering(log, any(cuts), max(map(find_highest, (log, *others))))
     table_bytes = lowering.tables.n_bytes
     if table_bytes + lowering.warp_bytes > SHARED_BYTES:
         raise ValueError(
@@ -107,6 +116,7 @@ def write_training(log: LogStep, steps: int, window: int, n_tests: int) -> Train
         table_bytes,
         lowering.warp_bytes,
         lowering.weight_bytes,
+        lowering.rates,
         lowering.weights,
         cuts,
     )

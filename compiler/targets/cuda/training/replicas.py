@@ -1,7 +1,8 @@
-"""Seeds through a kernel that trains: thousands of trainings in one launch.
+"""Seeds and learning rates through a kernel that trains: thousands of trainings in one launch.
 
-    kernel = build_replicas(model, steps=20)
-    trainings = train_replicas(kernel, range(4), "ptx")     # LogTraining, one a seed
+    kernel = build_replicas(model, steps=20, rates=[1/4, 1/2])
+    done = train_replicas(kernel, [0, 1, 0, 1], "ptx", [1/4, 1/4, 1/2, 1/2])
+    done.trainings                                  # LogTraining, one a seed, and its model's rate
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 from anachron.compiler.autodiff import differentiate
 from anachron.compiler.data import make_batches
+from anachron.compiler.learning_rates import at_rate, check_rate, find_rate
 from anachron.compiler.log_training import (
     N_TESTS,
     WEIGHTS_STREAM,
@@ -29,6 +31,7 @@ from anachron.compiler.model import Array, Model
 from anachron.compiler.run import RunError
 from anachron.compiler.targets.cuda.device import Device
 from anachron.compiler.targets.cuda.toolkit import compile_kernel
+from anachron.compiler.targets.cuda.training.codes import find_words
 from anachron.compiler.targets.cuda.training.kernel import (
     ARGUMENTS,
     TrainingText,
@@ -49,9 +52,12 @@ CHECKED = 4  # trainings of a launch on a GPU that are repeated by the reference
 
 @dataclass(frozen=True)
 class ReplicaKernel:
-    """A model's kernel that trains, compiled for so many steps."""
+    """A model's kernel that trains, compiled for so many steps.
 
-    log: LogStep
+    logs  the step at every learning rate that a training may have, the recipe's first
+    """
+
+    logs: Mapping[float, LogStep]
     steps: int
     window: int
     n_tests: int
@@ -59,8 +65,17 @@ class ReplicaKernel:
     ptx: str = field(repr=False)
 
     @property
+    def log(self) -> LogStep:
+        """At the recipe's rate."""
+        return next(iter(self.logs.values()))
+
+    @property
     def model(self) -> Model:
         return self.log.step.model
+
+    @property
+    def rate(self) -> float:
+        return next(iter(self.logs))
 
     def __repr__(self) -> str:
         text = self.text
@@ -89,9 +104,15 @@ class Replicas:
 
 
 def build_replicas(
-    model: Model, steps: int | None = None, *, tests: bool = True
+    model: Model,
+    steps: int | None = None,
+    *,
+    tests: bool = True,
+    rates: Sequence[float] = (),
 ) -> ReplicaKernel:
     """The kernel that trains a model.
+
+    rates  that trainings may have beside the recipe's
 
     Raises ValueError, in one line, for a model that it cannot train, and Absent where the compiler
     is not installed.
@@ -100,16 +121,23 @@ def build_replicas(
     if not 1 <= steps <= MAX_STEPS:
         raise ValueError(f"{model.name}: {steps} steps, allowed is 1 to {MAX_STEPS:,}")
     check_recipe(model)
-    log = lower_step(differentiate(model))
+    logs = {
+        check_rate(rate): lower_step(differentiate(at_rate(model, rate)))
+        for rate in (find_rate(model), *rates)
+    }
+    log, *others = logs.values()
     window = model.recipe.get("window", WINDOW)
     n_tests = N_TESTS if tests and model.generation.mode == "sequence" else 0
-    text = write_training(log, steps, window, n_tests)
+    text = write_training(log, steps, window, n_tests, others)
     ptx = compile_kernel(text.source, WARP * text.warps, ARGUMENTS, fused=True)
-    return ReplicaKernel(log, steps, window, n_tests, text, ptx)
+    return ReplicaKernel(logs, steps, window, n_tests, text, ptx)
 
 
-def prepare(kernel: ReplicaKernel, seeds: Sequence[int]) -> tuple[Array | int, ...]:
+def prepare(
+    kernel: ReplicaKernel, seeds: Sequence[int], rates: Sequence[float] | None = None
+) -> tuple[Array | int, ...]:
     """The arguments of a launch; the arrays that come back are the last four but the samples."""
+    rates = find_rates(kernel, seeds, rates)
     if not 1 <= len(seeds) <= MOST_REPLICAS:
         raise ValueError(f"{len(seeds):,} seeds: allowed are 1 to {MOST_REPLICAS:,}")
     text, n = kernel.text, len(seeds)
@@ -124,12 +152,36 @@ def prepare(kernel: ReplicaKernel, seeds: Sequence[int]) -> tuple[Array | int, .
     return (
         *(np.frombuffer(text.tables, np.uint8).copy(), n, states(WEIGHTS_STREAM), states(0)),
         np.array(text.cuts, np.int32),
-        np.zeros(n * text.weight_bytes, np.uint8),
+        write_rates(kernel, rates),
         np.zeros((n, len(text.cuts), 3), np.int32),
         np.zeros(n, np.int32),
         np.zeros(shape, np.int32),
         samples,
     )
+
+
+def find_rates(
+    kernel: ReplicaKernel, seeds: Sequence[int], rates: Sequence[float] | None
+) -> Sequence[float]:
+    """A rate a seed: the recipe's where there are none."""
+    if rates is None:
+        return [kernel.rate] * len(seeds)
+    if len(rates) != len(seeds):
+        raise ValueError(f"{len(rates):,} rates for {len(seeds):,} seeds: give each seed one")
+    for rate in set(rates) - set(kernel.logs):
+        raise ValueError(f"a rate of {rate:g}: the kernel was built for {sorted(kernel.logs)}")
+    return rates
+
+
+def write_rates(kernel: ReplicaKernel, rates: Sequence[float]) -> Array:
+    """The trainings' memory: nothing but the words of their rates."""
+    text = kernel.text
+    memory = np.zeros((len(rates), text.weight_bytes // 4), np.int32)
+    known = list(kernel.logs)
+    words = np.array([find_words(log) for log in kernel.logs.values()], np.int32)
+    start = text.rates // 4
+    memory[:, start : start + words.shape[1]] = words[[known.index(rate) for rate in rates]]
+    return memory.view(np.uint8).ravel()
 
 
 def draw_samples(kernel: ReplicaKernel, seeds: Sequence[int]) -> Array:
@@ -148,14 +200,20 @@ def draw_samples(kernel: ReplicaKernel, seeds: Sequence[int]) -> Array:
 
 
 def collect(
-    kernel: ReplicaKernel, seeds: Sequence[int], arguments: tuple
+    kernel: ReplicaKernel,
+    seeds: Sequence[int],
+    arguments: tuple,
+    rates: Sequence[float] | None = None,
 ) -> tuple[LogTraining, ...]:
     """What a launch has left in its arguments, a training a seed."""
     memory, counts, backward, tests = arguments[-5:-1]
     words = memory.view(np.int32).reshape(len(seeds), -1)
-    model, characters = kernel.model, find_characters(kernel.model)
+    characters = find_characters(kernel.model)
     trainings = []
-    for i, seed in enumerate(seeds):
+    for i, (seed, rate) in enumerate(
+        zip(seeds, find_rates(kernel, seeds, rates), strict=True)
+    ):
+        model = kernel.logs[rate].step.model
         integers = {}
         for name, shape in model.shapes.items():
             at = kernel.text.weights[name] // 4
@@ -187,11 +245,14 @@ def collect(
 
 
 def interpret(
-    kernel: ReplicaKernel, seeds: Sequence[int], schedule: int | None = None
+    kernel: ReplicaKernel,
+    seeds: Sequence[int],
+    schedule: int | None = None,
+    rates: Sequence[float] | None = None,
 ) -> Replicas:
     """All seeds, interpreted.  Raises RunError where two threads race."""
     warps = min(INTERPRETED_WARPS, kernel.text.warps, len(seeds))
-    arguments = prepare(kernel, seeds)
+    arguments = prepare(kernel, seeds, rates)
     shared = kernel.text.shared_bytes(warps)
     try:
         result = load(kernel.ptx).launch(
@@ -201,41 +262,72 @@ def interpret(
         raise RunError(f"{kernel!r}: {error}") from None
     if result.races:
         raise RunError(f"{kernel!r}: {result.races[0]}")
-    return Replicas(collect(kernel, seeds, arguments), result.counts)
+    return Replicas(collect(kernel, seeds, arguments, rates), result.counts)
 
 
-def run_on(device: Device, kernel: ReplicaKernel, seeds: Sequence[int]) -> Replicas:
+def run_on(
+    device: Device,
+    kernel: ReplicaKernel,
+    seeds: Sequence[int],
+    rates: Sequence[float] | None = None,
+) -> Replicas:
     """All seeds on a GPU: a block for each multiprocessor."""
     warps = min(kernel.text.warps, len(seeds))
     blocks = min(device.multiprocessors, -(-len(seeds) // warps))
-    arguments = prepare(kernel, seeds)
+    arguments = prepare(kernel, seeds, rates)
     shared = kernel.text.shared_bytes(warps)
     time_ns = device.launch(kernel.ptx, arguments, warps * WARP, shared, blocks)
-    return Replicas(collect(kernel, seeds, arguments), {}, time_ns)
+    return Replicas(collect(kernel, seeds, arguments, rates), {}, time_ns)
 
 
-def train_replicas(kernel: ReplicaKernel, seeds: Sequence[int], machine: str) -> Replicas:
-    """On `ptx` interpreted, and every seed checked; on `cuda` and `h200` the first ones.
+def train_replicas(
+    kernel: ReplicaKernel,
+    seeds: Sequence[int],
+    machine: str,
+    rates: Sequence[float] | None = None,
+) -> Replicas:
+    """On `ptx` interpreted, and all checked; on `cuda` and `h200` the first ones of each rate.
+
+    rates  of each seed; the recipe's where None
 
     Raises Absent where there is no such GPU, RunError where a training is not the reference's.
     """
     if machine == "ptx":
-        done, checked = interpret(kernel, seeds), len(seeds)
+        done = interpret(kernel, seeds, rates=rates)
+        check(kernel, done.trainings)
     else:
         device = Device.open("H200" if machine == "h200" else "")
-        done, checked = run_on(device, kernel, seeds), CHECKED
-    check(kernel, done.trainings[:checked])
+        done = run_on(device, kernel, seeds, rates)
+        check(kernel, choose_checked(done.trainings))
     return done
+
+
+def choose_checked(trainings: Sequence[LogTraining]) -> list[LogTraining]:
+    """The first CHECKED trainings of each rate."""
+    chosen: dict[float, list[LogTraining]] = {}
+    for training in trainings:
+        some = chosen.setdefault(find_rate(training.model), [])
+        if len(some) < CHECKED:
+            some.append(training)
+    return [training for some in chosen.values() for training in some]
 
 
 def check(kernel: ReplicaKernel, trainings: Sequence[LogTraining]) -> None:
     """Hold trainings against the reference: weights, reports, tests, steps that went back."""
-    seeds = [training.seed for training in trainings]
-    for mine, wanted in zip(trainings, train_log(kernel.model, kernel.steps, seeds), strict=True):
-        for name, array in wanted.integers.items():
-            if not np.array_equal(array, mine.integers[name]):
-                raise RunError(f"{kernel!r}, seed {mine.seed}: {name} is not the reference's")
-        tests = wanted.tests if kernel.n_tests else ()
-        same = mine.reports == wanted.reports and mine.tests == tests
-        if not same or mine.backward != wanted.backward:
-            raise RunError(f"{kernel!r}, seed {mine.seed}: its reports are not the reference's")
+    for rate in dict.fromkeys(find_rate(training.model) for training in trainings):
+        some = [training for training in trainings if find_rate(training.model) == rate]
+        seeds = [training.seed for training in some]
+        wanted = train_log(kernel.logs[rate].step.model, kernel.steps, seeds)
+        for mine, known in zip(some, wanted, strict=True):
+            _compare(kernel, mine, known)
+
+
+def _compare(kernel: ReplicaKernel, mine: LogTraining, wanted: LogTraining) -> None:
+    what = f"{kernel!r}, seed {mine.seed}, rate {find_rate(mine.model):g}"
+    for name, array in wanted.integers.items():
+        if not np.array_equal(array, mine.integers[name]):
+            raise RunError(f"{what}: {name} is not the reference's")
+    tests = wanted.tests if kernel.n_tests else ()
+    same = mine.reports == wanted.reports and mine.tests == tests
+    if not same or mine.backward != wanted.backward:
+        raise RunError(f"{what}: its reports are not the reference's")

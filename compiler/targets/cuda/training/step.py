@@ -60,7 +60,7 @@ def order_updates(log: LogStep) -> tuple[LogOp, ...]:
 class StepLowering:
     """The ops of a step, and the memory of a warp."""
 
-    def __init__(self, log: LogStep, cut: bool) -> None:
+    def __init__(self, log: LogStep, cut: bool, highest: int | None = None) -> None:
         self.log, self.cut = log, cut
         model = log.step.model
         self.n, self.n_ids = model.seq_len, model.vocab_size
@@ -72,13 +72,15 @@ class StepLowering:
             self.weights[name] = end
             end += WORDS * rows * columns
         self.spare = end  # 32 words that nobody reads
-        self.weight_bytes = -(-(end + WORDS * 32) // 128) * 128
+        self.rates = self.spare + WORDS * 32  # where the updates find what they multiply by
+        end = self.rates + WORDS * update.RATE_WORDS * len(log.updates)
+        self.weight_bytes = -(-end // 128) * 128
         self.sizes: dict[str, tuple[int, int]] = {}
         self.heads: dict[str, tuple[int, int]] = {}
         self.made = {op.name: i for i, op in enumerate(self.ops) if op not in log.updates}
         for name in self.made:
             self.sizes[name] = self._size(self.ops[self.made[name]])
-        self.tables = Tables(find_highest(log))
+        self.tables = Tables(find_highest(log) if highest is None else highest)
         self._place()
 
     def _shapes(self) -> dict[str, tuple[int, int]]:
@@ -338,21 +340,22 @@ class StepLowering:
         sink = update.from_weights(
             tables, self.weights[op.name], columns, codes, saturates, self.spare
         )
+        number = next(i for i, other in enumerate(self.log.updates) if other is op)
+        rate = self.rates + WORDS * update.RATE_WORDS * number
         match op.contract:
             case "update_matrix":
-                return update.update_matrix(
-                    tables, dy, self.read(op, "x"), a["constant"], sink, self.cut
-                )
+                x = self.read(op, "x")
+                return update.update_matrix(tables, dy, x, rate, sink, self.cut)
             case "update_bias":
-                return update.update_bias(tables, dy, a["constant"], sink, self.cut)
+                return update.update_bias(tables, dy, rate, sink, self.cut)
         return update.update_table(
             tables,
             dy,
             self.tokens if op.reads["index"] == "token" else None,
             rows,
             sink,
-            amount=a.get("amount"),
-            constant=int(a.get("constant", 0)),
+            shifts="amount" in a,
+            rate=rate,
             cut=self.cut,
         )
 
