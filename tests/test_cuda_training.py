@@ -309,16 +309,16 @@ def test_eight_rows_vectors_lie_in_different_banks(columns: int) -> None:
 def test_what_it_cannot_train_is_one_line() -> None:
     long = ac.load("reverse", overrides={"seq_len": 40})
     with pytest.raises(ValueError, match="40 positions, training on a GPU takes 32"):
-        write_training(lower_step(differentiate(long)), 3, 50, 0)
+        write_training(lower_step(differentiate(long)), 50)
     wide = ac.load("reverse", overrides={"dim": 256})
     with pytest.raises(ValueError, match="bytes of shared memory beside"):
-        write_training(lower_step(differentiate(wide)), 3, 50, 0)
+        write_training(lower_step(differentiate(wide)), 50)
 
 
 def test_an_op_that_it_lacks_is_one_line(tmp_path: Path) -> None:
     text = NEXT.replace("logits = linear(y,", "logits = linear(rms_norm(y),")
     with pytest.raises(ValueError, match="training on a GPU has no normalize"):
-        write_training(lower_step(differentiate(load_text(tmp_path, text))), 3, 50, 0)
+        write_training(lower_step(differentiate(load_text(tmp_path, text))), 50)
 
 
 class Stand:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from anachron.compiler.targets import Absent
 from anachron.compiler.targets.cuda.stretches import fuse
@@ -10,6 +11,7 @@ from anachron.kernels.cuda.instructions import make_stretch
 from anachron.kernels.cuda.intrinsics import make_intrinsics
 
 ARCHITECTURE = (9, 0)  # Hopper
+KEPT = 64  # kernels, compiled: a quarter of a megabyte each at most
 INSTALL = "pip install 'anachron[cuda]'"
 
 
@@ -20,12 +22,19 @@ def compile_kernel(
     *,
     fused: bool = False,
 ) -> str:
-    """The PTX of a kernel; Absent, saying what to install, where the compiler is not here.
+    """The PTX of a kernel, of those met last at once; Absent where the compiler is not here.
 
     threads    of a block, at most
     arguments  name -> bytes or words, a pointer to them, or word, an integer
     fused      the source has stretches of kernels/cuda/instructions.py
     """
+    return _compile(source, threads, tuple(arguments.items()), fused)
+
+
+@lru_cache(KEPT)
+def _compile(
+    source: str, threads: int, arguments: tuple[tuple[str, str], ...], fused: bool
+) -> str:
     try:
         import numba_cuda  # noqa: F401  (numba's own CUDA, older, lacks what is needed)
         from numba import cuda, int32, int64, types
@@ -46,7 +55,7 @@ def compile_kernel(
     try:
         ptx, _ = cuda.compile(
             scope["kernel"],
-            types.void(*(kinds[kind] for kind in arguments.values())),
+            types.void(*(kinds[kind] for _, kind in arguments)),
             cc=ARCHITECTURE,
             device=False,
             abi="numba",

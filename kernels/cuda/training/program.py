@@ -51,10 +51,10 @@ def draw(task: str, tokens: Field, targets: Field, n_ids: int) -> list[str]:
     return [*lines, *_place([f"r{p}" for p in range(n)], targets)]
 
 
-def take(tokens: Field, targets: Field, steps: int) -> list[str]:
+def take(tokens: Field, targets: Field) -> list[str]:
     """A sample that the host has made, of this step."""
     n = tokens.columns
-    row = f"(training * {steps} + step) * 2"
+    row = "(training * steps + step) * 2"
     return [
         f"if lane < {n}:",
         *indent(

@@ -4,11 +4,11 @@
         start weights; steps, each [sample, forward, loss, and what goes back]; a report a window
         the tests: samples that are only answered
 
-Arguments: the tables; how many trainings there are; the generators' states for weights and for
-data; the words that each window adds to the rates'; what comes back: weights, with the words of
-each training's learning rates behind them, reports (loss, hits, positions), steps that went back,
-and the tests' tokens, targets and answers; and the samples of every training, for a task that the
-kernel makes no data for.
+Arguments: the tables; how many trainings there are, and of how many steps, reports and tests; the
+generators' states for weights and for data; the words that each window adds to the rates'; what
+comes back: weights, with the words of each training's learning rates behind them, reports (loss,
+hits, positions), steps that went back, and the tests' tokens, targets and answers; and the samples
+of every training, for a task that the kernel makes no data for.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ SHARED_BYTES = 227 * 1024  # of a block on sm_90: CUDA C++ Programming Guide, ta
 MOST_WARPS = 16  # of a block: 512 threads may have 128 registers each
 MOST_POSITIONS = 32  # a lane has a token
 ARGUMENTS = {
-    **{"gm": "bytes", "trainings": "word", "start_states": "words", "states": "words"},
+    **{"gm": "bytes", "trainings": "word", "steps": "word", "n_reports": "word"},
+    **{"n_tests": "word", "start_states": "words", "states": "words"},
     **{"cuts": "words", "memory": "bytes", "reports": "words", "backward": "words"},
     **{"tests": "words", "samples": "words"},
 }
@@ -50,7 +51,6 @@ class TrainingText:
     weight_bytes: int
     rates: int
     weights: dict[str, int]
-    cuts: tuple[int, ...]
 
     @property
     def warps(self) -> int:
@@ -61,9 +61,7 @@ class TrainingText:
         return self.table_bytes + warps * self.warp_bytes
 
 
-def write_training(
-    log: LogStep, steps: int, window: int, n_tests: int, others: Sequence[LogStep] = ()
-) -> TrainingText:
+def write_training(log: LogStep, window: int, others: Sequence[LogStep] = ()) -> TrainingText:
     """The text for a step; ValueError, in one line, for one that the kernels lack.
 
     others  the same step at other learning rates, which the kernel is to take, too
@@ -73,8 +71,8 @@ def write_training(
         raise ValueError(
             f"{model.name}: {model.seq_len} positions, training on a GPU takes {MOST_POSITIONS}"
         )
-    cuts = tuple(word(cut) for cut in find_cuts(model, steps))
-    lowering = StepLowering(log, any(cuts), max(map(find_highest, (log, *others))))
+    cut = model.recipe.get("decay", 0) > 0
+    lowering = StepLowering(log, cut, max(map(find_highest, (log, *others))))
     table_bytes = lowering.tables.n_bytes
     if table_bytes + lowering.warp_bytes > SHARED_BYTES:
         raise ValueError(
@@ -92,8 +90,8 @@ def write_training(
         "state = states[training]",
         *(f"{name} = int32(0)" for name in ("gone", "step", "report", *COUNTS)),
         f"until = int32({window})",
-        f"while step < {steps + n_tests}:",
-        *indent(_step(lowering, forward, back, steps, window, n_tests, len(cuts), any(cuts))),
+        "while step < steps + n_tests:",
+        *indent(_step(lowering, forward, back, window, cut)),
         "if lane == 0:",
         "    backward[training] = gone",
         "training = add32(training, stride)",
@@ -102,7 +100,7 @@ def write_training(
         f"def kernel({', '.join(ARGUMENTS)}):",
         *indent(
             [
-                f'"""{model.name}: {steps} steps, a warp a training."""',
+                f'"""{model.name}: a warp a training."""',
                 *_start(lowering),
                 "while training < trainings:",
                 *indent(one),
@@ -118,8 +116,12 @@ def write_training(
         lowering.weight_bytes,
         lowering.rates,
         lowering.weights,
-        cuts,
     )
+
+
+def find_cut_words(model: Model, steps: int) -> list[int]:
+    """What each window adds to the words of the rates."""
+    return [word(cut) for cut in find_cuts(model, steps)]
 
 
 def makes_data(model: Model) -> bool:
@@ -186,16 +188,14 @@ def _step(
     lowering: StepLowering,
     forward: list[str],
     back: list[str],
-    steps: int,
     window: int,
-    n_tests: int,
-    n_reports: int,
     cut: bool,
 ) -> list[str]:
-    task = str(lowering.log.step.model.task["name"])
+    model = lowering.log.step.model
+    task = str(model.task["name"])
     n = lowering.n
-    sample = program.take(lowering.tokens, lowering.targets, steps)
-    if makes_data(lowering.log.step.model):
+    sample = program.take(lowering.tokens, lowering.targets)
+    if makes_data(model):
         sample = program.draw(task, lowering.tokens, lowering.targets, lowering.n_ids)
     learn = [
         *(["cut = cuts[report]"] if cut else []),
@@ -203,12 +203,12 @@ def _step(
         "    gone = add32(gone, 1)",
         *indent(back),
         "step = add32(step, 1)",
-        f"if step == until or step == {steps}:",
+        "if step == until or step == steps:",
         *indent([f"whole_{name} = redux_add({name})" for name in COUNTS]),
         "    if lane == 0:",
         *indent(
             [
-                f"reports[(training * {n_reports} + report) * 3 + {k}] = whole_{name}"
+                f"reports[(training * n_reports + report) * 3 + {k}] = whole_{name}"
                 for k, name in enumerate(COUNTS)
             ],
             2,
@@ -222,8 +222,7 @@ def _step(
         f"if lane < {n}:",
         *(f"    said{k} = fetch32(sm, add32(w, lane4), {p.offset})" for k, p in enumerate(parts)),
         *(
-            f"    tests[((training * {max(1, n_tests)} + step - {steps}) * 3 + {k}) * {n} + lane]"
-            f" = said{k}"
+            f"    tests[((training * n_tests + step - steps) * 3 + {k}) * {n} + lane] = said{k}"
             for k in range(len(parts))
         ),
         "step = add32(step, 1)",
@@ -235,7 +234,7 @@ def _step(
         "cuda.syncwarp()",
         *forward,
         "cuda.syncwarp()",
-        f"if step < {steps}:",
+        "if step < steps:",
         *indent(learn),
-        *(["else:", *indent(test)] if n_tests else []),
+        *(["else:", *indent(test)] if model.generation.mode == "sequence" else []),
     ]

@@ -35,6 +35,7 @@ from anachron.compiler.targets.cuda.training.codes import find_words
 from anachron.compiler.targets.cuda.training.kernel import (
     ARGUMENTS,
     TrainingText,
+    find_cut_words,
     makes_data,
     write_training,
 )
@@ -52,7 +53,7 @@ CHECKED = 4  # trainings of a launch on a GPU that are repeated by the reference
 
 @dataclass(frozen=True)
 class ReplicaKernel:
-    """A model's kernel that trains, compiled for so many steps.
+    """A model's kernel that trains, and for how many steps: which the kernel itself leaves open.
 
     logs  the step at every learning rate that a training may have, the recipe's first
     """
@@ -128,7 +129,7 @@ def build_replicas(
     log, *others = logs.values()
     window = model.recipe.get("window", WINDOW)
     n_tests = N_TESTS if tests and model.generation.mode == "sequence" else 0
-    text = write_training(log, steps, window, n_tests, others)
+    text = write_training(log, window, others)
     ptx = compile_kernel(text.source, WARP * text.warps, ARGUMENTS, fused=True)
     return ReplicaKernel(logs, steps, window, n_tests, text, ptx)
 
@@ -141,6 +142,7 @@ def prepare(
     if not 1 <= len(seeds) <= MOST_REPLICAS:
         raise ValueError(f"{len(seeds):,} seeds: allowed are 1 to {MOST_REPLICAS:,}")
     text, n = kernel.text, len(seeds)
+    cuts = np.array(find_cut_words(kernel.model, kernel.steps), np.int32)
 
     def states(turned: int) -> Array:
         return np.array([seed_state(seed ^ turned) for seed in seeds], np.uint32).view(np.int32)
@@ -150,10 +152,11 @@ def prepare(
     if not makes_data(kernel.model):
         samples = draw_samples(kernel, seeds)
     return (
-        *(np.frombuffer(text.tables, np.uint8).copy(), n, states(WEIGHTS_STREAM), states(0)),
-        np.array(text.cuts, np.int32),
+        np.frombuffer(text.tables, np.uint8).copy(),
+        *(n, kernel.steps, len(cuts), kernel.n_tests),
+        *(states(WEIGHTS_STREAM), states(0), cuts),
         write_rates(kernel, rates),
-        np.zeros((n, len(text.cuts), 3), np.int32),
+        np.zeros((n, len(cuts), 3), np.int32),
         np.zeros(n, np.int32),
         np.zeros(shape, np.int32),
         samples,
