@@ -31,7 +31,9 @@ def parse_rates(text: str) -> tuple[float, ...]:
         try:
             rate = float(Fraction(part.strip()))
         except (ValueError, ZeroDivisionError):
-            raise ValueError(f"--rates {text}: {part.strip()!r} is no number: say 1/4,1/2") from None
+            raise ValueError(
+                f"--rates {text}: {part.strip()!r} is no number: say 1/4,1/2"
+            ) from None
         rates.append(check_rate(rate))
     return tuple(dict.fromkeys(rates))
 

@@ -87,7 +87,8 @@ def main(args: argparse.Namespace, out: Console, err: Console) -> int:
         if rates and not args.json:
             out.print(learning_rates.show_rates(rows, CONVERGED))
         print(json.dumps(summary)) if args.json else out.print(
-            f"{done} of {len(trainings)} {'trainings' if rates else 'seeds'} reach {CONVERGED} within {trainings[0].steps} steps"
+            f"{done} of {len(trainings)} {'trainings' if rates else 'seeds'} reach {CONVERGED} "
+            f"within {trainings[0].steps} steps"
             + "".join(f", {name} {value:.2f}" for name, value in machine_times(trainings).items())
         )
         return 0

@@ -1,4 +1,4 @@
-"""What a step's codes come to: how far the table of products reaches, and the learning rates' words.
+"""What a step's codes come to: how far the table of products reaches, and the rates' words.
 
 A step at another learning rate is the same but for what its updates multiply by.
 """
