@@ -66,13 +66,13 @@ def main(args: argparse.Namespace, out: Console, err: Console) -> int:
                 raise ValueError(f"{args.on} trains at one rate: leave --rates out, or {SEVERAL}")
             trainings += train_on_machine(model, args, seeds, out, err)
         elif args.numerics in INTEGERS or args.numerics is None and trains_in_logarithms(model):
-            for one in models:
+            for varied in models:
                 if rates and not args.json:
-                    out.print(f"rate {learning_rates.find_rate(one):g}", highlight=False)
-                trainings += train_in_logarithms(one, args, seeds, out, err)
+                    out.print(f"rate {learning_rates.find_rate(varied):g}", highlight=False)
+                trainings += train_in_logarithms(varied, args, seeds, out, err)
         else:
-            pairs = [(one, seed) for one in models for seed in seeds]
-            trainings += [train_one(one, args, seed, out, err) for one, seed in pairs]
+            pairs = [(varied, seed) for varied in models for seed in seeds]
+            trainings += [train_one(varied, args, seed, out, err) for varied, seed in pairs]
     if args.plot:
         draw(trainings, Path(args.plot))
     if args.seeds or rates:

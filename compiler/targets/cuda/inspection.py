@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -35,13 +35,13 @@ LOGGED = {
 class Inspection:
     """One kernel, assembled: bytes, registers a thread, and instructions by opcode."""
 
-    cubin: bytes
+    cubin: bytes = field(repr=False)
     registers: int
     stack: int
     spill_stores: int
     spill_loads: int
     opcodes: Mapping[str, int]
-    text: str
+    text: str = field(repr=False)
 
     @property
     def faults(self) -> tuple[str, ...]:
