@@ -199,3 +199,22 @@ def test_the_machine_builds_the_tables_itself():
         for name, content in tables.items():
             at = bench.symbols[name]
             assert bytes(bench.machine.memory[at : at + len(content)]) == content, (small, name)
+
+
+def test_a_vector_whose_own_sum_is_0_modulo_253_is_exact():
+    """Then 255 is added for it, after which a carry's worth could carry again."""
+    rng = np.random.default_rng(253)
+    weight = rng.integers(-128, 128, (256, 1)).astype(np.int8)
+    weight[0] = -128
+    bias = rng.integers(-1_000_000, 1_000_000, 256)
+    matrix = residue_runs.Matrix(weight, bias, (End("wider", 16, 8, False),) * 256)
+    bench, packed = build("m", 16, None, [matrix])
+    xs = np.arange(-20_000, 20_000)
+    low, high = xs & 0xFF, xs >> 8
+    own = residues.triangle((low + 3 * high) % residue_levels.MIDDLE + 128)
+    shift = np.full(256, 8)
+    for x in rng.permutation(xs[own % residue_levels.MIDDLE < 2])[:60]:
+        meant = meant_matvec.matvec(
+            np.array([[x]]), weight=weight.astype(np.int64), bias=bias, shift=shift, bits=16
+        )[0]
+        assert run_matrix(bench, packed, 0, matrix, np.array([x])).tolist() == meant.tolist()
