@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.image import Image
+from anachron.compiler.sampling import Sampling
 from anachron.compiler.targets import (
     DoesNotFit,
     Machine,
@@ -39,6 +41,15 @@ def build(fixed: FixedModel, machine: str, **options: Any) -> Image:
                 f"{have}"
             )
     return target.build(fixed, row, chosen)
+
+
+def rebuild(image: Image, sampling: Sampling) -> Image:
+    """The image that begins with another sampling."""
+    chosen = replace(image.options, sampling=sampling)
+    check_options(image.fixed, chosen)
+    image = find_target(image.machine).build(image.fixed, image.machine, chosen)
+    assert isinstance(image, Image)
+    return image
 
 
 def check_options(fixed: FixedModel, options: Options) -> None:

@@ -140,14 +140,12 @@ class Image(Loadable):
 
     locations  of values that a test may read after forward_done
     predict    (position, wants_logits) -> {kernel: Cycles}; an encoder ignores both
-    drawn      the same where tokens are drawn, if that makes a difference
     """
 
     fixed: FixedModel
     locations: Mapping[str, Location]
     calls: tuple[Call, ...]
     predict: Callable[[int, bool], dict[str, Cycles]]
-    drawn: Callable[[int, bool], dict[str, Cycles]] | None = None
 
     @property
     def name(self) -> str:

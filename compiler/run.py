@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from anachron.compiler.building import rebuild
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.image import Image, Loadable
 from anachron.compiler.prompts import encode_prompt
@@ -191,16 +192,18 @@ class Conversation:
     """A machine with an image running: questions typed, answers collected, one after the other.
 
     n is the largest number of new tokens of an answer; without a sampling the image's own holds.
+    An image that cannot draw tokens is built again where they are to be drawn.
     """
 
     def __init__(
         self, image: Image, n: int | None = None, sampling: Sampling | None = None
     ) -> None:
         sampling = sampling or image.options.sampling
+        if sampling.inverse and not image.options.draws and image.machine.target == "mos6502":
+            image = rebuild(image, sampling)
         context = image.fixed.seq_len
         self.image, self.machine = image, start(image)
         self.clocked = image.machine.clock_hz is not None
-        self.drawn = sampling.inverse > 0
         self.events = {image.symbols[name]: name for name in EVENTS}
         last = image.predict(context - 1, True)  # no position takes longer
         self.limit = PATIENCE * (context * sum(c.hi for c in last.values()) + 100_000_000)
@@ -249,7 +252,7 @@ class Conversation:
         if answer and answer[-1] in fixed.generation.stop:
             answer.pop()
         after = self._profile()
-        predicted = predict(image, len(prompt_ids), len(counts), self.drawn)
+        predicted = predict(image, len(prompt_ids), len(counts))
         return Run(
             image.machine,
             fixed.name,
@@ -357,18 +360,15 @@ def start(image: Loadable) -> Any:
     return machine
 
 
-def predict(
-    image: Image, n_prompt: int, n_passes: int, drawn: bool = False
-) -> dict[str, Cycles]:
-    """Cycles of a run by kernel, without running it; drawn: with a temperature."""
+def predict(image: Image, n_prompt: int, n_passes: int) -> dict[str, Cycles]:
+    """Cycles of a run by kernel, without running it."""
     sums: dict[str, Cycles] = {}
-    known = image.drawn if drawn and image.drawn else image.predict
     if image.fixed.generation.mode == "sequence":
         passes = [(0, True)]
     else:
         passes = [(p, p >= n_prompt - 1) for p in range(n_passes)]
     for position, wants_logits in passes:
-        for name, cycles in known(position, wants_logits).items():
+        for name, cycles in image.predict(position, wants_logits).items():
             sums[name] = sums[name] + cycles if name in sums else cycles
     return sums
 

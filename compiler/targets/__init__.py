@@ -53,7 +53,7 @@ class Options:
     logits keeps every logit of every generated position; otherwise a build may find the same
     token with less work.  memory_bytes is the machine's memory where it is not the usual one;
     timing names a row of the machine's times.  sampling is what the program begins with: a host
-    may deposit another.
+    may deposit another, but a temperature only where there is one.
     """
 
     logits: bool = False
@@ -63,6 +63,11 @@ class Options:
     packed: bool = False  # the file unpacks itself: less to load
     sampling: Sampling = Sampling()
     feedback: tuple[str, ...] = ("border",)  # of FEEDBACK
+
+    @property
+    def draws(self) -> bool:
+        """The program draws tokens: otherwise what does may be left out."""
+        return self.sampling.inverse > 0
 
 
 def check_feedback(options: Options) -> None:

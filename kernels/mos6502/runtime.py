@@ -45,7 +45,7 @@ class Talk:
     line_size: int
     screen: bool  # stays on while computing
     feedback: tuple[str, ...]  # "border": a colour a pass; "sound": a note a token
-    chooses: bool  # a pass leaves the likeliest token where none is drawn
+    chooses: bool  # a pass leaves the likeliest token; none is drawn
     expanded: bool = False  # the expansion is needed while computing
     keep: int = 0  # where in it the KERNAL's zero page lies meanwhile
     attach: str = ""  # text that gets a cartridge ready to be seen while computing,
@@ -185,7 +185,6 @@ choose:""",
         "    lda inverse_temperature\n    ora inverse_temperature+1\n    beq _greedy"
         if talk.samples
         else "",
-        "    jsr begin_compute\n    jsr argmax" if talk.chooses else "",
         "    jsr sample\n_greedy:" if talk.samples else "",
         "    jmp end_compute",
         "prompt_at:\n    .word 0",

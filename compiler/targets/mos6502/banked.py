@@ -19,7 +19,7 @@ from anachron.compiler.fixed import Op
 from anachron.compiler.ranges import Ranges
 from anachron.compiler.targets.mos6502.banked_rom import BANK_BYTES, Rom
 from anachron.compiler.targets.mos6502.plan import Plan
-from anachron.compiler.targets.mos6502.rows import RowLowering
+from anachron.compiler.targets.mos6502.split_lowering import SplitLowering
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.mos6502 import banks, embedding, matvec
 from anachron.kernels.mos6502.instructions import Vector, lines
@@ -28,8 +28,8 @@ from anachron.kernels.mos6502.residue.matvec import block_label
 RAM, UNKNOWN = -1, -2  # in place of a bank
 
 
-class BankedLowering(RowLowering):
-    """As RowLowering, with weights in the ROM of a cartridge.
+class BankedLowering(SplitLowering):
+    """As SplitLowering, with weights in the ROM of a cartridge.
 
     _seen  the bank in the window where the text ends so far
     """

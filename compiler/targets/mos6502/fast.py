@@ -134,12 +134,13 @@ class FastLowering(Seeking):
                 f"while the input's length allows it: sums may reach {int(np.max(bounds)):,}, "
                 f"more than {packed.basis.highest:,}; else some rows bit by bit"
             )
-        text.append(residue_matvec.call(packed, number, out.size, end, out))
+        if not (self.screening and self.screening.op is op):
+            text.append(residue_matvec.call(packed, number, out.size, end, out))
         self._emit(op, lines(*text))
         self.variants[op.name] = (f"residues {', '.join(map(str, packed.basis.moduli))}", why)
 
     def _seek(self, op: Op, name: str, group: Group) -> str:
-        """The likeliest token alone, unless one is drawn; all rows follow."""
+        """The likeliest token alone."""
         assert self.screening is not None
         packed = self.packed[group.name]
         (end,) = group.ends_of(op)

@@ -48,12 +48,14 @@ class Gathering:
     kept      op -> those among them that keep its value for later positions
     variants  op -> the kernel's variant, and why it was chosen
     environments  op -> what the claims in its routines ask for
-    drawn     op -> the same, where it differs, if tokens are drawn
     anything  values that will do for any variable of claims
     fills     routines that fill tables, once, and their texts
     expansion where there is one: what lies in it
     rom       what lies in a cartridge's banks
+    samples   the program can draw tokens
     """
+
+    samples = False
 
     expansion: Expansion | None = None
     rom: Rom | None = None
@@ -69,7 +71,6 @@ class Gathering:
         self.kept: dict[str, list[str]] = {}
         self.variants: dict[str, tuple[str, str]] = {}
         self.environments: dict[str, dict[str, object]] = {}
-        self.drawn: dict[str, dict[str, object]] = {}
         self.chooses = False  # a pass leaves the likeliest token, and not all logits
         self.anything: dict[str, object] = dict(ANYTHING)
         self.token_bytes = 1 if max(values.fixed.vocab_size, values.fixed.seq_len) <= 256 else 2

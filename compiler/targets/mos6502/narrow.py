@@ -197,7 +197,8 @@ class NarrowLowering(FastLowering):
             }
             if seeks:
                 text.append(self._seek_narrow(op, name, packed, run))
-            text.append(narrow_matvec.call(packed, run, out))
+            else:
+                text.append(narrow_matvec.call(packed, run, out))
             self._emit(op, lines(*text))
         self.sequence[op.name] = labels
         bounds = self.ranges.accumulators[op.name]["rows"]
@@ -231,7 +232,7 @@ class NarrowLowering(FastLowering):
     def _seek_narrow(
         self, op: Op, name: str, packed: narrow_rows.Packed, run: narrow_rows.Run
     ) -> str:
-        """The likeliest token alone, unless one is drawn; all rows follow."""
+        """The likeliest token alone."""
         out = self.values.vector(op.name)
         end = narrow_matvec.end_label(packed, run)
         rows = residue_screen.Rows(

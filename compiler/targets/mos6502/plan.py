@@ -19,12 +19,15 @@ from anachron.compiler.targets.mos6502.narrow_heads import NarrowHeads, group_na
 from anachron.compiler.targets.mos6502.opening import Opening, find_opening
 from anachron.compiler.targets.mos6502.row_groups import STYLES, RowGroup, group_rows
 from anachron.compiler.targets.mos6502.screening import Screening, find_screening
+from anachron.compiler.targets.mos6502.split_heads import SplitHeads, group_split_heads
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.mos6502.residue.matvec import PAGE
 
 MOST_CHOICES = 6  # parts with which and without which a build is tried; the others go together
 
-Part: TypeAlias = Group | Heads | Narrow | NarrowHeads | RowGroup | Screening | Opening
+Part: TypeAlias = (
+    Group | Heads | Narrow | NarrowHeads | RowGroup | SplitHeads | Screening | Opening
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Plan:
     groups     matrices in residues          heads      attentions in residues
     narrow     matrices of int8 vectors in two residues, narrow_heads their attentions
     rows       matrices whose rows differ, in residues
+    split      attentions in residues that keep two bytes a number
     smaller    the same in less memory and more time
     screening  how the likeliest token is found, or None
     opening    what the first position leaves, or None
@@ -45,6 +49,7 @@ class Plan:
     narrow: tuple[Narrow, ...] = ()
     narrow_heads: tuple[NarrowHeads, ...] = ()
     rows: tuple[RowGroup, ...] = ()
+    split: tuple[SplitHeads, ...] = ()
     smaller: tuple[tuple[RowGroup, ...], ...] = ()
     screening: Screening | None = None
     opening: Opening | None = None
@@ -54,7 +59,13 @@ class Plan:
     def parts(self) -> list[Part]:
         single: list[Part] = [part for part in (self.screening, self.opening) if part]
         narrow: list[Part] = [*self.narrow, *self.narrow_heads]
-        return [*self.groups, *self.heads, *narrow, *self.rows, *single]
+        return [*self.groups, *self.heads, *narrow, *self.rows, *self.split, *single]
+
+    @property
+    def small(self) -> int | None:
+        """The modulus beside 256, 255 and 253 that all parts share."""
+        known = [group.small for group in self.rows if group.small]
+        return max((*known, *(heads.least for heads in self.split)), default=None)
 
     @property
     def saves(self) -> int:
@@ -83,38 +94,59 @@ def make_plan(
     others = {op.name for group in narrow for op in group.ops}
     groups, reasons = group_matrices(fixed, ranges, others, most_pages)
     heads, objections = group_attentions(Values(fixed), ranges)
-    screening = None if options.logits else find_screening(fixed, ranges, groups, narrow)
+    narrow_heads = group_narrow_heads(Values(fixed))
+    own = {op.name for shared in narrow_heads for op in shared.ops}
+    complete = options.logits or options.draws
+    screening = None if complete else find_screening(fixed, ranges, groups, narrow)
     others |= {op.name for group in groups for op in group.ops}
-    ways = [group_rows(Values(fixed), ranges, others, style, most_pages) for style in STYLES]
+    split, refused = group_split_heads(
+        Values(fixed), ranges, {op.name for group in heads for op in group.ops} | own
+    )
+    least = max((group.least for group in split), default=None)
+    ways = [
+        group_rows(Values(fixed), ranges, others, style, most_pages, least) for style in STYLES
+    ]
     ways = [way for i, way in enumerate(ways) if way not in ways[:i]]
     ways.sort(key=lambda way: -sum(group.saves for group in way[0]))
     rows, why = ways[0]
     reasons = {name: reason for name, reason in reasons.items() if name in why} | why
     smaller = tuple(way for way, _ in ways[1:])
-    narrow_heads = group_narrow_heads(Values(fixed))
     opening = find_opening(fixed)
-    reasons |= objections
+    reasons |= {name: reason for name, reason in objections.items() if name in refused}
+    reasons |= refused
     return Plan(
-        groups, heads, narrow, narrow_heads, rows, smaller, screening, opening, reasons
+        groups, heads, narrow, narrow_heads, rows, split, smaller, screening, opening, reasons
     )
 
 
 def choices(whole: Plan) -> Iterator[Plan]:
     """The whole plan, with some of it in less memory, then what saves the most without some."""
-    wholes = [whole, *(replace(whole, rows=rows) for rows in whole.smaller)]
+    wholes = [whole, *(replace(whole, rows=rows, smaller=()) for rows in whole.smaller)]
     yield from wholes
-    parts = wholes[-1].parts
+    plans: list[Plan] = []
+    for way in wholes:
+        rest = replace(way, rows=())
+        plans += (replace(plan, rows=way.rows) for plan in _without_some(rest.parts)[1:])
+    plans += _without_some(wholes[-1].parts)
+    found = {id(plan): plan for i, plan in enumerate(plans) if plan not in [*wholes, *plans[:i]]}
+    yield from sorted(found.values(), key=lambda plan: -plan.saves)
+
+
+def _without_some(parts: list[Part]) -> list[Plan]:
+    """Plans of some of the parts, all of them first."""
     plans = []
     for choice in range(1 << min(len(parts), MOST_CHOICES + 1)):
-        kept = [part for i, part in enumerate(parts) if choice >> min(i, MOST_CHOICES) & 1]
+        kept = [part for i, part in enumerate(parts) if not choice >> min(i, MOST_CHOICES) & 1]
         groups = tuple(part for part in kept if isinstance(part, Group))
         heads = tuple(part for part in kept if isinstance(part, Heads))
         narrow = tuple(part for part in kept if isinstance(part, Narrow))
         narrow_heads = tuple(part for part in kept if isinstance(part, NarrowHeads))
         rows = tuple(part for part in kept if isinstance(part, RowGroup))
+        split = tuple(part for part in kept if isinstance(part, SplitHeads))
         screening = next((part for part in kept if isinstance(part, Screening)), None)
         opening = next((part for part in kept if isinstance(part, Opening)), None)
         matrices: list[Group | Narrow] = [*groups, *narrow]
         if screening is None or any(screening.op in group.ops for group in matrices):
-            plans.append(Plan(groups, heads, narrow, narrow_heads, rows, (), screening, opening))
-    yield from sorted(plans, key=lambda plan: -plan.saves)[1:]
+            fast = (groups, heads, narrow, narrow_heads, rows, split)
+            plans.append(Plan(*fast, (), screening, opening))
+    return plans

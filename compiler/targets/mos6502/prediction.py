@@ -55,7 +55,6 @@ class Prediction:
     anything      values that will do for any variable of claims
     opening       the same for position 0 without logits, where that has a way of its own
     extra         labels called once a position besides, an encoder's
-    drawn         op -> what its claims ask for instead where tokens are drawn
     screen        it is on, and the VIC-II takes its share
     """
 
@@ -67,7 +66,6 @@ class Prediction:
     anything: Mapping[str, object]
     opening: Mapping[str, Sequence[str]] = field(default_factory=dict)
     extra: tuple[str, ...] = ()
-    drawn: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     screen: bool = False
     _known: dict = field(default_factory=dict, repr=False, compare=False)
 
@@ -116,7 +114,7 @@ class Prediction:
                 seen = min(seen, max(1, n - 1))  # nothing is asked of a full context's last token
         key = (label, op, seen)
         if key not in self._known:
-            sources = (self.environments.get(op), self.environments.get(label), self.drawn.get(op))
+            sources = (self.environments.get(op), self.environments.get(label))
             environment = {name: value for s in sources if s for name, value in s.items()}
             if seen is not None:
                 environment["seen"] = seen

@@ -65,7 +65,7 @@ def list_sections(lowering: Lowering, pass_text: str, options: Options) -> list[
         generation.stop,
         min(room, LINE_SIZE + 1),
         encoder,
-        not encoder,
+        lowering.samples,
         width,
         LINE_SIZE,
         options.screen,
@@ -118,7 +118,7 @@ def list_sections(lowering: Lowering, pass_text: str, options: Options) -> list[
                 Section(part, "code", "\n".join([*texts, *lowering.routines[part].values()]))
             )
     sections.append(Section("arithmetic", "code", _arithmetic(sections)))
-    if not encoder:
+    if lowering.samples:
         frac = fixed.logits.format.frac
         sample = sampling.sample(logits, frac, generation.first_id, width)
         sections.append(Section("sampling", "runtime", sample + "\n" + sampling.next_random()))

@@ -113,13 +113,17 @@ def group_rows(
     others: Collection[str],
     style: Style,
     most_pages: int = PAGE,
+    least: int | None = None,
 ) -> tuple[tuple[RowGroup, ...], dict[str, str]]:
-    """The groups of all matrices but some others, and op -> why it has none."""
+    """The groups of all matrices but some others, and op -> why it has none.
+
+    least  small modulus that other kernels ask for
+    """
     ops = [op for op in values.fixed.ops if op.contract == "matvec" and op.name not in others]
     bits = {op.name: values.fixed.values[op.inputs[0]].format.bits for op in ops}
     widths = _choose_widths(ops, bits, style.shared)
     bounds = {op.name: _bounds(op, ranges, widths[op.name]) for op in ops}
-    small = _choose_small(bounds)
+    small = max(_choose_small(bounds) or 0, least or 0) or None
     bases = [NARROW, WIDE, residue_levels.WIDER]
     if small and style.small:
         small = _best_small(bounds, small)

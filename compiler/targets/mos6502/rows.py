@@ -39,7 +39,9 @@ class RowLowering(NarrowLowering):
         moduli = {m for packed in self.row_packed.values() for m in packed.moduli}
         if 99 in moduli:
             self._residue_tables()
-        if rows:
+        if plan.split and plan.small:
+            moduli |= {MIDDLE, plan.small}
+        if rows or plan.split:
             self._level_tables(moduli)
 
     def _bytes(self, op: Op, role: str, values: Array, kind: str) -> str:

@@ -23,7 +23,7 @@ class Seeking(BlockLowering):
     def _screen(
         self, op: Op, name: str, rows: residue_screen.Rows, x: Vector, origin: Array
     ) -> str:
-        """What looks for the likeliest token, and the text that goes there unless one is drawn."""
+        """What looks for the likeliest token, and the text that goes there."""
         assert self.screening is not None
         screen = self.screening.screen
         self._bytes(op, "constants", screen.constants, "weights")
@@ -35,10 +35,5 @@ class Seeking(BlockLowering):
             rows, screen, x, self.screening.likely
         )
         self.chooses = True
-        self.drawn[op.name] = {"rows": op.value.size, "drawn": 1}
-        self.environments[op.name] |= {"rows": 1, "drawn": 0}
-        self.anything["drawn"] = 0
-        return (
-            "    lda inverse_temperature\n    ora inverse_temperature+1\n"
-            f"    bne {name}_all   ;@ when drawn\n    jmp {name}_seek\n{name}_all:"
-        )
+        self.environments[op.name] |= {"rows": 1}
+        return f"    jmp {name}_seek"

@@ -33,7 +33,6 @@ from anachron.compiler.targets.mos6502.matrices import share_vectors
 from anachron.compiler.targets.mos6502.plan import Plan, choices, make_plan
 from anachron.compiler.targets.mos6502.prediction import Prediction
 from anachron.compiler.targets.mos6502.program import LINE_SIZE, has_wide_text, list_sections
-from anachron.compiler.targets.mos6502.rows import RowLowering
 from anachron.compiler.targets.mos6502.sections import (
     Area,
     area,
@@ -43,6 +42,7 @@ from anachron.compiler.targets.mos6502.sections import (
     place_sections,
     zero_page,
 )
+from anachron.compiler.targets.mos6502.split_lowering import SplitLowering
 from anachron.compiler.targets.mos6502.streamed_rows import MOST_COLUMNS
 from anachron.compiler.targets.mos6502.streaming import StreamedLowering
 from anachron.compiler.targets.mos6502.values import Values
@@ -107,7 +107,7 @@ def _build_cartridge(
     if weights < MEMORY_END:
         plan = make_plan(fixed, ranges, options)
         try:
-            found.append(_build_first(fixed, machine, options, ranges, [plan], RowLowering))
+            found.append(_build_first(fixed, machine, options, ranges, [plan], SplitLowering))
         except DoesNotFit:
             pass
     try:
@@ -122,7 +122,7 @@ def _build_in_memory(
     fixed: FixedModel, machine: Machine, options: Options, ranges: Ranges
 ) -> Image:
     plans = choices(make_plan(fixed, ranges, options))
-    return _build_first(fixed, machine, options, ranges, plans, RowLowering)
+    return _build_first(fixed, machine, options, ranges, plans, SplitLowering)
 
 
 def _build_first(
@@ -131,7 +131,7 @@ def _build_first(
     options: Options,
     ranges: Ranges,
     plans: Iterable[Plan],
-    lower: Callable[[Values, Ranges, Plan], RowLowering],
+    lower: Callable[[Values, Ranges, Plan], SplitLowering],
 ) -> Image:
     """The first of some plans that memory holds: the whole one is first, the smallest last."""
     whole, *others = plans
@@ -161,6 +161,7 @@ def _build_first(
 def _build(machine: Machine, options: Options, lowering: Lowering) -> Image:
     """The program as a lowering makes it."""
     values, fixed = lowering.values, lowering.values.fixed
+    lowering.samples = options.draws
     if not values.encoder and len(values.stages) > 1:
         raise ValueError(
             f"{fixed.name}: a model that generates token by token needs causal attention"
@@ -240,7 +241,6 @@ def _build(machine: Machine, options: Options, lowering: Lowering) -> Image:
         expansion=tuple(outside.placed) if outside else (),
         entry=program.symbols["start"],
         predict=predict,
-        drawn=replace(predict, drawn=lowering.drawn, _known={}) if lowering.drawn else None,
     )
 
 
@@ -331,7 +331,7 @@ def desk_users(lowering: Lowering) -> list[dict[str, int]]:
     choosing = {"rank_counts": sampling.count_bytes(fixed.vocab_size), "ranks": fixed.vocab_size}
     whole = lowering.scratch.get(ALL, {})
     passing = [whole | user for user in lowering.scratch.values()]
-    return [reading, {} if lowering.values.encoder else choosing, *passing]
+    return [reading, choosing if lowering.samples else {}, *passing]
 
 
 def desk_size(users: list[dict[str, int]]) -> int:
