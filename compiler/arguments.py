@@ -12,13 +12,16 @@ from shlex import quote
 from typing import Any
 
 from anachron.compiler.comparison import DEFAULT_MACHINES
+from anachron.compiler.fitting import MEMORY_STEP
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.image import Image
 from anachron.compiler.numerics import Numerics
 from anachron.compiler.report import write_image
 from anachron.compiler.targets import FEEDBACK, MACHINES, Options, find_machine
 from anachron.emulators import command
+from anachron.emulators.pdp11.timing import DEFAULT, TIMINGS
 
+LEAST_MEMORY = 4096  # bytes of a PDP-11
 STAGES = ("model", "fixed", "calls", "map", "asm", "listing")
 ON_HELP = f"a machine: {', '.join(MACHINES)}"
 
@@ -143,8 +146,9 @@ def add_one(command: argparse.ArgumentParser) -> None:
 
 
 def add_hardware(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--memory", metavar="BYTES", type=int, help="memory of the machine")
-    command.add_argument("--timing", metavar="ROW", default="", help="pdp11/34a: ll-34 or dec")
+    command.add_argument("--memory", metavar="BYTES", type=int, help="of a PDP-11, if not all")
+    rows = "pdp11/34a: ll-34 (default), dec or dec-mos"
+    command.add_argument("--timing", metavar="ROW", default="", help=rows)
 
 
 def add_training(command: argparse.ArgumentParser) -> None:
@@ -176,7 +180,10 @@ def add_sampling(command: argparse.ArgumentParser) -> None:
 
 
 def positive(text: str) -> int:
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is below 1")
     return value
@@ -221,18 +228,66 @@ def whole(text: str, name: str) -> int:
 
 def hardware(args: argparse.Namespace) -> dict[str, Any]:
     """--memory and --timing as options of build."""
-    if args.memory is not None and not 4096 <= args.memory <= 65536:
-        raise ValueError(f"--memory {args.memory}: allowed is 4096 to 65536 bytes")
-    options: dict[str, Any] = {"memory_bytes": args.memory, "timing": args.timing}
+    options = {"memory_bytes": memory(args), "timing": timing(args)}
     if getattr(args, "pack", False):
         if find_machine(args.on).target != "mos6502":
             raise ValueError("--pack is for a C64's .prg and .d64")
+        if Path(args.o).suffix.lower() == ".crt":
+            raise ValueError(f"{args.o}: --pack is for a .prg or a .d64, which a C64 loads")
         options["packed"] = True
     if getattr(args, "feedback", None) is not None:
         if find_machine(args.on).target != "mos6502":
             raise ValueError("--feedback is for a C64")
         options["feedback"] = tuple(name for name in machines(args.feedback) if name != "none")
     return options
+
+
+def memory(args: argparse.Namespace) -> int | None:
+    """--memory: what of its address space a PDP-11 has."""
+    if args.memory is None:
+        return None
+    row = find_machine(args.on)
+    if row.target != "pdp11":
+        raise ValueError(f"--memory {args.memory}: {row.title} has what it has; a PDP-11 may vary")
+    most = row.memory_bytes or 0
+    if not LEAST_MEMORY <= args.memory <= most or args.memory % MEMORY_STEP:
+        raise ValueError(
+            f"--memory {args.memory}: allowed are multiples of {MEMORY_STEP} from {LEAST_MEMORY} "
+            f"to {most}"
+        )
+    return int(args.memory)
+
+
+def timing(args: argparse.Namespace) -> str:
+    """--timing: a row of a PDP-11/34A's times."""
+    if args.timing and args.on != "pdp11/34a":
+        raise ValueError(f"--timing {args.timing}: only a pdp11/34a has several, {args.on} has not")
+    rows = [row for row in TIMINGS if row != DEFAULT["pdp11/20"]]
+    if args.timing and args.timing not in rows:
+        raise ValueError(f"--timing {args.timing}: allowed are {', '.join(rows)}")
+    return str(args.timing)
+
+
+def check_training(args: argparse.Namespace) -> None:
+    """Raise ValueError for what is said of a training where there is none, and the other way."""
+    if args.train:
+        given = {"-t": args.t, "-p": args.p != 1.0, "-s": args.s, "--logits": args.logits}
+        wrong = [name for name, value in given.items() if value]
+        if wrong:
+            raise ValueError(f"{wrong[0]} is for answers, and --train is not: leave one out")
+    elif (args.steps, args.seed, args.numerics) != (None, None, None):
+        raise ValueError("--steps, --seed and --numerics are of a training: add --train")
+
+
+def check_written(file: str | None, suffix: str, what: str) -> None:
+    """Raise ValueError, before any work, for a file that could not be written after it."""
+    if file is None:
+        return
+    path = Path(file)
+    if path.suffix != suffix:
+        raise ValueError(f"{file}: {what} are saved as {suffix}")
+    if path.is_dir() or not path.parent.is_dir():
+        raise ValueError(f"{file}: cannot be written: no folder {path.parent}, or a folder itself")
 
 
 def run_lines(image: Image, path: Path) -> list[str]:

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 import anachron.compiler as ac
-from anachron.compiler import arguments, report
+from anachron.compiler import arguments, fitting_command, report
 from anachron.compiler.comparison import unavailable
 from anachron.compiler.debugging import show_debug
 from anachron.compiler.printer import format_model
@@ -94,14 +94,18 @@ def compare(args: argparse.Namespace) -> int:
         out.print(report.fit(table, out.width))
         if comparison.agree:
             out.print(f"\n{report.verdict(comparison.runs)}")
+        for one in comparison.runs:
+            if one.status == "does_not_fit":
+                known = ac.DoesNotFit(one.note, one.bytes_over)
+                line = fitting_command.explain(args, one.on.name, known, err)
+                out.print(f"\n{line}.", markup=False, soft_wrap=True)
     return 0 if comparison.agree else 1
 
 
 def build(args: argparse.Namespace) -> int:
     """Write an image and its .map, .lbl and .lst; print the line that runs it elsewhere."""
     path = Path(args.o)
-    if not args.train and (args.steps, args.seed, args.numerics) != (None, None, None):
-        raise ValueError("--steps, --seed and --numerics are for images that train: add --train")
+    arguments.check_training(args)
     if args.train:
         from anachron.compiler import training_command
 
@@ -124,14 +128,15 @@ def build(args: argparse.Namespace) -> int:
         )
         return 0
     out.print(f"{image!r}")
-    out.print("wrote " + ", ".join(str(p) for p in written))
-    for line in arguments.run_lines(image, path):
-        out.print(f"  {line}", markup=False)
+    for line in ("wrote " + ", ".join(map(str, written)), *arguments.run_lines(image, path)):
+        indent = "" if line.startswith("wrote") else "  "
+        out.print(f"{indent}{line}", markup=False, soft_wrap=True)
     return 0
 
 
 def run(args: argparse.Namespace) -> int:
     """Generate on one machine; the text goes to standard output as it comes."""
+    hardware = arguments.hardware(args)
     fixed = load_fixed(args)
     prompt = ask_prompt(fixed, args)
     if args.streams is not None:
@@ -144,7 +149,7 @@ def run(args: argparse.Namespace) -> int:
             out.print(result.text, markup=False)
     else:
         try:
-            image = ac.build(fixed, args.on, logits=args.logits, **arguments.hardware(args))
+            image = ac.build(fixed, args.on, logits=args.logits, **hardware)
             show_debug(image)
             if args.live:
                 return arguments.run_live(image, prompt)
@@ -210,6 +215,7 @@ def train(args: argparse.Namespace) -> int:
 
 def cycles(args: argparse.Namespace) -> int:
     """The static prediction per kernel; with --measure the emulator's count beside it."""
+    arguments.check_training(args)
     if args.train:
         from anachron.compiler import training_command
 
@@ -332,6 +338,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return COMMANDS[args.command](args)
     except (ValueError, OverflowError, OSError) as error:
         text = str(error)
+        if isinstance(error, ac.DoesNotFit):
+            text = fitting_command.explain(args, args.on, error, err)
         if isinstance(error, OSError) and error.filename:
             text = f"{error.filename}: {error.strerror}"
         err.print(f"anachron: {text}", style="red", markup=False, soft_wrap=True)

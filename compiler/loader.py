@@ -6,6 +6,7 @@ To add a checkpoint format: a row in checkpoints.FORMATS.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from anachron.compiler import checkpoints, weights
@@ -34,7 +35,7 @@ def load(
     name_or_path  a name in programs/, a program text (.model), or a checkpoint: llama2.c's or
                   soul.bin, .npz with a program text inside
     tokenizer     a tokenizer, or its file, instead of the model's own
-    overrides     sizes of a program text to change
+    overrides     sizes of a program text to change; of a checkpoint seq_len, which may be less
     seed          of the random weights of a program that has none
     Raises ModelError or TokenizerError, both ValueErrors, in one line.
     """
@@ -42,10 +43,17 @@ def load(
     if isinstance(tokenizer, str | Path):
         tokenizer = load_tokenizer(tokenizer)
     if path.suffix != ".model":
-        if overrides:
-            raise ModelError(f"{path}: sizes can be set for a program text, not for a checkpoint")
-        return check(checkpoints.load_checkpoint(path, tokenizer))
-    program = parse(read_text(path), path.name, overrides, tokenizer, str(path.parent))
+        return check(shorten(checkpoints.load_checkpoint(path, tokenizer), overrides or {}))
+    text, folder = read_text(path), str(path.parent)
+    program = parse(text, path.name, overrides, tokenizer, folder)
+    if overrides and "seq_len" in overrides:
+        others = {name: size for name, size in overrides.items() if name != "seq_len"}
+        longer = parse(text, path.name, others, tokenizer, folder)
+        if longer.model.seq_len > program.model.seq_len and program.model.generation.mode == "next":
+            whole = fill(longer, path, seed, bool(others))
+            cut = shorten(whole, {"seq_len": program.model.seq_len})
+            if not whole.weights_from.startswith("random") and cut.shapes == program.model.shapes:
+                return check(program.model.with_weights(cut.weights, cut.weights_from))
     return check(fill(program, path, seed, bool(overrides)))
 
 
@@ -55,6 +63,8 @@ def find_model(name_or_path: str | Path) -> Path:
     ours = PROGRAMS / f"{name_or_path}.model"
     if path.suffix == "" and path.name == str(name_or_path) and ours.is_file():
         return ours
+    if path.exists() and not path.is_file():
+        raise ModelError(f"{name_or_path}: not a regular file: give the name of one")
     if not path.is_file():
         raise ModelError(
             f"{name_or_path}: no such file, and no program of that name: there are "
@@ -76,6 +86,31 @@ def fill(program: Program, path: Path, seed: int, resized: bool) -> Model:
         start = random_weights(model.shapes, seed)
         return model.with_weights(start, f"random, seed {seed}")
     return model.with_weights(weights.read_tensors(file, model.shapes, program.tensors), file.name)
+
+
+def shorten(model: Model, sizes: Mapping[str, int]) -> Model:
+    """A decoder with the weights it has in a shorter context: the first rows of its positions.
+
+    sizes  {"seq_len": n}, or nothing; raises ModelError for another
+    """
+    if not sizes:
+        return model
+    if set(sizes) != {"seq_len"} or model.generation.mode != "next":
+        raise ModelError(
+            f"{model.name}: of a model with weights only a decoder's seq_len can be set, to a "
+            f"smaller one; others are set in a program text"
+        )
+    n = sizes["seq_len"]
+    if not 1 <= n <= model.seq_len:
+        raise ModelError(f"{model.name}: seq_len is {n}, allowed is 1 to {model.seq_len}")
+    tables = {node.parameters["weight"] for node in model.nodes if node.inputs == ("position",)}
+    cut = {name: array[:n] if name in tables else array for name, array in model.weights.items()}
+    return replace(
+        model,
+        dimensions={**model.dimensions, "seq_len": n},
+        shapes={name: array.shape for name, array in cut.items()},
+        weights=cut,
+    )
 
 
 def read_text(path: Path) -> str:

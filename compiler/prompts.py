@@ -19,8 +19,10 @@ def encode_prompt(fixed: FixedModel, text: str) -> list[int]:
     generation = fixed.generation
     if generation.mode == "sequence":
         if len(ids) != fixed.seq_len:
+            known = "".join(fixed.tokenizer.characters)
             raise ValueError(
-                f"the input {text!r} has {len(ids)} tokens, {fixed.name} takes {fixed.seq_len}"
+                f"the input {text!r} has {len(ids)} token{'s' * (len(ids) != 1)}, {fixed.name} "
+                f"takes {fixed.seq_len}: type as many of {known}"
             )
         return ids
     room = fixed.seq_len - 1 - len(generation.prefix) - len(generation.suffix)

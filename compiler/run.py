@@ -208,7 +208,7 @@ class Conversation:
         last = image.predict(context - 1, True)  # no position takes longer
         self.limit = PATIENCE * (context * sum(c.hi for c in last.values()) + 100_000_000)
         self._run_until("ready")
-        self._deposit("max_new", context if n is None else n, 2)
+        self._deposit("max_new", context if n is None else min(n, context), 2)
         self._deposit("inverse_temperature", sampling.inverse, 2)
         self._deposit("top_p", sampling.kept, 2)
         self._deposit("random_state", sampling.state, 4)

@@ -6,9 +6,10 @@ import argparse
 import hashlib
 import json
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -41,8 +42,8 @@ def main(args: argparse.Namespace, out: Console, err: Console) -> int:
     machines = arguments.machines(args.on)
     if len(machines) > 1 and (args.json or args.seeds or args.rates):
         raise ValueError("--json, --seeds and --rates are for one machine: name one with --on")
-    if args.o is not None and Path(args.o).suffix != ".npz":
-        raise ValueError(f"{args.o}: weights are saved as .npz")
+    arguments.check_written(args.o, ".npz", "weights")
+    arguments.check_written(args.plot, ".png", "pictures")
     if args.seeds is not None and (args.seeds < 1 or args.o):
         raise ValueError("--seeds takes 1 or more, and saves no weights: leave -o out")
     if args.rates is not None and args.o:
@@ -105,9 +106,16 @@ def main(args: argparse.Namespace, out: Console, err: Console) -> int:
 def build_image(args: argparse.Namespace) -> TrainingImage:
     """The image of `build --train`."""
     model = ac.load(args.model, tokenizer=args.tokenizer, overrides=arguments.sizes(args))
-    seed, options = first_seed(model, args), arguments.hardware(args)
-    numerics = find_numerics(args)
-    return build_training(model, args.on, args.steps, seed, numerics, **options)
+    return build_as_asked(args, model, args.on, arguments.hardware(args))
+
+
+def build_as_asked(
+    args: argparse.Namespace, model: Model, machine: str, options: Mapping[str, Any]
+) -> TrainingImage:
+    """The program that trains a model for as many steps, from the seed and in the integers asked
+    for."""
+    seed, numerics = first_seed(model, args), find_numerics(args)
+    return build_training(model, machine, args.steps, seed, numerics, **options)
 
 
 def find_numerics(args: argparse.Namespace) -> str:
@@ -133,6 +141,8 @@ def cycles(args: argparse.Namespace, out: Console) -> int:
 
 def first_seed(model: Model, args: argparse.Namespace) -> int:
     """The seed asked for, or the recipe's."""
+    if args.seed is not None and args.seed < 0:
+        raise ValueError(f"seed {args.seed}: allowed is 0 and up")
     return args.seed if args.seed is not None else int(model.recipe.get("seed", 0))
 
 
@@ -166,9 +176,8 @@ def train_on_machine(
     model: Model, args: argparse.Namespace, seeds: Sequence[int], out: Console, err: Console
 ) -> list[Training]:
     """One image, started once for each seed; of a single one the console is shown as it prints."""
-    options = arguments.hardware(args)
     numerics = find_numerics(args)
-    image = build_training(model, args.on, args.steps, seeds[0], numerics, **options)
+    image = build_as_asked(args, model, args.on, arguments.hardware(args))
     err.print(f"{image!r}", style="dim", markup=False, highlight=False)
     listener = None if args.json or len(seeds) > 1 else arguments.print_console
     wanted = train_log(model, args.steps, seeds, numerics=numerics)
@@ -203,6 +212,7 @@ def show_progress(
         TimeRemainingColumn(),
         console=err,
         transient=True,
+        disable=not err.is_terminal,
     ) as progress:
         steps = args.steps or model.recipe.get("steps", STEPS)
         task = progress.add_task("train", total=steps, loss=0.0)
@@ -283,8 +293,6 @@ def draw(trainings: Sequence[Training], path: Path) -> None:
         raise ValueError("--plot needs matplotlib: pip install 'anachron[plot]'") from None
     import io
 
-    if path.suffix != ".png":
-        raise ValueError(f"{path}: pictures are saved as .png")
     on_machines = [t for t in trainings if isinstance(t, MachineTraining)]
     figure = Figure(figsize=(12 if on_machines else 8, 4.5), layout="constrained")
     axes, *clocks = figure.subplots(1, 1 + bool(on_machines), sharey=True, squeeze=False)[0]

@@ -212,9 +212,9 @@ def save_weights(path: str | Path, weights: Mapping[str, Array], program: str = 
 
 
 def fits(path: Path, model: Model) -> bool:
-    """Whether a file has a tensor of the right shape for every parameter."""
-    tensors = list_tensors(path)
-    return all(n in tensors and tensors[n].shape == shape for n, shape in model.shapes.items())
+    """Whether a file has a tensor of the right shape for every parameter, and no others."""
+    shapes = {name: tensor.shape for name, tensor in list_tensors(path).items() if name != PROGRAM}
+    return shapes == dict(model.shapes)
 
 
 def _first_line(error: BaseException) -> str:

@@ -25,13 +25,20 @@ DEFAULT_MACHINES = {".lda": "pdp11/34a", ".crt": "c64+crt"}
 ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "e": "\x1b", "\\": "\\"}
 
 
+class Parser(argparse.ArgumentParser):
+    """argparse with errors in one line."""
+
+    def error(self, message: str) -> Any:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="anachron emulate", description="Run any image on an emulated machine.",
         epilog=f"IMAGE is a {' '.join(FORMATS)} file. A C64 program that needs BASIC or another "
                "part of Commodore's ROMs needs --roms.")
-    p.add_argument("image", type=Path)
+    p.add_argument("image", type=Path, help="the file to run")
     p.add_argument("--on", metavar="MACHINE", help="c64, c64+reu, c64+crt, pdp11/20, pdp11/34a")
     p.add_argument("--max-cycles", type=_count, metavar="N",
                    help="stop after N cycles (C64) or N instructions (PDP-11)")

@@ -226,7 +226,7 @@ def test_a_checkpoint_without_a_tokenizer_says_so(tmp_path):
 
 def test_sizes_of_a_checkpoint_cannot_be_set(tmp_path):
     write_llama(tmp_path / "m.bin", 0)
-    with pytest.raises(ModelError, match="sizes can be set for a program text"):
+    with pytest.raises(ModelError, match="only a decoder's seq_len can be set"):
         load(tmp_path / "m.bin", tokenizer=LLAMA, overrides={"dim": 4})
 
 

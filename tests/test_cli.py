@@ -85,6 +85,29 @@ MISTAKES = {
     "a negative count": (("run", "reverse", "-n", "-3"), "-3 is below 1"),
     "a hot temperature": (("run", "reverse", "-t", "1e9"), "temperature"),
     "a wrong suffix": (("build", "reverse", "--on", "c64", "-o", "x.tap"), ".prg"),
+    "a folder": (("run", "/"), "not a regular file"),
+    "memory of a C64": (("run", "reverse", "--on", "c64", "--memory", "8192"), "a PDP-11 may vary"),
+    "memory of the reference": (("run", "reverse", "--memory", "8192"), "a PDP-11 may vary"),
+    "memory in halves": (("run", "reverse", "--on", "pdp11/20", "--memory", "8193"), "multiples"),
+    "times that are none": (
+        ("build", "reverse", "--train", "--on", "pdp11/34a", "--timing", "x", "-o", "x.lda"),
+        "allowed are ll-34, dec, dec-mos",
+    ),
+    "times of a C64": (("cycles", "reverse", "--on", "c64", "--timing", "dec"), "only a pdp11/34a"),
+    "a cartridge packed": (
+        ("build", "reverse", "--on", "c64", "--pack", "-o", "x.crt"),
+        "--pack is for a .prg or a .d64",
+    ),
+    "an answer of a training": (
+        ("build", "reverse", "--on", "c64", "--train", "-t", "1", "-o", "x.prg"),
+        "-t is for answers",
+    ),
+    "steps of an answer": (("cycles", "reverse", "--steps", "3"), "add --train"),
+    "a seed below 0": (("train", "reverse", "--seed", "-1"), "allowed is 0 and up"),
+    "a picture of no kind": (("train", "reverse", "--plot", "x.jpg"), "pictures are saved as .png"),
+    "weights nowhere": (("train", "reverse", "-o", "no/w.npz"), "no folder no"),
+    "a count in letters": (("run", "reverse", "-n", "x"), "'x' is no whole number"),
+    "no image": (("emulate",), "the following arguments are required: image"),
     "a folder that is not": (("build", "reverse", "--on", "c64", "-o", "no/x.prg"), "no/"),
 }
 

@@ -63,6 +63,7 @@ class Options:
     packed: bool = False  # the file unpacks itself: less to load
     sampling: Sampling = Sampling()
     feedback: tuple[str, ...] = ("border",)  # of FEEDBACK
+    smallest: bool = False  # of the ways to build only the smallest: what fits so fits
 
     @property
     def draws(self) -> bool:

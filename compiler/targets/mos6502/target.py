@@ -134,7 +134,7 @@ def _build_first(
     lower: Callable[[Values, Ranges, Plan], SplitLowering],
 ) -> Image:
     """The first of some plans that memory holds: the whole one is first, the smallest last."""
-    whole, *others = plans
+    whole, *others = [*plans][-1:] if options.smallest else plans
     why = ""
 
     def build_plan(plan: Plan) -> Image:

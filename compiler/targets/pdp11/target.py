@@ -56,7 +56,7 @@ def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
             f"{fixed.name}: a model that generates token by token needs causal attention"
         )
     ranges = analyse(fixed)
-    for variant in VARIANTS:
+    for variant in VARIANTS[-1:] if options.smallest else VARIANTS:
         lowering = Lowering(Cpu(machine.multiplies), values, ranges, variant)
         for stage in values.stages:
             for op in stage.ops:
