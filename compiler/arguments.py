@@ -228,7 +228,7 @@ def whole(text: str, name: str) -> int:
 
 def hardware(args: argparse.Namespace) -> dict[str, Any]:
     """--memory and --timing as options of build."""
-    options = {"memory_bytes": memory(args), "timing": timing(args)}
+    options: dict[str, Any] = {"memory_bytes": memory(args), "timing": timing(args)}
     if getattr(args, "pack", False):
         if find_machine(args.on).target != "mos6502":
             raise ValueError("--pack is for a C64's .prg and .d64")

@@ -35,11 +35,7 @@ def transcript(argument: str, _: Path) -> str:
     """A command and what it prints."""
     text = StringIO()
     with redirect_stdout(text):
-        cli.out.file = text
-        try:
-            status = cli.main(shlex.split(argument))
-        finally:
-            cli.out.file = sys.stdout
+        status = cli.main(shlex.split(argument))
     if status:
         raise RuntimeError(f"anachron {argument} ended with status {status}")
     lines = [line.rstrip() for line in text.getvalue().strip().splitlines()]
