@@ -2,7 +2,8 @@
 
 While a pass runs the cartridge is in its 16 KB mode.  The processor port then chooses alone: with
 all its lines up a bank is seen at $8000-$BFFF, the I/O chips and the KERNAL above; with $34 all is
-RAM.  Stores reach the RAM beneath in both cases, but for the I/O chips'.
+RAM.  Stores reach the RAM beneath in both cases, but for the I/O chips'.  While the program talks,
+the bank of constants is shown, and the KERNAL is there.
 
 What bounds reading weights there: nothing; an indexed read from ROM takes the 4 cycles that one
 from RAM takes.  A bank shown first takes 11 cycles, another 6, hiding it 17: a kernel of a block
@@ -14,7 +15,7 @@ Reference Guide (1982), pp. 260-267, the memory maps.
 
 from __future__ import annotations
 
-from anachron.kernels.mos6502.cartridge import BANK, CARTRIDGE_OFF, LED, MODE
+from anachron.kernels.mos6502.cartridge import BANK, LED, MODE
 from anachron.kernels.mos6502.instructions import lines
 from anachron.kernels.mos6502.runtime import ALL_RAM, PORT
 
@@ -22,15 +23,16 @@ WINDOW, WINDOW_END = 0x8000, 0xC000
 BANK_BITS = 14  # of an address within a bank: 8 KB of ROML, then 8 of ROMH
 ROM_IN = 0x37  # the processor port
 CARTRIDGE_16K = 0x07
-HIDE = "hide_rom"
+HIDE, SHOW_CONSTANTS = "hide_rom", "show_constants"
+CONSTANTS = "constants_bank"  # the bank of constants, a label
 
 
-def show(bank: int) -> str:
+def show(bank: int | str) -> str:
     """A bank in the window; uses A."""
     return lines(f"    lda #${ROM_IN:02x}\n    sta ${PORT:02x}", turn(bank))
 
 
-def turn(bank: int) -> str:
+def turn(bank: int | str) -> str:
     """Another bank, where one is in the window; uses A."""
     return f"    lda #{bank}\n    sta ${BANK:04x}"
 
@@ -43,14 +45,20 @@ def hide() -> str:
     )
 
 
+def show_constants() -> str:
+    """`show_constants`: the bank of constants in the window."""
+    name = SHOW_CONSTANTS
+    return f"; {name}: the constants in the window; uses A\n{name}:\n{show(CONSTANTS)}\n    rts"
+
+
 def attach() -> str:
-    """The cartridge can be shown; its light is on.  The I/O chips are there, and A is used."""
+    """Banks can be shown; the cartridge's light is on.  The I/O chips are there; A is used."""
     return f"    lda #${CARTRIDGE_16K | LED:02x}\n    sta ${MODE:04x}"
 
 
-def detach() -> str:
-    """No ROM of the cartridge can be seen, whatever the port says."""
-    return f"    lda #${CARTRIDGE_OFF:02x}\n    sta ${MODE:04x}"
+def talk() -> str:
+    """The constants in the window, the KERNAL above, and the light off; the same holds."""
+    return lines(f"    lda #${CARTRIDGE_16K:02x}\n    sta ${MODE:04x}", show(CONSTANTS))
 
 
 def locate(index: str, index_bytes: int, stride_bits: int, bank: int) -> str:

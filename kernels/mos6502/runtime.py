@@ -49,7 +49,7 @@ class Talk:
     expanded: bool = False  # the expansion is needed while computing
     keep: int = 0  # where in it the KERNAL's zero page lies meanwhile
     attach: str = ""  # text that gets a cartridge ready to be seen while computing,
-    detach: str = ""  # and that hides it, the I/O chips there in both cases
+    talk: str = ""  # and that shows what is read while the KERNAL is there; the I/O chips are
 
     @property
     def long(self) -> bool:
@@ -299,7 +299,7 @@ _shown:
         "    rts\nend_compute:",
         restore,
         f"    lda #${KERNAL_IN:02x}\n    sta ${PORT:02x}",
-        talk.detach,
+        talk.talk,
         "    cli\n    rts",
         "ignore:\n    rti",
         "show:\n    rts" if talk.screen else show,

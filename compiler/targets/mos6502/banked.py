@@ -19,17 +19,21 @@ from anachron.compiler.fixed import Op
 from anachron.compiler.ranges import Ranges
 from anachron.compiler.targets.mos6502.banked_rom import BANK_BYTES, Rom
 from anachron.compiler.targets.mos6502.plan import Plan
-from anachron.compiler.targets.mos6502.split_lowering import SplitLowering
+from anachron.compiler.targets.mos6502.sections import byte_lines, page_data
+from anachron.compiler.targets.mos6502.shared_ops import SharedOps
+from anachron.compiler.targets.mos6502.sharing import NAME
 from anachron.compiler.targets.mos6502.values import Values
-from anachron.kernels.mos6502 import banks, embedding, matvec
+from anachron.kernels.arithmetic import Array
+from anachron.kernels.mos6502 import banks, embedding, matvec, rope
 from anachron.kernels.mos6502.instructions import Vector, lines
 from anachron.kernels.mos6502.residue.matvec import block_label
 
-RAM, UNKNOWN = -1, -2  # in place of a bank
+RAM, UNKNOWN, POOL = -1, -2, 1 << 8  # in place of a bank; POOL is that of constants
+POOLED = ("rms_norm", "layer_norm", "lookup")  # ops whose constants lie there
 
 
-class BankedLowering(SplitLowering):
-    """As SplitLowering, with weights in the ROM of a cartridge.
+class BankedLowering(SharedOps):
+    """As SharedOps, with weights in the ROM of a cartridge.
 
     _seen  the bank in the window where the text ends so far
     """
@@ -39,10 +43,12 @@ class BankedLowering(SplitLowering):
     def __init__(self, values: Values, ranges: Ranges, plan: Plan) -> None:
         self.rom = Rom()
         self._seen = UNKNOWN
+        self._pooled: dict[bytes, str] = {}
         super().__init__(values, ranges, plan)
         for name in (*self.packed, *self.narrow_packed, *self.row_packed):
             self.routines["matvec"].pop(f"{name}_select", None)  # blocks share an address
         self.routines["embedding"][banks.HIDE] = banks.hide()
+        self.routines["embedding"][banks.SHOW_CONSTANTS] = banks.show_constants()
 
     def begin_stage(self) -> None:
         super().begin_stage()
@@ -123,7 +129,40 @@ class BankedLowering(SplitLowering):
 
     def data_bytes(self, op: Op) -> int:
         own = sum(o.size for o in self.rom.placed if o.name == op.name)
+        stem = self.values.op(op) + "_"
+        own += sum(table.size for label, table in self.pool.items() if label.startswith(stem))
         return own + super().data_bytes(op)
+
+    # ---- constants
+
+    def _bytes(self, op: Op, role: str, values: Array, kind: str) -> str:
+        if op.contract not in POOLED:
+            return super()._bytes(op, role, values, kind)
+        content = (np.asarray(values, np.int64) & 0xFF).astype(np.uint8).tobytes()
+        if content not in self._pooled:
+            label = f"{self.values.op(op)}_{role}"
+            self._pooled[content] = label
+            text = f"{label}:\n{byte_lines(content)}"
+            self.pool[label] = page_data(f"{op.name} {role}", kind, text, len(content))
+        return self._pooled[content]
+
+    def _read_pool(self, op: Op) -> None:
+        """The op's constants are in the window when it begins."""
+        if self._seen != POOL:
+            self.sequence[op.name].insert(0, banks.SHOW_CONSTANTS)
+            self._seen = POOL
+
+    def _rms_norm(self, op: Op, name: str) -> None:
+        super()._rms_norm(op, name)
+        self._read_pool(op)
+
+    def _layer_norm(self, op: Op, name: str) -> None:
+        super()._layer_norm(op, name)
+        self._read_pool(op)
+
+    def _lookup(self, op: Op, name: str) -> None:
+        super()._lookup(op, name)
+        self._read_pool(op)
 
     # ---- what needs the memory beneath
 
@@ -132,7 +171,15 @@ class BankedLowering(SplitLowering):
         self._hide(op, 0)
 
     def _rope(self, op: Op, name: str) -> None:
-        super()._rope(op, name)
+        self._check_positions(op)
+        self._check_width(op, op.name)
+        n, heads = self.values.fixed.seq_len, op.attributes["heads"]
+        x, out = self.values.vector(op.inputs[0]), self.values.vector(op.name)
+        tables = [self._words(op, r, op.constants[r][:n], "table") for r in ("cosine", "sine")]
+        a, b, cosine, sine = self._arguments(x, out, *tables)
+        turned = bool(op.attributes["interleaved"])
+        text = rope.rope(NAME, "position", a, b, cosine, sine, heads, turned)
+        self._share(op, name, text, x, out, *tables)
         self._hide(op, 0)
 
     def _keep(self, op: Op) -> None:

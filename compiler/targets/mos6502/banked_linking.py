@@ -25,6 +25,7 @@ from anachron.compiler.targets.mos6502.linking import (
     page_gaps,
 )
 from anachron.compiler.targets.mos6502.sections import (
+    PAGE,
     Area,
     Overflow,
     Section,
@@ -36,9 +37,9 @@ from anachron.emulators.containers import prg
 from anachron.kernels.mos6502.banks import WINDOW, WINDOW_END
 
 # Sections of code that nothing needs while ROM is seen, and what they alone read.
-BENEATH = ("attention", "sampling", "rank weights", "tokenizer", "characters low",
-           "characters high", "pieces", "messages", "merges", "tables")  # fmt: skip
+BENEATH = ("attention", "sampling", "rank weights", "tables")
 ALWAYS = {"desk", "buffers", "operand", "prompt_ids", "answer_ids"}  # also by other names
+GAP = "for areas"
 NOWHERE = (0, 0)
 _WORD, _LABEL = re.compile(r"[a-z_]\w*"), re.compile(r"^(\w+):", re.MULTILINE)
 
@@ -56,6 +57,11 @@ class Split:
     def sections(self) -> list[Section]:
         """In the order of memory."""
         return [*self.beside, *self.beneath]
+
+    def apart(self, gap: int) -> list[Section]:
+        """With so many bytes left free between the two."""
+        room = [Section(GAP, "runtime", f"    .res {gap}, 0", gap)] if gap else []
+        return [*self.beside, *room, *self.beneath]
 
 
 def split(sections: Iterable[Section], areas: Iterable[Area], data: Mapping[str, Section]) -> Split:
@@ -98,20 +104,12 @@ def link_banked(
         ) from None
     end = program.symbols["image_end"]
     last = program.symbols[f"{parts.beside[-1].label}_end"]
-    free = [*SMALL_REGIONS, (end, MEMORY_END), *page_gaps(program, sections)]
-    beside = [*_cut(free, 0, WINDOW), *_cut(free, WINDOW_END, IO_START)]
-    once = (program.symbols.get("section_tables", end), end)
-    turns = (once, NOWHERE) if end <= WINDOW else (NOWHERE, once)
-    if last <= WINDOW and end <= IO_START:
-        try:
-            found, seen = place_areas(parts.areas_beside, beside, IO_START, turns[0])
-            left = find_free([*seen], join_regions(free))
-            others, under = place_areas(parts.areas_beneath, left, IO_START, turns[1])
-            placed = tuple(sorted((*seen, *under), key=lambda p: p.address))
-            program, source = assemble_at(title, sections, constants, found | others)
+    for gap in range(0, max(WINDOW - last, 0) + 1, PAGE):
+        found = _place(program, parts, gap) if last <= WINDOW and end + gap <= IO_START else None
+        if found:
+            addresses, placed = found
+            program, source = assemble_at(title, parts.apart(gap), constants, addresses)
             return program, source, placed
-        except Overflow:
-            pass
     seen_bytes = last - prg.BASIC_START + sum(a.size for a in parts.areas_beside)
     seen_room = WINDOW - prg.BASIC_START + IO_START - WINDOW_END
     needed = end - prg.BASIC_START + sum(a.size for a in areas)
@@ -123,6 +121,27 @@ def link_banked(
         + _advice(needed - room, past_bytes, seq_len),
         over,
     )
+
+
+def _place(
+    program: Program, parts: Split, gap: int
+) -> tuple[dict[str, int], tuple[Placed, ...]] | None:
+    """Addresses of areas, where what lies beneath begins so many bytes later; None: no place."""
+    late = program.symbols[parts.beneath[0].label] if parts.beneath else 0
+    end = program.symbols["image_end"]
+    once = (program.symbols.get("section_tables", end) + gap, end + gap)
+    unused = page_gaps(program, parts.sections)
+    gaps = [(a, b) if a < late else (a + gap, b + gap) for a, b in unused]
+    free = [*SMALL_REGIONS, *gaps, (late, late + gap), (end + gap, MEMORY_END)]
+    beside = [*_cut(free, 0, WINDOW), *_cut(free, WINDOW_END, IO_START)]
+    turns = (once, NOWHERE) if once[1] <= WINDOW else (NOWHERE, once)
+    try:
+        found, seen = place_areas(parts.areas_beside, beside, IO_START, turns[0])
+        left = find_free(seen, join_regions(free))
+        others, under = place_areas(parts.areas_beneath, left, IO_START, turns[1])
+    except Overflow:
+        return None
+    return found | others, tuple(sorted((*seen, *under), key=lambda p: p.address))
 
 
 def _advice(over: int, past_bytes: int, seq_len: int) -> str:

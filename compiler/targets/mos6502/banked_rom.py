@@ -13,7 +13,7 @@ from typing import NamedTuple
 from anachron.compiler.memory import Placed
 from anachron.compiler.targets import DoesNotFit
 from anachron.emulators.containers import crt
-from anachron.kernels.mos6502.banks import BANK_BITS, WINDOW
+from anachron.kernels.mos6502.banks import BANK_BITS, CONSTANTS, WINDOW
 
 PAGE = 256
 BANK_BYTES = 1 << BANK_BITS
@@ -33,16 +33,23 @@ class Rom:
     """The banks while contents are laid out in them.
 
     spots  label -> where that lies which the program calls by it
+    constants_bank  the bank of what the loop that talks reads
     """
 
     placed: list[Placed] = field(default_factory=list)
     spots: dict[str, Spot] = field(default_factory=dict)
+    constants_bank: int = 0
     _contents: dict[Spot, bytes] = field(default_factory=dict)
     _pages: list[int] = field(default_factory=list)  # bank -> bits, set where a page is used
 
     def place(self, name: str, content: bytes, kind: str) -> Spot:
         """Contents of one bank at most, from the start of a page, where there is room first."""
         return self.place_alike([name], [content], kind)[0]
+
+    def replace(self, spot: Spot, content: bytes) -> None:
+        """Other contents, as long, at a place."""
+        assert len(content) == len(self._contents[spot])
+        self._contents[spot] = content
 
     def place_alike(
         self, names: Sequence[str], contents: Sequence[bytes], kind: str
@@ -130,7 +137,8 @@ class Rom:
 
     def definitions(self) -> str:
         """The labels, as assembly text."""
-        return "\n".join(f"{label} = ${spot.address:04x}" for label, spot in self.spots.items())
+        words = [f"{label} = ${spot.address:04x}" for label, spot in self.spots.items()]
+        return "\n".join([*words, f"{CONSTANTS} = {self.constants_bank}"])
 
 
 def _bits(start: int, size: int) -> int:

@@ -51,7 +51,7 @@ class Gathering:
     anything  values that will do for any variable of claims
     fills     routines that fill tables, once, and their texts
     expansion where there is one: what lies in it
-    rom       what lies in a cartridge's banks
+    rom       what lies in a cartridge's banks; pool: ops' constants that will
     samples   the program can draw tokens
     """
 
@@ -65,6 +65,7 @@ class Gathering:
         self.texts: dict[str, list[str]] = {part: [] for part in KERNELS.values()}
         self.routines: dict[str, dict[str, str]] = {part: {} for part in KERNELS.values()}
         self.tables: dict[str, Section] = {}
+        self.pool: dict[str, Section] = {}
         self.areas: dict[str, Area] = {}
         self.scratch: dict[str, dict[str, int]] = {}
         self.sequence: dict[str, list[str]] = {}

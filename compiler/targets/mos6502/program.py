@@ -74,7 +74,7 @@ def list_sections(lowering: Lowering, pass_text: str, options: Options) -> list[
         lowering.expansion is not None,
         lowering.expansion.keep if lowering.expansion else 0,
         banks.attach() if lowering.rom else "",
-        banks.detach() if lowering.rom else "",
+        banks.talk() if lowering.rom else "",
     )
     tables = fixed.tokenizer.machine_tables()
     has_merges = len(tables.merges) > 0

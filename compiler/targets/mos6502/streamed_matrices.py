@@ -1,6 +1,6 @@
 """Matrices -> calls of 6502 kernels whose rows come from the RAM Expansion Unit.
 
-The base of streaming.py: the expansion, the memory that rows come to, routines that ops share.
+The base of streaming.py: the expansion, and the memory that rows come to.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from anachron.compiler.ranges import Ranges
 from anachron.compiler.targets.mos6502.expanded import Expansion
 from anachron.compiler.targets.mos6502.lowering import ALL
 from anachron.compiler.targets.mos6502.plan import Plan
-from anachron.compiler.targets.mos6502.rows import RowLowering
 from anachron.compiler.targets.mos6502.sections import Area, area
-from anachron.compiler.targets.mos6502.sharing import Shared, share
+from anachron.compiler.targets.mos6502.shared_ops import SharedOps
 from anachron.compiler.targets.mos6502.streamed_rows import (
     MOST_COLUMNS,
     ROW_PAGE,
@@ -27,7 +26,7 @@ from anachron.compiler.targets.mos6502.streamed_rows import (
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.mos6502 import expansion, matvec
 from anachron.kernels.mos6502.expansion import BLOCK
-from anachron.kernels.mos6502.instructions import Vector, add, copy, lines, set_word
+from anachron.kernels.mos6502.instructions import add, copy, lines, set_word
 from anachron.kernels.mos6502.residue import guard
 from anachron.kernels.mos6502.streamed import matvec as streamed_matvec
 from anachron.kernels.mos6502.streamed import vector as streamed_vector
@@ -37,8 +36,8 @@ MOST_MEASURED = 128  # elements at a time
 TOO_LONG = 0.001  # how often an input is longer than its guard allows
 
 
-class MatrixStreaming(RowLowering):
-    """As RowLowering, with an expansion that holds the matrices.
+class MatrixStreaming(SharedOps):
+    """As SharedOps, with an expansion that holds the matrices.
 
     most_columns  of a matrix whose rows run in residues
     """
@@ -50,7 +49,6 @@ class MatrixStreaming(RowLowering):
         super().__init__(values, ranges, Plan(reasons=reasons))
         self.expansion = Expansion()
         self.stream_of = {op.name: stream for stream in streams for op in stream.ops}
-        self._shared: dict[str, Shared] = {}
         for stream in streams:
             self._place_stream(stream)
 
@@ -198,21 +196,3 @@ class MatrixStreaming(RowLowering):
             self._shift_claims(part, shift[first : first + n_rows])
             first += n_rows
         return labels
-
-    # ---- routines that ops share
-
-    def _arguments(self, *vectors: Vector) -> list[Vector]:
-        """The same vectors with labels of arguments."""
-        return [
-            Vector(f"arg_{i}_low", f"arg_{i}_high", x.size, x.bits) for i, x in enumerate(vectors)
-        ]
-
-    def _share(self, op: Op, name: str, text: str, *vectors: Vector, **labels: str) -> None:
-        """Emit an op as a call of the routine of a text that names its arguments."""
-        if text not in self._shared:
-            stem = f"any_{op.contract}_{len(self._shared)}"
-            self._shared[text] = share(text, stem)
-            self._routine(op, stem, self._shared[text].text)
-        for i, x in enumerate(vectors):
-            labels |= {f"arg_{i}_low": x.low, f"arg_{i}_high": x.high}
-        self._emit(op, self._shared[text].call(name, labels))

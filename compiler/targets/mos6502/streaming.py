@@ -21,7 +21,7 @@ from anachron.compiler.targets.mos6502.sharing import NAME
 from anachron.compiler.targets.mos6502.streamed_matrices import MatrixStreaming
 from anachron.compiler.targets.mos6502.streamed_rows import MOST_COLUMNS
 from anachron.compiler.targets.mos6502.values import Values
-from anachron.kernels.mos6502 import activation, embedding, expansion, fast_norm, rope
+from anachron.kernels.mos6502 import embedding, expansion, fast_norm, rope
 from anachron.kernels.mos6502.expansion import BLOCK
 from anachron.kernels.mos6502.instructions import Vector, lines
 from anachron.kernels.mos6502.streamed import attention as streamed_attention
@@ -101,20 +101,6 @@ class StreamedLowering(MatrixStreaming):
         self.fills["fill_less_products"] = fast_norm.fill_tables()
         for label, size in fast_norm.TABLES.items():
             self.areas[label] = Area(label, "table", ((0, size),), 256)
-
-    def _lookup(self, op: Op, name: str) -> None:
-        x, out = self.values.vector(op.inputs[0]), self.values.vector(op.name)
-        table = self._words(op, "table", op.constants["table"], "table")
-        a, b, points = self._arguments(x, out, table)
-        attributes = op.attributes
-        text = activation.lookup(NAME, a, b, points, attributes["shift"], attributes["tail"])
-        self._share(op, name, text, x, out, table)
-
-    def _multiply(self, op: Op, name: str) -> None:
-        vectors = (*self._inputs(op), self.values.vector(op.name))
-        a, b, out = self._arguments(*vectors)
-        text = activation.multiply(NAME, a, b, out, op.attributes["shift"])
-        self._share(op, name, text, *vectors)
 
     # ---- attention
 

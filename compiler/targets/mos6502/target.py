@@ -17,6 +17,7 @@ from anachron.compiler.image import Call, Image, Location
 from anachron.compiler.ranges import Ranges, analyse
 from anachron.compiler.targets import DoesNotFit, Machine, Options
 from anachron.compiler.targets.mos6502.banked import BankedLowering
+from anachron.compiler.targets.mos6502.banked_constants import place_constants
 from anachron.compiler.targets.mos6502.banked_linking import link_banked, split
 from anachron.compiler.targets.mos6502.banked_rom import BANK_PAGES
 from anachron.compiler.targets.mos6502.containers import pack_files
@@ -185,6 +186,7 @@ def _build(machine: Machine, options: Options, lowering: Lowering) -> Image:
     outside = expansion or lowering.rom
     upper = UPPER_RAM if expansion else IO_START
     if lowering.rom:
+        sections = place_constants(lowering.rom, lowering.pool.values(), sections)
         lowering.rom.check(title)
         parts = split(sections, areas, lowering.tables)
         past = sum(a.size for a in areas if a.kind == "cache")
