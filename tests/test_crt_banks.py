@@ -119,7 +119,7 @@ def test_a_faster_way_in_memory_is_taken() -> None:
     assert ac.build(fixed, "c64+crt").expansion == ()
 
 
-def test_the_file_boots_shows_its_constants_while_it_talks_and_answers_twice(tmp_path: Path) -> None:
+def test_the_file_boots_talks_with_its_constants_and_answers_twice(tmp_path: Path) -> None:
     fixed = quantized(tmp_path, WIDE)
     image = ac.build(fixed, "c64+crt")
     image.save(tmp_path / "wide.crt")

@@ -25,7 +25,6 @@ from anachron.compiler.targets.mos6502.linking import (
     page_gaps,
 )
 from anachron.compiler.targets.mos6502.sections import (
-    PAGE,
     Area,
     Overflow,
     Section,
@@ -39,8 +38,9 @@ from anachron.kernels.mos6502.banks import WINDOW, WINDOW_END
 # Sections of code that nothing needs while ROM is seen, and what they alone read.
 BENEATH = ("attention", "sampling", "rank weights", "tables")
 ALWAYS = {"desk", "buffers", "operand", "prompt_ids", "answer_ids"}  # also by other names
-GAP = "for areas"
-NOWHERE = (0, 0)
+GAP, GAP_STEP = "for areas", 1024
+SMALL = sum(end - start for start, end in SMALL_REGIONS)
+ANYWHERE, NOWHERE = 0x1000, (0, 0)
 _WORD, _LABEL = re.compile(r"[a-z_]\w*"), re.compile(r"^(\w+):", re.MULTILINE)
 
 
@@ -94,7 +94,7 @@ def link_banked(
     sections = parts.sections
     areas = [*parts.areas_beside, *parts.areas_beneath]
     try:
-        program, _ = assemble_at(title, sections, constants, {a.label: IO_START for a in areas})
+        program, _ = assemble_at(title, sections, constants, {a.label: ANYWHERE for a in areas})
     except PastMemory as past:
         over = past.n_bytes + (1 << 16) - IO_START
         raise DoesNotFit(
@@ -104,17 +104,19 @@ def link_banked(
         ) from None
     end = program.symbols["image_end"]
     last = program.symbols[f"{parts.beside[-1].label}_end"]
-    for gap in range(0, max(WINDOW - last, 0) + 1, PAGE):
-        found = _place(program, parts, gap) if last <= WINDOW and end + gap <= IO_START else None
+    seen_bytes = last - prg.BASIC_START + sum(a.size for a in parts.areas_beside)
+    seen_room = WINDOW - prg.BASIC_START + IO_START - WINDOW_END + SMALL
+    needed = end - prg.BASIC_START + sum(a.size for a in areas)
+    room = MEMORY_END - prg.BASIC_START + SMALL
+    over = max(seen_bytes - seen_room, needed - room, end - IO_START, last - WINDOW)
+    most = min(WINDOW - last, IO_START - end)
+    for gap in range(0, most + 1, GAP_STEP) if over <= 0 else ():
+        found = _place(program, parts, gap)
         if found:
             addresses, placed = found
             program, source = assemble_at(title, parts.apart(gap), constants, addresses)
             return program, source, placed
-    seen_bytes = last - prg.BASIC_START + sum(a.size for a in parts.areas_beside)
-    seen_room = WINDOW - prg.BASIC_START + IO_START - WINDOW_END
-    needed = end - prg.BASIC_START + sum(a.size for a in areas)
-    room = MEMORY_END - prg.BASIC_START
-    over = max(seen_bytes - seen_room, needed - room, end - IO_START, 1)
+    over = max(over, 1)
     raise DoesNotFit(
         f"{title} needs {needed:,} bytes of RAM, {seen_bytes:,} of them beside the window of ROM; "
         f"there are {room:,} and {seen_room:,}: about {over:,} too many"
