@@ -12,6 +12,8 @@ from anachron.compiler.model import Model
 from anachron.compiler.ops import forward
 
 N_SAMPLES = 4
+N_SEEDS = 16  # of samples by which weights are fitted, at most
+MOST_WORK = 4 * 10**9  # multiply-accumulates to write them, roughly: a second or two
 LONGEST = 64  # positions of a sample, at most
 
 
@@ -22,6 +24,14 @@ def find_samples(model: Model, seed: int = 0) -> list[list[int]]:
         shape = (8 * N_SAMPLES, model.seq_len)
         return rng.integers(0, model.vocab_size, shape).tolist()
     return _write(model, rng)
+
+
+def find_more_samples(model: Model, first: list[list[int]]) -> list[list[int]]:
+    """The first, and as many as tell which inputs of a matrix go together: fewer if it is large."""
+    positions = min(model.seq_len, LONGEST)
+    weights = sum(weight.size for weight in model.weights.values())
+    seeds = min(N_SEEDS, MOST_WORK // (N_SAMPLES * weights * positions**2 // 2 + 1))
+    return first + [tokens for seed in range(1, seeds) for tokens in find_samples(model, seed)]
 
 
 def _write(model: Model, rng: np.random.Generator) -> list[list[int]]:

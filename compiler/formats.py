@@ -132,8 +132,15 @@ class Formats:
     model.
     """
 
-    def __init__(self, model: Model, numerics: Numerics, measured: Measured) -> None:
+    def __init__(
+        self,
+        model: Model,
+        numerics: Numerics,
+        measured: Measured,
+        moments: Mapping[str, Array] | None = None,
+    ) -> None:
         self.model, self.numerics, self.measured = model, numerics, measured
+        self._moments = moments or {}
         self.exact_frac: Mapping[str, int] = model.numerics.get("frac", {})
         self.fold = self._fold_scales()
         self.gainless = self._fold_gains()
@@ -243,6 +250,15 @@ class Formats:
         if role == "weight" and node.inputs[0] in self.gainless:
             real = real * self._gain(self.model[node.inputs[0]])
         return real
+
+    def moments(self, node: Node) -> Array | None:
+        """What fits a linear's weights to its inputs, or None where they are rounded."""
+        found, maker = self._moments.get(node.inputs[0]), node.inputs[0]
+        if found is not None and maker not in self.gainless:
+            if self.model[maker].op == "rms_norm":
+                gain = self._gain(self.model[maker])
+                return found * np.outer(gain, gain)
+        return found
 
     def _gain(self, node: Node) -> Array:
         return self.model.weights[node.parameters["gain"]].reshape(-1)

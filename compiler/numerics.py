@@ -26,6 +26,8 @@ class Numerics:
     gains          "kept", or "folded" into the matrices that alone read an RMS norm; None: folded
                    where activations have 8 bits
     rounding       "nearest" (half a unit in the bias) or "floor"
+    weights        "nearest" integers, or "fitted": rounded so that they make up for each other over
+                   the model's own texts (rounding.py); None: fitted where activations have 8 bits
     value_frac     None: calibrate; else the fraction bits of every value of 16 bits
     pre_shift, root_shift, reciprocal_bits   of the norms; None: chosen
     score_steps, score_entries, weight_floor  attention's table: steps to a unit of the exponent,
@@ -39,6 +41,7 @@ class Numerics:
     sums: int | None = None
     gains: str | None = None
     rounding: str = "nearest"
+    weights: str | None = None
     value_frac: int | None = None
     pre_shift: int | None = None
     root_shift: int | None = None
@@ -96,6 +99,8 @@ def find_numerics(model: Model, asked: Mapping[str, Any] | None = None) -> Numer
         chosen = replace(chosen, sums=2 * chosen.activations)
     if chosen.gains is None:
         chosen = replace(chosen, gains="folded" if chosen.activations == 8 else "kept")
+    if chosen.weights is None:
+        chosen = replace(chosen, weights="fitted" if chosen.activations == 8 else "nearest")
     if chosen.score_top is None:
         chosen = replace(chosen, score_top=LARGEST_WEIGHT.get(chosen.sums or 32, 255))
     if not 1 <= (chosen.score_top or 0) <= 255:
@@ -104,6 +109,8 @@ def find_numerics(model: Model, asked: Mapping[str, Any] | None = None) -> Numer
         raise ModelError(f"sums have 16 or 32 bits, not {chosen.sums}")
     if chosen.gains not in ("kept", "folded"):
         raise ModelError(f"gains are kept or folded, not {chosen.gains}")
+    if chosen.weights not in ("nearest", "fitted"):
+        raise ModelError(f"weights are nearest or fitted, not {chosen.weights}")
     if chosen.weight_scales not in ("row", "tensor"):
         raise ModelError(f"weight_scales is row or tensor, not {chosen.weight_scales}")
     if chosen.rounding not in ("nearest", "floor"):

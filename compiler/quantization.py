@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from anachron.compiler.calibration import find_samples
+from anachron.compiler.calibration import find_more_samples, find_samples
 from anachron.compiler.fixed import FixedModel, Op, Value, as_array, check
 from anachron.compiler.formats import Formats, find_size, measure, weight_frac
 from anachron.compiler.model import INPUTS, Model, ModelError, Node
 from anachron.compiler.numerics import find_numerics
+from anachron.compiler.rounding import find_moments, fit
 from anachron.kernels.arithmetic import Array, Fixed, exp_table
 
 LARGEST_SHIFT = 31
@@ -37,11 +38,14 @@ def quantize(
     """
     numerics = find_numerics(model, options)
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
+        fitted, shown = numerics.weights == "fitted", samples
         if samples is None:
-            needed = numerics.value_frac is None or numerics.activations == 8
+            needed = numerics.value_frac is None or numerics.activations == 8 or fitted
             samples = find_samples(model) if needed else []
+            shown = find_more_samples(model, samples) if fitted else []
+        moments = find_moments(model, shown or []) if fitted else {}
         measured = measure(model, samples)
-    formats = Formats(model, numerics, measured)
+    formats = Formats(model, numerics, measured, moments)
     ops = tuple(lower(node, formats) for node in model.nodes)
     return check(
         FixedModel(
@@ -105,7 +109,11 @@ def _lower_linear(node: Node, formats: Formats, form: Fixed, x: Fixed) -> Op:
         raise ModelError(
             f"{node.name}: {form} is finer than its products of int8 Q{frac.min()} by {x}"
         )
-    rows = [Fixed(8, int(f)).encode(row) for f, row in zip(frac, weight, strict=True)]
+    moments = formats.moments(node)
+    if moments is None:
+        rows = np.stack([Fixed(8, int(f)).encode(w) for f, w in zip(frac, weight, strict=True)])
+    else:
+        rows = fit(weight * 2.0 ** frac[:, None], moments)
     bias = np.zeros(len(weight), np.int64)
     if "bias" in node.parameters:
         real = formats.folded(node, "bias").reshape(-1)
@@ -115,11 +123,11 @@ def _lower_linear(node: Node, formats: Formats, form: Fixed, x: Fixed) -> Op:
     if formats.numerics.rounding == "nearest":
         bias = bias + ((1 << shift) >> 1)
         if formats.floors(node.inputs[0]):  # half a unit, on average, is missing of each element
-            bias = bias + (np.stack(rows).sum(1) >> 1)
+            bias = bias + (rows.sum(1) >> 1)
     if np.abs(bias).max(initial=0) >= 1 << 31:
         raise ModelError(f"{node.name}: a bias is too large for its accumulator of 32 bits")
     constants = {
-        "weight": as_array(np.stack(rows), np.int8),
+        "weight": as_array(rows, np.int8),
         "bias": as_array(bias, np.int32),
         "shift": as_array(shift, np.int8),
     }

@@ -11,6 +11,7 @@ import anachron.compiler as ac
 from anachron.compiler.calibration import find_samples
 from anachron.compiler.model import Model
 from anachron.compiler.ops import forward
+from anachron.compiler.rounding import fit
 from anachron.compiler.targets.reference.target import Session
 
 SHARED = Path(__file__).parents[2] / "shared" / "models"
@@ -136,3 +137,44 @@ def test_values_that_overflow_in_floats_are_refused(tmp_path: Path) -> None:
     deep = GROWING.replace("\nlogits", "\nx = x + linear(silu(x) * x, dim)" * 8 + "\nlogits")
     with pytest.raises(ac.ModelError, match="x.* its values overflow"):
         ac.quantize(of_weights(tmp_path, deep, 1e8))
+
+
+def test_fitted_weights_lose_less_than_rounded_ones_where_inputs_go_together() -> None:
+    rng = np.random.default_rng(1)
+    inputs = rng.normal(size=(500, 6)) @ rng.normal(size=(6, 24)) + 0.3 * rng.normal(size=(500, 24))
+    weight = rng.normal(0, 3, (40, 24))
+    lost = [
+        float(np.square(inputs @ (made - weight).T).mean())
+        for made in (np.rint(weight), fit(weight, inputs.T @ inputs))
+    ]
+    assert lost[1] < 0.5 * lost[0]
+
+
+def test_fitting_is_rounding_where_inputs_are_independent_or_absent() -> None:
+    weight = np.random.default_rng(2).normal(0, 90, (9, 5))
+    nearest = np.clip(np.rint(weight), -128, 127)
+    assert np.array_equal(fit(weight, 7 * np.eye(5)), nearest)
+    assert np.array_equal(fit(weight, np.zeros((5, 5))), nearest)
+
+
+def test_activations_of_eight_bits_fit_weights_and_others_do_not() -> None:
+    chat = ac.load("chat")
+    weights = {
+        name: [
+            op.constants["weight"]
+            for op in ac.quantize(chat, **options).ops
+            if op.contract == "matvec"
+        ]
+        for name, options in (
+            ("usual", {"activations": 8}),
+            ("fitted", {"activations": 8, "weights": "fitted"}),
+            ("nearest", {"activations": 8, "weights": "nearest"}),
+        )
+    }
+    same = [np.array_equal(*pair) for pair in zip(weights["usual"], weights["fitted"], strict=True)]
+    other = [
+        np.array_equal(*pair) for pair in zip(weights["usual"], weights["nearest"], strict=True)
+    ]
+    assert all(same) and not any(other)
+    with pytest.raises(ac.ModelError, match="weights are nearest or fitted"):
+        ac.quantize(chat, weights="floor")
