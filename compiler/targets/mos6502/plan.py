@@ -62,12 +62,6 @@ class Plan:
         return [*self.groups, *self.heads, *narrow, *self.rows, *self.split, *single]
 
     @property
-    def small(self) -> int | None:
-        """The modulus beside 256, 255 and 253 that all parts share."""
-        known = [group.small for group in self.rows if group.small]
-        return max((*known, *(heads.least for heads in self.split)), default=None)
-
-    @property
     def saves(self) -> int:
         """Cycles of a pass, roughly."""
         return sum(part.saves for part in self.parts)
@@ -102,7 +96,7 @@ def make_plan(
     split, refused = group_split_heads(
         Values(fixed), ranges, {op.name for group in heads for op in group.ops} | own
     )
-    least = max((group.least for group in split), default=None)
+    least = max((group.least or 0 for group in split), default=0) or None
     ways = [
         group_rows(Values(fixed), ranges, others, style, most_pages, least) for style in STYLES
     ]
@@ -120,16 +114,16 @@ def make_plan(
 
 
 def choices(whole: Plan) -> Iterator[Plan]:
-    """The whole plan, with some of it in less memory, then what saves the most without some."""
+    """The whole plan, then what saves the most in less memory or without some of it."""
     wholes = [whole, *(replace(whole, rows=rows, smaller=()) for rows in whole.smaller)]
-    yield from wholes
-    plans: list[Plan] = []
+    yield whole
+    plans = wholes[1:]
     for way in wholes:
         rest = replace(way, rows=())
         plans += (replace(plan, rows=way.rows) for plan in _without_some(rest.parts)[1:])
     plans += _without_some(wholes[-1].parts)
-    found = {id(plan): plan for i, plan in enumerate(plans) if plan not in [*wholes, *plans[:i]]}
-    yield from sorted(found.values(), key=lambda plan: -plan.saves)
+    plans = [plan for i, plan in enumerate(plans) if plan not in [wholes[0], *plans[:i]]]
+    yield from sorted(plans, key=lambda plan: -plan.saves)
 
 
 def _without_some(parts: list[Part]) -> list[Plan]:

@@ -39,8 +39,11 @@ class RowLowering(NarrowLowering):
         moduli = {m for packed in self.row_packed.values() for m in packed.moduli}
         if 99 in moduli:
             self._residue_tables()
-        if plan.split and plan.small:
-            moduli |= {MIDDLE, plan.small}
+        self.small = max(
+            (*(m for m in moduli if m < 99), *(group.least or 0 for group in plan.split)), default=0
+        )
+        if plan.split:
+            moduli |= {MIDDLE, *([self.small] if self.small else [])}
         if rows or plan.split:
             self._level_tables(moduli)
 

@@ -3,48 +3,48 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-
-import numpy as np
 
 from anachron.compiler.fixed import Op
 from anachron.compiler.ranges import Bound, Ranges
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.mos6502.residue import levels as residue_levels
 from anachron.kernels.mos6502.split.attention import highest_sum
-from anachron.kernels.mos6502.split.shape import PAGE, SHIFTS, Mixer, Shape
+from anachron.kernels.mos6502.split.shape import PAGE, SHIFTS, Mixer, Shape, longer
 
 MOST_ROWS = 64  # the code is unrolled over them
 HEAD_SIZES = range(1, 33)  # and over a head's features
 MOST_FEATURES = 128  # of a key
 MOST_QUERY = 256
+RARE = 0.01  # queries too long: products do them
 
 
 @dataclass(frozen=True)
 class SplitHeads:
     """Attentions that share code, each with a cache of its own.
 
-    least  modulus beside 256, 255 and 253 that tells all of its sums apart
+    least  small modulus that tells sums of scores apart, where queries may well be too long for
+           256, 255 and 253
     """
 
     name: str
     ops: tuple[Op, ...]
     n_rows: int
-    least: int
+    least: int | None
 
     @property
     def table(self) -> bytes:
         return self.ops[0].constants["table"].astype("u1").tobytes()
 
-    def mixer(self, small: int) -> Mixer:
-        """What its code depends on, with a modulus that is `least` or more."""
+    def mixer(self, small: int | None) -> Mixer:
+        """What its code depends on, with a small modulus that is `least` or more, if any is."""
         op = self.ops[0]
         heads, kv_heads = op.attributes["heads"], op.attributes["kv_heads"]
         size = op.value.size // heads
         causal = bool(op.attributes["causal"])
-        shape = Shape(
-            self.name, heads, kv_heads, size, self.n_rows, small, causal, len(self.ops)
-        )
+        four, caches = self.least is not None, len(self.ops)
+        shape = Shape(self.name, heads, kv_heads, size, self.n_rows, small, four, causal, caches)
         shifts = tuple(op.attributes["score_shift"] for op in self.ops)
         return Mixer(shape, shifts, f"{self.name}_exponential", len(self.table))
 
@@ -64,17 +64,17 @@ def group_split_heads(
     """The attentions but some others, and op -> why an attention is not among them."""
     found: dict[tuple[object, ...], list[Op]] = {}
     reasons: dict[str, str] = {}
-    least: dict[str, int] = {}
+    least: dict[str, int | None] = {}
     n_rows = values.fixed.seq_len - (0 if values.encoder else 1)
     for op in values.fixed.ops:
         if op.contract != "attention" or op.name in others:
             continue
         why = _objection(op, values, ranges)
-        small = None if why else _least_small(op, ranges)
-        if small is None:
-            reasons[op.name] = why or "its sums are too large for four residues"
+        if why:
+            reasons[op.name] = why
             continue
-        least[op.name] = small
+        size = op.value.size // op.attributes["heads"]
+        least[op.name] = _least_small(op, ranges) if longer(size) > RARE else None
         attributes, table = op.attributes, op.constants["table"].astype("u1").tobytes()
         whole = attributes["score_shift"] == SHIFTS[-1] and len(table) == PAGE
         found.setdefault(
@@ -87,10 +87,16 @@ def group_split_heads(
             [],
         ).append(op)
     groups = (
-        SplitHeads(f"split{number}", tuple(ops), n_rows, max(least[op.name] for op in ops))
+        SplitHeads(f"split{number}", tuple(ops), n_rows, _largest(least[op.name] for op in ops))
         for number, ops in enumerate(found.values())
     )
     return tuple(groups), reasons
+
+
+def _largest(moduli: Iterable[int | None]) -> int | None:
+    """The largest, or nothing if there is none for one."""
+    known = list(moduli)
+    return None if None in known else max(m for m in known if m)
 
 
 def _least_small(op: Op, ranges: Ranges) -> int | None:
@@ -106,7 +112,7 @@ def _longest_query(q: Bound, heads: int) -> int:
     norms = [q.norm]
     if q.image is not None:
         norms.append(max(q.image.norm(slice(h * size, (h + 1) * size)) for h in range(heads)))
-    return math.ceil(min(by_element, float(np.min(norms)) * math.sqrt(size)))
+    return math.ceil(min(by_element, float(min(norms)) * math.sqrt(size)))
 
 
 def _objection(op: Op, values: Values, ranges: Ranges) -> str:

@@ -6,7 +6,7 @@ from anachron.compiler.fixed import Op
 from anachron.compiler.ranges import Ranges
 from anachron.compiler.targets.mos6502.plan import Plan
 from anachron.compiler.targets.mos6502.rows import RowLowering
-from anachron.compiler.targets.mos6502.sections import Area, data
+from anachron.compiler.targets.mos6502.sections import Area, area, data
 from anachron.compiler.targets.mos6502.split_heads import SplitHeads
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.mos6502.split import attention as split_attention
@@ -21,8 +21,7 @@ class SplitLowering(RowLowering):
         self.split_of = {op.name: group for group in plan.split for op in group.ops}
         self.mixers: dict[str, Mixer] = {}
         for group in plan.split:
-            assert plan.small is not None
-            self.mixers[group.name] = group.mixer(plan.small)
+            self.mixers[group.name] = group.mixer(self.small or None)
             self._place_split(group)
 
     def _place_split(self, group: SplitHeads) -> None:
@@ -36,7 +35,10 @@ class SplitLowering(RowLowering):
         if not shape.apart:
             label = f"{name}_values"
             self.areas[label] = Area(label, "cache", ((0, shape.value_bytes),), 256)
-        self._take_turns("heads", shape.buffers)
+        self._take_turns("keys", shape.kept)
+        self._take_turns("heads", shape.asked)
+        for label, size in shape.weighed.items():  # small: they fit between the KERNAL's variables
+            self.areas[label] = area(label, "buffer", size)
         self.tables[mixer.table] = data(f"{name} exponential", "table", mixer.table, group.table)
         for shift in mixer.shifts:
             self.anything |= mixer.environment(shift)
@@ -53,10 +55,11 @@ class SplitLowering(RowLowering):
         number = group.ops.index(op)
         self._emit(op, split_attention.call(mixer, name, shift, q, out, number, cache))
         self.environments[op.name] = mixer.environment(shift)
+        others = "four any" if len(shape.moduli) > 3 else "products do others"
         self.variants[op.name] = (
             f"bytes, residues {', '.join(map(str, shape.moduli))}",
             f"two bytes a number, a sum for each: three residues tell scores apart of queries "
-            f"whose elements sum to {UNIT * MOST_UNITS:,} in size, four any; {shape.mixed[0]}, "
+            f"whose elements sum to {UNIT * MOST_UNITS:,} in size, {others}; {shape.mixed[0]}, "
             f"{shape.mixed[1]} and {shape.third} any weighted values",
         )
 

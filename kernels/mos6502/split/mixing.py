@@ -126,27 +126,58 @@ def weighted_sum(shape: Shape) -> str:
     return lines(*text)
 
 
-def _entries(shape: Shape) -> list[tuple[str, str]]:
-    """(the jump into code that is unrolled over the rows, what it goes to by the rows seen)."""
+def _strides(shape: Shape) -> dict[str, tuple[str, int]]:
+    """The jump into code that is unrolled over the rows -> what it goes to by the rows seen, and
+    the bytes of a row; 0 where they are not all as long."""
     name = shape.name
-    sums = [(f"{name}_enter_{m}", f"{name}_v{m}_{{}}_row") for m in shape.mixed]
-    return [(f"{name}_enter_patch", f"{name}_patch_{{}}"), *sums]
+    sizes = {256: 7, 255: 6, MIDDLE: 10}
+    sums = {
+        f"{name}_enter_{m}": (f"{name}_v{m}_{{}}_row", sizes.get(m, 0)) for m in shape.mixed
+    }
+    patch = 12 if MIDDLE in shape.mixed else 15
+    return {f"{name}_enter_patch": (f"{name}_patch_{{}}", patch), **sums}
 
 
 def enter(shape: Shape) -> str:
     """Patch those jumps for a position."""
     text = ["    ldx position"]
-    for at, _ in _entries(shape):
-        text += [
-            f"    lda {at}_{part},x  ;@ p=0.1\n    sta {at}+{i}"
-            for i, part in ((1, "low"), (2, "page"))
-        ]
+    ways = sorted(_strides(shape).items(), key=lambda way: way[1][1])
+    for at, (_, stride) in ways:
+        if not stride:
+            text += [
+                f"    lda {at}_{part},x  ;@ p=0.1\n    sta {at}+{i}"
+                for i, part in ((1, "low"), (2, "page"))
+            ]
+    multiples = {4: "scratch+1", 2: "scratch", 1: "position"}
+    text.append(
+        "    txa\n    asl\n    sta scratch\n    asl\n    sta scratch+1\n    lda #0\n"
+        "    sta term\n    sta term+1"
+    )
+    before = 0
+    for at, (target, stride) in ways:
+        if not stride:
+            continue
+        more, before = stride - before, stride
+        while more:
+            times = next(times for times in multiples if times <= more)
+            more -= times
+            text.append(
+                f"    clc\n    lda term\n    adc {multiples[times]}\n    sta term\n"
+                "    bcc *+4             ;@ p=0.9\n    inc term+1"
+            )
+        first = target.format(1)
+        text.append(
+            f"    sec\n    lda #<{first}\n    sbc term\n    sta {at}+1\n    lda #>{first}\n"
+            f"    sbc term+1\n    sta {at}+2"
+        )
     return lines(*text)
 
 
 def entry_tables(shape: Shape) -> str:
     text = []
-    for at, target in _entries(shape):
+    for at, (target, stride) in _strides(shape).items():
+        if stride:
+            continue
         slots = [target.format(seen) for seen in range(1, shape.n_rows + 1)]
         for part, sign in (("low", "<"), ("page", ">")):
             text.append(f"{at}_{part}:")

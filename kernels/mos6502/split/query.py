@@ -49,13 +49,21 @@ _positive:
     bcc *+4             ;@ p=0.5
     adc #{CORRECTION - 1}
     sta {name}_{MIDDLE},x
+{_take_small(shape)}{step}
+    rts"""
+
+
+def _take_small(shape: Shape) -> str:
+    """The residue modulo the small one, not reduced, where it is needed."""
+    if len(shape.moduli) < 4:
+        return ""
+    return f"""\
     lda row_high,y      ;@ aligned
-    ldy {name}_256,x    ;@ p=0.1
+    ldy {shape.name}_256,x    ;@ p=0.1
     clc
     adc row_low,y       ;@ aligned
-    sta {name}_{shape.small},x
-{step}
-    rts"""
+    sta {shape.name}_{shape.small},x
+"""
 
 
 def query(mixer: Mixer) -> str:
@@ -83,7 +91,7 @@ def query(mixer: Mixer) -> str:
             for i in range(d)
         ]
         body, _ = chain(m, terms, 0)
-        if m == shape.small:
+        if m < MIDDLE:
             text.append(
                 f"    bit first\n    bpl *+5             ;@ p={mixer.longer:.3f}\n"
                 f"    jmp {name}_three"
@@ -111,13 +119,21 @@ def _sum_query(mixer: Mixer) -> str:
     more = ((FLIP << 16) - (FLIP << 8) - (FLIP << 7) * d) & 0xFFFFFF
     text = []
     for at, what in enumerate(("256", "flipped")):
-        text.append(f"    lda #0\n    sta scratch+{2 * at + 1}\n    clc")
-        text += [
-            f"    adc {name}_{what}+{i},x  ;@ p=0.1\n    bcc *+5             ;@ p=0.5\n"
-            f"    inc scratch+{2 * at + 1}\n    clc"
-            for i in range(d)
-        ]
-        text.append(f"    sta scratch+{2 * at}")
+        text.append(f"""\
+    ldx {name}_head
+    ldy #{d}
+    lda #0
+    sta scratch+{2 * at + 1}
+    clc
+{name}_add_{what}:
+    adc {name}_{what},x  ;@ p=0.1
+    bcc *+5             ;@ p=0.5
+    inc scratch+{2 * at + 1}
+    clc
+    inx
+    dey
+    bne {name}_add_{what}       ;@ times {d}
+    sta scratch+{2 * at}""")
     return lines(
         *text,
         f"""\
@@ -138,7 +154,7 @@ def _sum_query(mixer: Mixer) -> str:
     lda #0
     ror
     sta {name}_parity+1
-    sta {name}_parity_four+1
+{f"    sta {name}_parity_four+1" if len(mixer.shape.moduli) > 3 else ""}
     clc
     lda scratch
     adc #{more & 0xFF}
@@ -148,5 +164,6 @@ def _sum_query(mixer: Mixer) -> str:
     sta {name}_more_1+1
     lda scratch+1
     adc #{more >> 16}
-    sta {name}_more_2+1""",
+    sta {name}_more_2+1
+    ldx {name}_head""",
     )

@@ -13,7 +13,7 @@ put together and compared.
 
 from __future__ import annotations
 
-from anachron.kernels.mos6502.instructions import lines
+from anachron.kernels.mos6502.instructions import add_to_word, clear, lines
 from anachron.kernels.mos6502.residue.levels import MIDDLE
 from anachron.kernels.mos6502.split.chains import Term, add, chain, fold, start_middle
 from anachron.kernels.mos6502.split.shape import FLIP, PARTS, Mixer, Shape
@@ -24,12 +24,13 @@ def scores(mixer: Mixer) -> str:
     """The scores of the rows from `row` down, top bit flipped, and the largest."""
     shape, name = mixer.shape, mixer.name
     high, low = (_three(shape, part) for part in (0, 1))
+    four = len(shape.moduli) > 3
     near = f"    bit first\n    bmi *+5             ;@ p={1 - mixer.longer:.3f}\n    jmp {name}"
-    fours = [_four(shape, part) for part in (0, 1)]
     return lines(
         f"    lda #0\n    sta largest\n    sta largest+1\n    ldx {name}_row\n{name}_score:",
+        "" if four else f"{near}_product",
         high,
-        f"{near}_high_four",
+        f"{near}_high_four" if four else "",
         _three_bytes(),
         f"""\
     tay
@@ -48,7 +49,7 @@ def scores(mixer: Mixer) -> str:
     sta term+2
 {name}_low:""",
         low,
-        f"{near}_low_four",
+        f"{near}_low_four" if four else "",
         _three_bytes(),
         f"""\
     eor #$80
@@ -85,9 +86,18 @@ _less:
     beq _scored         ;@ times seen
     jmp {name}_score
 _scored:
-    jmp {name}_weigh
-{name}_low_four:""",
-        fours[1],
+    jmp {name}_weigh""",
+        _longer(mixer) if four else _products_of_row(mixer),
+        f"{name}_weigh:",
+    )
+
+
+def _longer(mixer: Mixer) -> str:
+    """What follows where a query is too long for three chains: four."""
+    shape, name = mixer.shape, mixer.name
+    return lines(
+        f"{name}_low_four:",
+        _four(shape, 1),
         f"""\
     eor #$80            ; topmost of L >> 8
     sta term+5
@@ -108,7 +118,7 @@ _scored:
     sta total+2""",
         ladder(mixer, "down", "    lsr total+2\n    ror total+1\n    ror total"),
         f"    lda total+1\n    eor #$80\n    jmp {name}_compare\n{name}_high_four:",
-        fours[0],
+        _four(shape, 0),
         f"""\
     sta term+3
     clc
@@ -133,8 +143,72 @@ _scored:
     lda term+3
     adc #255
     sta term+3
-    jmp {name}_low
-{name}_weigh:""",
+    jmp {name}_low""",
+    )
+
+
+def _products_of_row(mixer: Mixer) -> str:
+    """The same by products: the row X's score, feature by feature.
+
+    A sum of five bytes in `correction`; keys are arrays that follow each other.
+    """
+    shape, name = mixer.shape, mixer.name
+    start = []
+    for part, pointer in enumerate(("pointer", "source_low")):
+        offset = int(shape.key(part, 0).partition("+")[2])
+        page = f"    lda {name}_page\n" if shape.caches > 1 else f"    lda #>{name}_cache\n"
+        start.append(
+            f"    lda #{offset & 0xFF}\n    sta {pointer}\n{page}"
+            + (f"    clc\n    adc #{offset >> 8}\n" if offset >> 8 else "")
+            + f"    sta {pointer}+1"
+        )
+    return lines(
+        f"{name}_product:\n    stx index\n    lda {name}_head\n    sta value_index",
+        *start,
+        clear("correction", 5),
+        f"""\
+{name}_product_of:
+    ldy value_index
+    lda {name}_256,y    ;@ p=0.1
+    sta factor_a
+    lda {name}_flipped,y    ;@ p=0.1
+    eor #$80
+    sta factor_a+1
+    ldy index
+    lda (source_low),y  ;@ p=0.3
+    sta factor_b
+    lda (pointer),y     ;@ p=0.3
+    eor #$80
+    sta factor_b+1
+    jsr multiply_signed
+    lda total+3
+    asl
+    lda #0
+    adc #$ff
+    eor #$ff
+    sta term
+    clc""",
+        *(
+            f"    lda correction+{i}\n    adc {what}\n    sta correction+{i}"
+            for i, what in enumerate((*(f"total+{i}" for i in range(4)), "term"))
+        ),
+        add_to_word("pointer", str(shape.key_stride)),
+        add_to_word("source_low", str(shape.key_stride)),
+        f"""\
+    inc value_index
+    lda value_index
+    cmp {name}_next
+    beq *+5             ;@ times {shape.head_size}
+    jmp {name}_product_of
+    ldx index
+    lda correction+2
+    sta total
+    lda correction+3
+    sta total+1
+    lda correction+4
+    sta total+2""",
+        ladder(mixer, "down", "    lsr total+2\n    ror total+1\n    ror total"),
+        f"    lda total+1\n    eor #$80\n    jmp {name}_compare",
     )
 
 
@@ -177,7 +251,7 @@ def _three_bytes() -> str:
 
 def _four(shape: Shape, part: int) -> str:
     """total, total+1, total+2, A = the sum of four chains, Y the third one's end."""
-    small = shape.small
+    small = shape.moduli[3]
     start = f"""\
     clc
     lda total+1

@@ -34,7 +34,8 @@ class Shape:
 
     heads    of queries                  kv_heads  of keys and values
     n_rows   positions that may be seen  causal    or all of them are
-    small    the modulus beside 256, 255 and 253
+    small    the modulus beside 256, 255 and 253, if its tables are there
+    four     it follows where three do not tell scores apart; else products do such rows
     caches   attentions that share the code, one cache each
     """
 
@@ -43,7 +44,8 @@ class Shape:
     kv_heads: int
     head_size: int
     n_rows: int
-    small: int
+    small: int | None
+    four: bool
     causal: bool
     caches: int
 
@@ -58,24 +60,22 @@ class Shape:
 
     @property
     def moduli(self) -> tuple[int, ...]:
-        """Of scores: the last only where three do not do."""
-        return (256, 255, MIDDLE, self.small)
+        """Of scores: a fourth only where three do not do."""
+        return (256, 255, MIDDLE, *([self.small] if self.four and self.small else []))
 
     @property
     def third(self) -> int:
         """The small modulus in sums of weighted values, too, or 253 where that tells too few."""
-        return self.small if small_basis(self.small).holds(*self.mixed_sums) else MIDDLE
+        if self.small is None:
+            return MIDDLE
+        middle = STEP * (self.small // 2)
+        most = MOST_WEIGHT * 255 * self.n_rows - middle
+        return self.small if small_basis(self.small).holds(-middle, most) else MIDDLE
 
     @property
     def mixed(self) -> tuple[int, ...]:
         """Of the sums of weighted values."""
         return (256, 255, self.third)
-
-    @property
-    def mixed_sums(self) -> tuple[int, int]:
-        """The least and the largest sum of weighted bytes, less the middle."""
-        middle = STEP * (self.small // 2)
-        return -middle, MOST_WEIGHT * 255 * self.n_rows - middle
 
     # ---- keys
 
@@ -86,7 +86,7 @@ class Shape:
     def _key(self, number: int) -> tuple[int, float]:
         """Where an array of keys lies, and how often a read of it crosses a page, roughly."""
         stride = self.key_stride
-        if _pages(self.key_arrays, stride) * PAGE <= self.key_arrays * stride + PAGE:
+        if self.four and _pages(self.key_arrays, stride) <= self.key_arrays * stride // PAGE + 1:
             in_page = PAGE // stride
             return number // in_page * PAGE + number % in_page * stride, 0.0
         offset = number * stride
@@ -170,16 +170,24 @@ class Shape:
     @property
     def middle(self) -> int:
         """What is taken off a sum of weighted bytes, so that it lies around 0."""
-        return STEP * (self.third // 2) if self.third == self.small else 0
+        return STEP * (self.third // 2) if self.third != MIDDLE else 0
 
     @property
-    def buffers(self) -> dict[str, int]:
-        """label -> bytes of memory that an attention needs while it works."""
-        sizes = {f"{self.name}_taken": 2 * self.kv_size}
-        sizes |= {f"{self.name}_{m}": self.size for m in self.moduli}
-        sizes |= {f"{self.name}_{what}": self.size for what in ("length", "flipped")}
-        rows = ("scores_low", "scores_high", "weights")
-        return sizes | {f"{self.name}_{what}": self.n_rows for what in rows}
+    def kept(self) -> dict[str, int]:
+        """label -> bytes of memory that keeping a key needs."""
+        return {f"{self.name}_taken": 2 * self.kv_size}
+
+    @property
+    def asked(self) -> dict[str, int]:
+        """label -> bytes of memory that a query needs."""
+        what = (*self.moduli, "length", "flipped")
+        return {f"{self.name}_{label}": self.size for label in what}
+
+    @property
+    def weighed(self) -> dict[str, int]:
+        """label -> bytes of memory for a head's rows."""
+        what = ("scores_low", "scores_high", "weights")
+        return {f"{self.name}_{label}": self.n_rows for label in what}
 
 
 def _claim(where: tuple[int, float]) -> str:
@@ -238,6 +246,10 @@ class Mixer:
     @property
     def longer(self) -> float:
         """How often a query is too long for three chains, roughly."""
-        usual = USUAL * self.shape.head_size
-        most = UNIT * MOST_UNITS
-        return round(0.5 * math.erfc((most / usual - 1) / SPREAD / math.sqrt(2)), 3)
+        return longer(self.shape.head_size)
+
+
+def longer(head_size: int) -> float:
+    """How often a head of a query is too long for three chains, roughly."""
+    beyond = UNIT * MOST_UNITS / (USUAL * head_size) - 1
+    return round(0.5 * math.erfc(beyond / SPREAD / math.sqrt(2)), 3)
