@@ -1,18 +1,30 @@
 """The guesses that kernels correct: a root and a quotient are right or one too small, however the
-hardware's approximations err."""
+hardware's approximations err.
+
+The proofs take every input.  What follows an approximation never falls as it grows, so an input's
+two farthest guesses bound all others; and of all inputs with one root, the first and the last bound
+the rest.  They count in whole numbers, without any rounding of their own.
+"""
 
 from __future__ import annotations
 
 import math
 import struct
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from anachron.emulators.ptx import load
+from anachron.emulators.ptx.approximate import LARGEST_ERROR
 from anachron.kernels.cuda.intrinsics import ASSEMBLY
+from anachron.kernels.cuda.lanes import GUESS
+from anachron.kernels.reference.norm import LARGEST_RECIPROCAL
 
 THREADS = 1024
+ROOTS = range(1, 1 << 16)
+UNIT = Fraction(LARGEST_ERROR)
+MOST = 3  # times the manual's largest error: what the proofs still bear, with room for its unit
 FRAME = """
 .entry try(.param .u64 x, .param .u64 y, .param .u32 n) {{
     .reg .b32 %r<9>; .reg .b64 %rd<9>;
@@ -26,44 +38,84 @@ FRAME = """
 }}"""
 
 
-def guess(name: str, operands: tuple[str, ...], x: np.ndarray, n: int, seed: int | None):
+def guess(name: str, operands: tuple[str, ...], x: np.ndarray, n: int, error: float):
     body = ASSEMBLY[name][0].replace("$0", "%r5")
     for i, operand in enumerate(operands, 1):
         body = body.replace(f"${i}", operand)
-    padded = np.zeros(-(-len(x) // THREADS) * THREADS, np.uint32)
+    padded = np.ones(-(-len(x) // THREADS) * THREADS, np.uint32)
     padded[: len(x)] = x
-    padded[len(x) :] = 1
     y = np.zeros_like(padded)
-    kernel = load(FRAME.format(body=body))
-    kernel.launch(
-        padded, y, n, threads=THREADS, blocks=len(padded) // THREADS, seed=seed, races=False
+    load(FRAME.format(body=body)).launch(
+        padded, y, n, threads=THREADS, blocks=len(padded) // THREADS, error=error, races=False
     )
     return y[: len(x)].astype(np.int64)
 
 
-@pytest.mark.parametrize("seed", [None, 1, 2])
-def test_a_root_is_right_or_one_too_small(seed: int | None) -> None:
-    root = np.arange(1, 1 << 16, 37, dtype=np.int64)
-    edges = np.concatenate([root * root - 1, root * root, root * root + 1, (root + 1) ** 2 - 1])
-    random = np.random.default_rng(0).integers(1, 1 << 32, 5000)
-    x = np.concatenate([np.arange(1, 5000), edges[edges > 0], random, [2**32 - 1]])
-    got = guess("root_below", ("%r4",), x.astype(np.uint32), 0, seed)
+def test_the_constants_are_exact_in_single_precision() -> None:
+    assert struct.pack(">f", GUESS).hex().upper() in ASSEMBLY["root_below"][0]
+    assert struct.unpack("<f", struct.pack("<f", GUESS))[0] == GUESS
+    assert struct.pack(">f", 2.0**23).hex().upper() == "4B000000"
+
+
+def test_every_root_is_right_or_one_too_small() -> None:
+    """For all of 1 to 2**32 - 1: floor(root(cut(x)) (1 +- error) GUESS) is the root, or one less.
+
+    Both sides are squared: no root is taken here.
+    """
+    least = (1 - MOST * UNIT) * Fraction(GUESS)
+    most = (1 + MOST * UNIT) * Fraction(GUESS)
+    for root in ROOTS:
+        first, last = root * root, min((1 << 32) - 1, (root + 1) ** 2 - 1)
+        cut = first >> (lost := max(0, first.bit_length() - 24)) << lost  # toward zero
+        assert cut * least.numerator**2 >= (root - 1) ** 2 * least.denominator**2
+        assert last * most.numerator**2 < (root + 1) ** 2 * most.denominator**2
+
+
+@pytest.mark.parametrize("bits", range(1, 31))
+def test_every_quotient_is_right_or_one_too_small(bits: int) -> None:
+    """For every divisor; what is clipped afterwards need only be large enough."""
+    bound = Fraction((1 << bits) * GUESS)
+    least, most = (1 - MOST * UNIT) * bound, (1 + MOST * UNIT) * bound
+    for root in ROOTS:
+        quotient = (1 << bits) // root
+        low = least.numerator // (least.denominator * root)
+        high = most.numerator // (most.denominator * root)
+        if quotient <= LARGEST_RECIPROCAL:
+            assert quotient - 1 <= low <= high <= quotient
+            assert (quotient + 1) * root < 1 << 31  # the correction's product
+        else:
+            assert low >= LARGEST_RECIPROCAL
+
+
+@pytest.mark.parametrize("error", [-MOST + 1, 0, MOST - 1])
+def test_the_interpreted_root_is_between(error: float) -> None:
+    """The text itself, at the first and the last number of every root."""
+    root = np.array(ROOTS, np.int64)
+    x = np.concatenate([root * root, np.minimum((1 << 32) - 1, (root + 1) ** 2 - 1)])
+    got = guess("root_below", ("%r4",), x.astype(np.uint32), 0, error)
     exact = np.array([math.isqrt(int(v)) for v in x])
-    assert set((exact - got).tolist()) <= {0, 1}
-    assert (exact - got).any()  # the correction is needed
+    assert set((exact - got).tolist()) == {0, 1}  # the correction is needed
 
 
-@pytest.mark.parametrize("seed", [None, 1, 2])
-@pytest.mark.parametrize("bits", [15, 19, 24])
-def test_a_quotient_is_right_or_one_too_small(bits: int, seed: int | None) -> None:
-    bound = 2.0**bits * (1 - 2.0**-21)
-    n = struct.unpack("<I", struct.pack("<f", bound))[0]
-    root = np.arange(1, 1 << 16, 5, dtype=np.int64)
-    got = guess("quotient_below", ("%r1", "%r4"), root.astype(np.uint32), n, seed)
+@pytest.mark.parametrize("error", [-MOST + 1, 0, MOST - 1])
+@pytest.mark.parametrize("bits", [15, 19, 24, 30])
+def test_the_interpreted_quotient_is_between(bits: int, error: float) -> None:
+    n = struct.unpack("<I", struct.pack("<f", (1 << bits) * GUESS))[0]
+    root = np.array(ROOTS, np.int64)
+    got = guess("quotient_below", ("%r1", "%r4"), root.astype(np.uint32), n, error)
     exact = (1 << bits) // root
-    large = exact > 1 << 15  # clipped afterwards
+    large = exact > LARGEST_RECIPROCAL
     assert set((exact - got)[~large].tolist()) <= {0, 1}
-    assert (got[large] >= 1 << 15).all()
+    assert (got[large] >= LARGEST_RECIPROCAL).all()
+
+
+@pytest.mark.parametrize("error", [8.0, -8.0 * 2**16])
+def test_an_error_beyond_what_is_proven_shows(error: float) -> None:
+    """The other way round: the test can fail."""
+    root = np.array(ROOTS, np.int64)
+    last = np.minimum((1 << 32) - 1, (root + 1) ** 2 - 1)
+    got = guess("root_below", ("%r4",), last.astype(np.uint32), 0, error)
+    assert not set((root - got).tolist()) <= {0, 1}
 
 
 def test_a_sum_is_cut_toward_zero_before_it_is_rounded() -> None:

@@ -2,7 +2,7 @@
 
 A GPU's approximations are not in its manual, only how far they may err; so a kernel may use them
 where integers put right whatever they give.  Here they are right to the last bit, or, where the
-registers have a source of errors, wrong by as much as the manual allows, at random.
+registers have a source of errors, wrong by as much as the manual allows: at random, or always.
 
     cvt.rn.f32.u32  cvt.rz.f32.u32  fma.rz.f32  sqrt.approx.ftz.f32  rcp.approx.ftz.f32
 
@@ -21,7 +21,17 @@ from anachron.emulators.ptx.registers import Array, Registers, assign
 from anachron.emulators.ptx.syntax import Instruction, PtxError
 
 Meaning = Callable[[Array], Array]
+Errors = Callable[[tuple[int, ...]], Array]  # of a shape, in units of the largest
 LARGEST_ERROR = 2.0**-23  # relative
+
+
+def draw_errors(seed: int) -> Errors:
+    random = np.random.default_rng(seed)
+    return lambda shape: random.uniform(-1, 1, shape)
+
+
+def repeat_error(error: float) -> Errors:
+    return lambda shape: np.full(shape, error)
 
 
 def truncate(exact: Array) -> Array:
@@ -46,7 +56,7 @@ def _guess(instruction: Instruction, registers: Registers, meaning: Meaning) -> 
     def step(lanes: Array | None) -> None:
         exact = meaning(x.astype(np.float64))
         if registers.errors is not None:
-            exact = exact * (1 + LARGEST_ERROR * registers.errors.uniform(-1, 1, exact.shape))
+            exact = exact * (1 + LARGEST_ERROR * registers.errors(exact.shape))
         assign(target, exact.astype(np.float32), lanes)
 
     return step

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from anachron.emulators.ptx.access import Memory
+from anachron.emulators.ptx.approximate import draw_errors, repeat_error
 from anachron.emulators.ptx.machine import Block, Result
 from anachron.emulators.ptx.memory import (
     GLOBAL_BASE,
@@ -43,6 +44,7 @@ class Kernel:
         shared: int = 0,
         seed: int | None = None,
         races: bool = True,
+        error: float | None = None,
         most: int = MOST_INSTRUCTIONS,
     ) -> Result:
         """Run the kernel to its end.
@@ -53,6 +55,7 @@ class Kernel:
         shared     bytes of dynamic shared memory
         seed       draws which warp goes on, and how approximations err; None runs all together
         races      watch every access
+        error      of every approximation, in units of the manual's largest; drawn where None
         most       instructions, after which the kernel is given up
 
         Raises PtxError, naming the line, for a bad address, a division by zero, a barrier that
@@ -86,7 +89,9 @@ class Kernel:
         for address, array in zip(addresses, arrays, strict=True):
             at = address - GLOBAL_BASE
             memory.bytes[at : at + array.nbytes] = np.frombuffer(array.tobytes(), np.uint8)
-        errors = None if seed is None else np.random.default_rng(seed)
+        errors = None if seed is None else draw_errors(seed)
+        if error is not None:
+            errors = repeat_error(error)
         for number in range(blocks):
             clock = Clock(threads)
             if races:

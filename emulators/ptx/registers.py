@@ -8,7 +8,7 @@ Source: PTX ISA 9.0, sections 9.4 (operands wider than the instruction's type), 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -47,7 +47,7 @@ class Registers:
         block: int,
         blocks: int,
         shared: int,
-        errors: np.random.Generator | None = None,
+        errors: Callable[[tuple[int, ...]], Array] | None = None,
     ) -> None:
         self.program, self.threads, self.errors = program, threads, errors
         self.now = np.zeros(threads, np.uint64)  # what %clock64 reads: instructions issued so far
