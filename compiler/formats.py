@@ -16,11 +16,13 @@ import numpy as np
 from anachron.compiler.model import INPUTS, Model, ModelError, Node
 from anachron.compiler.numerics import Numerics
 from anachron.compiler.ops import forward
+from anachron.compiler.scores import limit_scores
 from anachron.kernels.arithmetic import Array, Fixed
 
 # Calibrated peaks may grow by this much before they saturate, by the bits of the value: with only
 # eight, resolution is worth more than room.
 HEADROOM = {16: 1.5, 8: 1.0}
+FINER = 2  # bits that a rotation's and a gate's values have above the 8 that matrices read
 FINEST = 24  # fraction bits of a weight, at most
 SUM_LIMIT = {16: 32512, 32: 1 << 31}  # of a matrix's sums: what two residues tell apart, or a word
 LONGER = 1.12  # than the longest vector seen one may be before its sums leave 16 bits
@@ -148,19 +150,23 @@ class Formats:
         bits = {node.name: self._choose_bits(node) for node in model.nodes}
         frac: dict[str, int] = {}
         for node in model.nodes:
-            mine = numerics.value_frac if bits[node.name] == 16 else None
+            width = self._choose_width(node)
+            mine = numerics.value_frac if width == 16 else None
             if mine is None:
                 peak = self._peak(node) * self.fold.get(node.name, 1.0)
-                peak *= HEADROOM[bits[node.name]]
-                mine = bits[node.name] - 1 - (math.ceil(math.log2(peak)) if peak > 0 else 0)
+                peak *= HEADROOM[16] if width == 16 else HEADROOM[8]
+                mine = width - 1 - (math.ceil(math.log2(peak)) if peak > 0 else 0)
             leader = groups[node.name]
             frac[leader] = min(frac.get(leader, 15), mine)
+        if numerics.activations == 8:
+            for node in model.nodes:
+                limit_scores(self, node, groups, frac)
         self._limit(groups, frac)
         self.of = {n.name: Fixed(bits[n.name], frac[groups[n.name]]) for n in model.nodes}
 
     def _limit(self, groups: Mapping[str, str], frac: dict[str, int]) -> None:
         """Coarsen results until no op has to give more fraction bits than it computes."""
-        changed = self.numerics.value_frac is None or self.numerics.activations == 8
+        changed = self.numerics.value_frac is None or self.numerics.activations < 16
         while changed:
             changed = False
             for node in self.model.nodes:
@@ -189,12 +195,25 @@ class Formats:
                     frac[leader], changed = most, True
 
     def _choose_bits(self, node: Node) -> int:
-        """8 bits only where every reader multiplies, and no sum or norm needs more."""
+        """Of storage: 8, or 16."""
+        return 8 if self._choose_width(node) == 8 else 16
+
+    def _choose_width(self, node: Node) -> int:
+        """So many bits hold what calibration saw: fewer than 16 only where every reader multiplies,
+        and no sum or norm needs more.
+
+        With 8, what a rotation or a gate reads or gives has some more: scores are sums of products
+        of two such values, and a gate's peaks are far above the rest.
+        """
         readers = [r for r in self.model.nodes if node.name in r.inputs]
         narrow = ("linear", "attention", "rope", "relu", "multiply")
-        if self.numerics.activations == 16 or not readers or node.op in ("embed", "add"):
+        if not readers or node.op in ("embed", "add") or any(r.op not in narrow for r in readers):
             return 16
-        return 8 if all(r.op in narrow for r in readers) else 16
+        width = self.numerics.activations
+        fine = ("rope", "multiply")
+        if width == 8 and (node.op in fine or any(r.op in fine for r in readers)):
+            return width + FINER
+        return width
 
     # ---- norms
 
@@ -208,7 +227,8 @@ class Formats:
             return self.numerics.pre_shift, self.numerics.root_shift or 0
         size = find_size(self.model, node.inputs[0])
         least = self.measured.least_rms.get(node.inputs[0], 0.0) * 2.0 ** (frac - BYTE_SHIFT)
-        if node.name in self.gainless and least >= LEAST_ROOT and size <= 256:
+        byte = node.name in self.gainless and self._choose_bits(node) == 8
+        if byte and least >= LEAST_ROOT and size <= 256:
             return BYTE_SHIFT, 0
         pre = max(0, math.ceil((30 + math.log2(size) - 31) / 2))
         return pre, 2 * pre
@@ -271,7 +291,7 @@ class Formats:
             fracs = [self.exact_frac[name]] * len(weight)
         else:
             fracs = [weight_frac(float(value)) for value in np.abs(weight).max(1)]
-        if self.numerics.sums == 16:
+        if self.numerics.sums == 16 and self._has_short_sums(node):
             reach = self._reach(node, weight) * 2.0**x_frac
             most = np.floor(np.log2(SUM_LIMIT[16] / np.maximum(reach, TINY))).astype(int)
             fracs = np.minimum(fracs, most).tolist()
@@ -280,6 +300,10 @@ class Formats:
         if self.numerics.weight_scales == "tensor" or last:
             return [min(fracs)] * len(weight)
         return fracs
+
+    def _has_short_sums(self, node: Node) -> bool:
+        """Sums of 16 bits are for values of 8, or for all if they were asked for with 16."""
+        return self.numerics.activations > 8 or self._choose_bits(self.model[node.inputs[0]]) == 8
 
     def _reach(self, node: Node, weight: Array) -> Array:
         """How far each of a matrix's sums may get from 0, by the lengths of rows and input."""

@@ -18,13 +18,14 @@ from anachron.compiler.model import Model, ModelError
 class Numerics:
     """The choices of a quantization.
 
-    activations    8 or 16: bits of values that matrices read; sums and logits always have 16
+    activations    8 to 16: bits of values that matrices read, stored in 8 or 16; sums and logits
+                   always have 16
     weight_scales  "row" (a power of two for each row of a matrix) or "tensor"
     sums           32, or 16: weights as fine as the sums of a matrix's products allow that 16 bits
                    hold them, for inputs as long as calibration saw; None: as many as activations
                    need
     gains          "kept", or "folded" into the matrices that alone read an RMS norm; None: folded
-                   where activations have 8 bits
+                   where activations have fewer than 16 bits
     rounding       "nearest" (half a unit in the bias) or "floor"
     weights        "nearest" integers, or "fitted": rounded so that they make up for each other over
                    the model's own texts (rounding.py); None: fitted where activations have 8 bits
@@ -52,6 +53,7 @@ class Numerics:
     score_top: int | None = None
 
 
+WIDTHS = range(8, 17)  # of activations
 # Named sets of choices that reproduce another project's integers.
 EXACT = {
     "soul": Numerics(
@@ -67,7 +69,7 @@ EXACT = {
     ),
 }
 
-# What another project's choices become where activations of 8 bits are asked for: nothing is exact.
+# What another project's choices become with fewer bits of activations: nothing is exact.
 NARROWED = {"weight_scales": "row", "rounding": "nearest", "weight_floor": 0}
 LARGEST_WEIGHT = {32: 255, 16: 31}  # of an attention's table, by the bits of sums
 
@@ -84,7 +86,7 @@ def find_numerics(model: Model, asked: Mapping[str, Any] | None = None) -> Numer
         raise ModelError(f"numerics {exact} are unknown: known are {', '.join(EXACT)}")
     chosen = EXACT[exact] if exact else Numerics()
     hints.update(asked or {})
-    if exact and hints.get("activations") == 8:
+    if exact and hints.get("activations", 16) != 16:
         hints = NARROWED | hints
     known = [f.name for f in fields(Numerics)]
     for word in hints:
@@ -93,12 +95,12 @@ def find_numerics(model: Model, asked: Mapping[str, Any] | None = None) -> Numer
                 f"there is no fixed-point option {word}: choose from {', '.join(known)}"
             )
     chosen = replace(chosen, **hints)
-    if chosen.activations not in (8, 16):
-        raise ModelError(f"activations have 8 or 16 bits, not {chosen.activations}")
+    if chosen.activations not in WIDTHS:
+        raise ModelError(f"activations have 8 to 16 bits, not {chosen.activations}")
     if chosen.sums is None:
-        chosen = replace(chosen, sums=2 * chosen.activations)
+        chosen = replace(chosen, sums=16 if chosen.activations == 8 else 32)
     if chosen.gains is None:
-        chosen = replace(chosen, gains="folded" if chosen.activations == 8 else "kept")
+        chosen = replace(chosen, gains="folded" if chosen.activations < 16 else "kept")
     if chosen.weights is None:
         chosen = replace(chosen, weights="fitted" if chosen.activations == 8 else "nearest")
     if chosen.score_top is None:

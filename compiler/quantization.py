@@ -40,7 +40,7 @@ def quantize(
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
         fitted, shown = numerics.weights == "fitted", samples
         if samples is None:
-            needed = numerics.value_frac is None or numerics.activations == 8 or fitted
+            needed = numerics.value_frac is None or numerics.activations < 16 or fitted
             samples = find_samples(model) if needed else []
             shown = find_more_samples(model, samples) if fitted else []
         moments = find_moments(model, shown or []) if fitted else {}

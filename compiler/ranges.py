@@ -76,12 +76,14 @@ class Bound:
     lo, hi  (size,)  inclusive, element by element
     norm             at most this, of the vector of any one position
     image   where not None, how the value comes from a normed vector
+    heads   where not None, the norms of equal stretches of it, at most
     """
 
     lo: Array
     hi: Array
     norm: float
     image: Image | None = None
+    heads: tuple[float, ...] | None = None
 
     @property
     def peak(self) -> Array:
@@ -126,7 +128,8 @@ def _clip(bound: Bound, form: Fixed) -> Bound:
     lo, hi = np.clip(bound.lo, form.lo, form.hi), np.clip(bound.hi, form.lo, form.hi)
     widest = float(np.sqrt((np.maximum(np.abs(lo), np.abs(hi)).astype(float) ** 2).sum()))
     saturates = (lo > bound.lo).any() or (hi < bound.hi).any()
-    return Bound(lo, hi, min(bound.norm, widest), None if saturates else bound.image)
+    image = None if saturates else bound.image
+    return Bound(lo, hi, min(bound.norm, widest), image, bound.heads)
 
 
 def _bound(op: Op, inputs: list[Bound], accumulators: dict, fixed: FixedModel) -> Bound:
@@ -160,8 +163,14 @@ def _bound(op: Op, inputs: list[Bound], accumulators: dict, fixed: FixedModel) -
         case "rope":
             # A rotation keeps the norm of each pair; the table and the rounding add a little.
             norm = inputs[0].norm * (1 + 2.0**-13) + math.sqrt(size)
-            reach = np.full(size, math.ceil(min(norm, float(1 << form.bits))))
-            return Bound(-reach, reach, norm)
+            heads, width = op.attributes["heads"], size // op.attributes["heads"]
+            lengths = tuple(
+                _longest(inputs[0], slice(h * width, (h + 1) * width)) * (1 + 2.0**-13)
+                + math.sqrt(width)
+                for h in range(heads)
+            )
+            reach = np.repeat([math.ceil(min(x, float(1 << form.bits))) for x in lengths], width)
+            return Bound(-reach, reach, norm, None, lengths)
         case "relu":
             (a,) = inputs
             image = a.image and replace(a.image, rectified=True)
@@ -201,7 +210,7 @@ def _matvec(op: Op, x: Bound, accumulators: dict) -> Bound:
     bias = op.constants["bias"].astype(np.int64)
     amount = op.constants["shift"].astype(np.int64)
     lowest, highest = sum_bounds(weight, np.zeros_like(bias), x)
-    image = None if x.image is None else _through(x.image, weight, bias, amount)
+    image = _through(x.image or _itself(x), weight, bias, amount)
     # While the sum grows, an order of summation may visit more than its end: the sum of absolutes.
     partial = np.minimum(np.abs(weight) @ x.peak, np.abs(weight).sum(1) * x.peak.max(initial=0))
     accumulators["rows_lo"], accumulators["rows_hi"] = lowest + bias, highest + bias
@@ -215,9 +224,17 @@ def _matvec(op: Op, x: Bound, accumulators: dict) -> Bound:
     return Bound(lo, hi, min(widest, spectral * float(step.max(initial=1)) + rest), image)
 
 
-def _through(image: Image, weight: Array, bias: Array, amount: Array) -> Image | None:
+def _itself(x: Bound) -> Image | None:
+    """A value that nothing simpler explains: a vector as long as it may be."""
+    size = len(x.lo)
+    if not math.isfinite(x.norm):
+        return None
+    return Image(np.eye(size), x.norm, np.zeros(size), np.zeros(size))
+
+
+def _through(image: Image | None, weight: Array, bias: Array, amount: Array) -> Image | None:
     """The image of (weight @ value + bias) >> amount."""
-    if image.rectified or image.groups > 1:
+    if image is None or image.rectified or image.groups > 1:
         return None
     scaled = weight * 2.0 ** -amount.astype(float)[:, None]
     offset = scaled @ image.offset + bias * 2.0 ** -amount.astype(float)
@@ -279,4 +296,6 @@ def _attention(op: Op, inputs: list[Bound], accumulators: dict) -> Bound:
 
 def _longest(x: Bound, rows: slice) -> float:
     """The norm of a stretch of a value, at most."""
+    if x.heads is not None and len(x.lo) == (rows.stop - rows.start) * len(x.heads):
+        return min(x.norm, x.heads[rows.start // (rows.stop - rows.start)])
     return x.norm if x.image is None else min(x.norm, x.image.norm(rows))

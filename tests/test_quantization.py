@@ -94,7 +94,8 @@ def test_an_unknown_choice_names_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    ("choice", "value"), [("activations", 12), ("weight_scales", "matrix"), ("rounding", "up")]
+    ("choice", "value"),
+    [("activations", 17), ("activations", 7), ("weight_scales", "matrix"), ("rounding", "up")],
 )
 def test_a_wrong_value_of_a_choice_is_told(choice: str, value: object) -> None:
     with pytest.raises(ac.ModelError, match=str(value)):

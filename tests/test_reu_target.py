@@ -80,6 +80,43 @@ def test_a_context_is_longer_than_a_page(tmp_path: Path) -> None:
     assert len(run.counts) == 263
 
 
+ROTATED = """
+model rotated
+size dim = 16, seq_len = 300, vocab_size = 12
+tokenizer characters("abcdefghijkl")
+tok = embed(token, dim)
+a = rms_norm(tok)
+q = rope(linear(a, dim), heads = 4)
+k = rope(linear(a, 8), heads = 2)
+v = linear(a, 8)
+x = tok + linear(attention(q, k, v, heads = 4, kv_heads = 2, causal), dim)
+f = rms_norm(x)
+y = x + linear(silu(linear(f, 20)) * linear(f, 20), dim)
+logits = linear(rms_norm(y), vocab_size)
+"""
+
+
+@pytest.mark.parametrize(("scale", "n"), [(1.0, 40), (0.0, 290), (9.0, 20)])
+def test_scores_in_residues_choose_what_the_reference_chooses(
+    scale: float, n: int, tmp_path: Path
+) -> None:
+    """Blocks of keys that are whole and not; scores all equal, so that every row has a weight and
+    the rows noticed fill more than a page; scores far apart."""
+    path = tmp_path / "m.model"
+    path.write_text(ROTATED)
+    model = ac.load(path)
+    weights = dict(model.weights)
+    (query,) = (node.inputs[0] for node in model.nodes if node.name == "q")
+    name = model[query].parameters["weight"]
+    weights[name] = weights[name] * scale
+    fixed = ac.quantize(model.with_weights(weights, "the test"), activations=8)
+    image = streamed(fixed)
+    (attention,) = (call for call in image.calls if call.kernel == "attention")
+    assert attention.variant.startswith("streamed residues 256, 255")
+    run = agree(fixed, "abc", n)
+    assert len(run.counts) == n + 2
+
+
 def test_a_small_model_needs_no_expansion() -> None:
     fixed = ac.quantize(ac.load("reverse"))
     image = ac.build(fixed, "c64+reu")

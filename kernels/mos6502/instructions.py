@@ -95,6 +95,16 @@ def shift_right(name: str, size: int, amount: int) -> str:
         text += [f"    lda {name}+{i + 1}\n    sta {name}+{i}" for i in range(size - 1)]
         text.append(f"    asl\n    lda #0\n    adc #$ff\n    eor #$ff\n    sta {name}+{size - 1}")
         amount -= 8
+    if amount > 4:  # to the left, then down by a byte: A has the bits above
+        text.append(f"    lda {name}+{size - 1}\n    asl\n    lda #0\n    adc #$ff\n    eor #$ff")
+        for _ in range(8 - amount):
+            text.append(f"    asl {name}")
+            text += [f"    rol {name}+{i}" for i in range(1, size)]
+            text.append("    rol")
+        text.append("    pha")
+        text += [f"    lda {name}+{i + 1}\n    sta {name}+{i}" for i in range(size - 1)]
+        text.append(f"    pla\n    sta {name}+{size - 1}")
+        amount = 0
     for _ in range(amount):
         text.append(f"    lda {name}+{size - 1}\n    asl")
         text += [f"    ror {name}+{i}" for i in reversed(range(size))]

@@ -31,14 +31,15 @@ class Expansion:
     end: int = SIGNATURE_BYTES + KERNAL_BYTES
     _known: dict[bytes, int] = field(default_factory=dict)
 
-    def reserve(self, name: str, size: int, kind: str) -> int:
-        """The address of so many bytes inside a block."""
+    def reserve(self, name: str, size: int, kind: str, align: int = 1) -> int:
+        """The address of so many bytes inside a block, a multiple of align."""
         if size > BLOCK:
             raise DoesNotFit(
                 f"{name}: {size:,} bytes in one piece, {size - BLOCK:,} more than the {BLOCK:,} of "
                 f"an expansion's block: use a smaller seq_len",
                 size - BLOCK,
             )
+        self.end = -(-self.end // align) * align
         if self.end % BLOCK + size > BLOCK:
             self.end = -(-self.end // BLOCK) * BLOCK
         address = self.end

@@ -1,8 +1,9 @@
 """FixedModel, ranges -> which matrices run in residues with rows from the expansion, and how.
 
 Matrices with the same number of columns share a kernel.  Each row stops after as many chains as the
-range of its sum asks for; where no proof says that four are enough, a guard looks at the length of
-the input, and the general rows do the matrix again if it is too long.
+range of its sum asks for; where calibration saw inputs so much shorter than any proof allows that a
+chain less would do, a guard looks at the length of the input, and the general rows do the matrix
+again if it is too long.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from anachron.compiler.ranges import Ranges
 from anachron.kernels.arithmetic import Array
 from anachron.kernels.mos6502 import zeropage
 from anachron.kernels.mos6502.residue import guard
-from anachron.kernels.mos6502.residue.moduli import SMALL_MODULI, reach
+from anachron.kernels.mos6502.residue.moduli import SMALL_MODULI, WIDE, reach
 from anachron.kernels.mos6502.streamed import matvec as streamed_matvec
 from anachron.kernels.mos6502.streamed.ends import End
 from anachron.kernels.mos6502.streamed.matvec import Kernel
@@ -25,6 +26,8 @@ from anachron.kernels.mos6502.streamed.matvec import Kernel
 PAGE = 256
 ROOM = 1.3  # a guard is worth its time where inputs may be so much longer than any seen
 ROW_PAGE = "row_page"  # where a record lies that the zero page does not hold
+WIDE_REACH = -WIDE.lowest  # sums that three chains tell apart
+WORTH_ROWS = 16  # a guard costs no more than a chain of so many rows
 MOST_COLUMNS = 248  # a record fits a page
 
 
@@ -57,7 +60,7 @@ def plan_streams(
     """The kernels, and op -> why it has none."""
     reasons: dict[str, str] = {}
     needs: dict[str, float] = {}
-    guarded: set[str] = set()
+    guarded: dict[str, int] = {}
     for op in fixed.ops:
         if op.contract != "matvec":
             continue
@@ -65,9 +68,13 @@ def plan_streams(
         proven = float(np.max(ranges.accumulators[op.name]["rows"]))
         needs[op.name] = proven
         most = reach(SMALL_MODULI[-1])
+        expected = expected_sum(fixed, op)
+        wide = fixed.values[op.inputs[0]].format.bits == 16
         if proven > most:
-            guarded.add(op.name)
-            needs[op.name] = expected_sum(fixed, op)
+            guarded[op.name], needs[op.name] = most, expected
+        elif wide and 0 < expected <= WIDE_REACH < proven and op.value.size >= WORTH_ROWS:
+            guarded[op.name] = WIDE_REACH
+            needs[op.name] = expected
         if columns > most_columns:
             reasons[op.name] = f"the code for more than {most_columns} columns does not fit"
         elif op.name in guarded and fixed.values[op.inputs[0]].format.bits == 8:
@@ -77,6 +84,7 @@ def plan_streams(
     ops = [op for op in fixed.ops if op.name in needs and op.name not in reasons]
     largest = max((needs[op.name] for op in ops), default=0.0)
     small = next(m for m in SMALL_MODULI if reach(m) >= largest)
+    guarded = {name: min(most, reach(small)) for name, most in guarded.items()}
     found: dict[tuple[int, int], list[Op]] = {}
     for op in ops:
         bits = fixed.values[op.inputs[0]].format.bits
@@ -96,9 +104,14 @@ def expected_sum(fixed: FixedModel, op: Op) -> float:
 
 
 def _stream(
-    ranges: Ranges, columns: int, bits: int, small: int, ops: list[Op], guarded: set[str]
+    ranges: Ranges,
+    columns: int,
+    bits: int,
+    small: int,
+    ops: list[Op],
+    guarded: Mapping[str, int],
 ) -> Stream:
-    runs = {op.name: _runs(ranges, op, small, op.name in guarded) for op in ops}
+    runs = {op.name: _runs(ranges, op, small, guarded.get(op.name)) for op in ops}
     ends = sorted({run.end for mine in runs.values() for run in mine})
     chains = max(e.chains for e in ends)
     size = columns + chains + 1
@@ -117,15 +130,15 @@ def _stream(
         f"${start:02x}" if fits else ROW_PAGE,
         tuple(ends),
     )
-    limits = {op.name: _limit(op, small) for op in ops if op.name in guarded}
+    limits = {op.name: _limit(op, guarded[op.name]) for op in ops if op.name in guarded}
     return Stream(kernel, tuple(ops), runs, limits)
 
 
-def _runs(ranges: Ranges, op: Op, small: int, guarded: bool) -> tuple[Run, ...]:
+def _runs(ranges: Ranges, op: Op, small: int, guarded: int | None) -> tuple[Run, ...]:
     proven, bits = ranges.accumulators[op.name], op.value.format.bits
     lowest, highest = np.asarray(proven["rows_lo"]), np.asarray(proven["rows_hi"])
-    if guarded:
-        lowest, highest = np.maximum(lowest, -reach(small)), np.minimum(highest, reach(small))
+    if guarded is not None:
+        lowest, highest = np.maximum(lowest, -guarded), np.minimum(highest, guarded)
     shift = op.constants["shift"].astype(np.int64)
     limit = 1 << bits - 1
     found: dict[tuple[int, End], list[int]] = {}
@@ -145,9 +158,9 @@ def _holds(chains: int, small: int, low: int, high: int) -> bool:
     return least <= low and high <= most
 
 
-def _limit(op: Op, small: int) -> int:
-    """Of the sum of squares of (x >> 4)."""
+def _limit(op: Op, most: int) -> int:
+    """Of the sum of squares of (x >> 4), so that sums stay within `most`."""
     weight, bias = op.constants["weight"].astype(float), op.constants["bias"].astype(float)
     norms = np.maximum(np.linalg.norm(weight, axis=1), 1e-9)
-    longest = float(((reach(small) - np.abs(bias)) / norms).min())
+    longest = float(((most - np.abs(bias)) / norms).min())
     return max(-1, guard.limit(longest, weight.shape[1]))

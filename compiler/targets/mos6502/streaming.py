@@ -26,8 +26,11 @@ from anachron.kernels.mos6502.expansion import BLOCK
 from anachron.kernels.mos6502.instructions import Vector, lines
 from anachron.kernels.mos6502.streamed import attention as streamed_attention
 from anachron.kernels.mos6502.streamed import cache as streamed_cache
+from anachron.kernels.mos6502.streamed import head_shapes, scores, weighing
+from anachron.kernels.mos6502.streamed import heads as streamed_heads
 from anachron.kernels.mos6502.streamed.attention import Shape
 from anachron.kernels.mos6502.streamed.cache import Places
+from anachron.kernels.mos6502.streamed.head_shapes import Heads
 
 MOST_HEAD_SIZE = 128
 MOST_ENCODER_POSITIONS = 256
@@ -41,6 +44,7 @@ class StreamedLowering(MatrixStreaming):
         self.long = values.fixed.seq_len > 256
         self._places: dict[tuple[str, str, int], tuple[int, int]] = {}
         self._shapes: dict[Shape, Shape] = {}
+        self._of_heads: dict[Heads, Heads] = {}
 
     def _embed(self, op: Op, name: str) -> None:
         out = self.values.vector(op.name)
@@ -170,8 +174,74 @@ class StreamedLowering(MatrixStreaming):
             *self._places_for(op, "value", v, values, shape.kv_heads),
         )
 
+    # ---- attention in residues
+
+    def _heads(self, op: Op) -> tuple[Heads | None, str]:
+        """The kernel that does an attention in residues, or why there is none."""
+        attributes, n = op.attributes, self.values.fixed.seq_len
+        bits = [self.values.vector(name).bits for name in (*op.inputs, op.name)]
+        if bits != [16, 16, 8, 8]:
+            return None, "its numbers have other widths"
+        if self.values.encoder or not attributes["causal"]:
+            return None, "it sees all positions"
+        alike = self._alike(op)
+        bound = max(float(self.ranges.accumulators[o.name]["score"]) for o in alike)
+        size = op.value.size // attributes["heads"]
+        table, shift = op.constants["table"], attributes["score_shift"]
+        why = head_shapes.fits(size, bound, table, n, shift)
+        if why:
+            return None, why
+        heads = Heads(
+            name="",
+            heads=attributes["heads"],
+            kv_heads=attributes["kv_heads"],
+            size=size,
+            chains=head_shapes.count_chains(bound),
+            n_rows=n,
+            shift=shift,
+            table=self._bytes(op, "exponential", table, "table"),
+            entries=len(table),
+        )
+        return self._of_heads.setdefault(
+            heads, replace(heads, name=f"heads{len(self._of_heads)}")
+        ), ""
+
+    def _places_of_heads(self, op: Op, heads: Heads) -> Places:
+        """Values lie so that a head's are in one bank."""
+        _, k, v = op.inputs
+        keys, values = heads.head_key_bytes, heads.head_value_bytes
+        found: list[int] = []
+        for role, value, step, align in (("keys", k, keys, 1), ("values", v, values, values)):
+            key = (role, value, step)
+            if key not in self._places:
+                size = step * heads.kv_heads
+                address = self.expansion.reserve(value, size, "cache", align)
+                self._places[key] = (address, step)
+            found += self._places[key]
+        return Places(*found)
+
+    def _attend_in_residues(self, op: Op, name: str, heads: Heads) -> None:
+        places = self._places_of_heads(op, heads)
+        q, out = self.values.vector(op.inputs[0]), self.values.vector(op.name)
+        self._emit(op, streamed_heads.call(heads, name, q, out, places))
+        self._routine(op, heads.name, streamed_heads.attend(heads, places))
+        self._routine(op, f"{heads.name}_divide", weighing.divide(heads))
+        self._residue_tables()
+        self._less_products()
+        for label, size in heads.areas.items():
+            self.areas[label] = Area(label, "buffer", ((0, size),), 256)
+        self.variants[op.name] = (
+            f"streamed residues {', '.join(map(str, heads.moduli))}",
+            f"scores proven within {self.ranges.accumulators[op.name]['score']:,.0f} of 0; blocks "
+            f"of {heads.block_rows} keys come from the expansion, values where they have a weight",
+        )
+
     def _attention(self, op: Op, name: str) -> None:
         self._check_width(op, *op.inputs[1:])
+        heads, why = self._heads(op)
+        if heads:
+            self._attend_in_residues(op, name, heads)
+            return
         shape = self._shape(op)
         places = self._places_of(op, shape)
         q, out = self.values.vector(op.inputs[0]), self.values.vector(op.name)
@@ -190,12 +260,16 @@ class StreamedLowering(MatrixStreaming):
         self._take_turns(ALL, shape.scratch)
         self.variants[op.name] = (
             "streamed",
-            "exact for any values; keys and values come from the expansion",
+            f"exact for any values: {why}; keys and values come from the expansion",
         )
 
     def _keep(self, op: Op) -> None:
         x = self.values.vector(op.name)
         for role, reader in self.values.attentions(op.name):
+            fast, _ = self._heads(reader)
+            if fast:
+                self._keep_for_heads(op, role, reader, fast)
+                continue
             shape = self._shape(reader)
             places = self._places_of(reader, shape)
             heads, stem = shape.kv_heads, self.values.labels[op.name]
@@ -219,5 +293,31 @@ class StreamedLowering(MatrixStreaming):
                 word, bank = str(address & 0xFFFF), str(address >> 16)
                 self._share(reader, label, text, x, arg_place=word, arg_bank=bank)
                 self.sequence[op.name].append(label)
+        self._cross(op)
+
+    def _keep_for_heads(self, op: Op, role: str, reader: Op, fast: Heads) -> None:
+        """A key or a value as an attention in residues finds it."""
+        x, places = self.values.vector(op.name), self._places_of_heads(reader, fast)
+        (argument,) = self._arguments(x)
+        place = ("<(arg_place)", ">(arg_place)", "<(arg_bank)")
+        stem = self.values.labels[op.name]
+        label = f"keep_{role}_{stem}_for_{fast.name}"
+        if role == "key":
+            address, size = places.keys, fast.key_bytes
+            text = scores.keep_key(
+                fast, NAME, argument, place, places.key_step, self.long
+            )
+        else:
+            address, size = places.values, fast.size
+            text = streamed_cache.keep_value(
+                NAME, argument, fast.kv_heads, place, places.value_step, self.long
+            )
+        if label not in self.sequence[op.name]:
+            self._take_turns(ALL, {"attend_record": size})
+            word, bank = str(address & 0xFFFF), str(address >> 16)
+            self._share(reader, label, text, x, arg_place=word, arg_bank=bank)
+            self.sequence[op.name].append(label)
+
+    def _cross(self, op: Op) -> None:
         if op.name in self.values.crossing:
             self.store_rows(op.name, f"keep_rows_{self.values.labels[op.name]}")

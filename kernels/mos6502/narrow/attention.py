@@ -246,7 +246,7 @@ def _mix(mixer: Mixer) -> str:
             text.append("    clc" if m == 256 else "")
             text.append(f"{name}_p{m}_{row}:\n    adc t{m},y            ;@ p=0.03")
     text.append("    adc #0\n    cmp #$ff            ; 255 is 0\n    adc #0")
-    text.append(_divide())
+    text.append(divide_byte())
     text.append(
         f"{name}_out_low:\n    sta $ffff,x\n    dex\n{name}_first:\n    cpx #0\n"
         f"    beq {name}_to_mixed  ;@ times {shape.head_size}\n    jmp {name}_result\n"
@@ -255,7 +255,7 @@ def _mix(mixer: Mixer) -> str:
     return lines(*text)
 
 
-def _divide() -> str:
+def divide_byte() -> str:
     """A = (total + 256 A) / divisor - 128, in eight steps: values have been taken + 128."""
     step = """\
     rol
