@@ -75,6 +75,11 @@ class BankedLowering(SharedOps):
         spots = self.rom.place_alike(names, blocks, "weights")
         self.rom.spots |= dict(zip(labels, spots, strict=True))
 
+    def _place_with(self, name: str, block: int, label: str, title: str, content: bytes) -> None:
+        bank = self.rom.spots[block_label(name, block)].bank
+        if not self.rom.place_in(bank, label, title, content, "weights"):
+            super()._place_with(name, block, label, title, content)
+
     def _choose_block(self, name: str, block: int, n_blocks: int) -> str:
         return self._show(self.rom.spots[block_label(name, block)].bank)
 
@@ -128,7 +133,8 @@ class BankedLowering(SharedOps):
         self.variants[op.name] = ("general", "its row is read from the cartridge")
 
     def data_bytes(self, op: Op) -> int:
-        own = sum(o.size for o in self.rom.placed if o.name == op.name)
+        names = (op.name, *(f"{op.name} {role}" for role in ("records", "bias", "limits")))
+        own = sum(o.size for o in self.rom.placed if o.name in names)
         stem = self.values.op(op) + "_"
         own += sum(table.size for label, table in self.pool.items() if label.startswith(stem))
         return own + super().data_bytes(op)

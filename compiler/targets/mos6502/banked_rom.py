@@ -71,6 +71,16 @@ class Rom:
             self._put(spot, name, content, kind)
         return spots
 
+    def place_in(self, bank: int, label: str, name: str, content: bytes, kind: str) -> bool:
+        """Contents with a label in a bank, if there is room."""
+        size = -(-len(content) // PAGE)
+        for start in range(BANK_PAGES - size + 1):
+            if not self._used(bank) & _bits(start, size):
+                self.spots[label] = Spot(bank, WINDOW + start * PAGE)
+                self._put(self.spots[label], name, content, kind)
+                return True
+        return False
+
     def place_rows(self, name: str, rows: Sequence[bytes], kind: str) -> list[tuple[Spot, int]]:
         """(place, how many) of rows of one length, as many in a bank as it holds."""
         most = BANK_BYTES // len(rows[0])

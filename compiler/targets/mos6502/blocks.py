@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from anachron.compiler.ranges import Ranges
 from anachron.compiler.targets.mos6502.lowering import Lowering
-from anachron.compiler.targets.mos6502.sections import byte_lines, page_data
+from anachron.compiler.targets.mos6502.sections import byte_lines, data, page_data
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.mos6502.residue.matvec import block_label
 
@@ -34,6 +34,10 @@ class BlockLowering(Lowering):
         for number, block in enumerate(blocks):
             label = block_label(name, number)
             self._aligned(label, f"weights {name} {number}", "weights", block)
+
+    def _place_with(self, name: str, block: int, label: str, title: str, content: bytes) -> None:
+        """A table that is read where a block of a group is."""
+        self.tables[label] = data(title, "weights", label, content)
 
     def _choose_block(self, name: str, block: int, n_blocks: int) -> str:
         """Point a group's code at a block, unless it does."""

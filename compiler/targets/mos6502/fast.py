@@ -202,7 +202,7 @@ class FastLowering(Seeking):
         shift = int(op.constants["shift"][0])
         bias = op.constants["bias"].astype("<i4").tobytes()
         label = f"{name}_bias"
-        self.tables[label] = data(f"{op.name} bias", "weights", label, bias)
+        self._place_with(group.name, block, label, f"{op.name} bias", bias)
         origin = f"{group.name}_origin"
         taken = (packed.origin & 0xFF).astype(np.uint8).tobytes()
         self.tables[origin] = data(f"{group.name} origins", "weights", origin, taken)
@@ -214,7 +214,8 @@ class FastLowering(Seeking):
         }
         limits = group.limits[op.name]
         rows = f"{name}_limits"
-        self.tables[rows] = data(f"{op.name} limits", "weights", rows, guard.row_limits(limits))
+        lengths = guard.row_limits(limits)
+        self._place_with(group.name, block, rows, f"{op.name} limits", lengths)
         weights = f"{residue_matvec.block_label(group.name, block)}+{first}"
         words = (
             ("row", weights),

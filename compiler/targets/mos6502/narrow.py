@@ -260,7 +260,7 @@ class NarrowLowering(FastLowering):
             most[order],
             order,
         )
-        self.tables[table] = data(f"{op.name} records", "weights", table, content)
+        self._place_with(group.name, runs[0].block, table, f"{op.name} records", content)
         self._routine(op, f"narrow_exact_{out.bits}", narrow_guard.exact_rows(out.bits))
         self._routine(op, "shift_total", matvec.shift_total())
         first = f"{narrow_matvec.block_label(group.name, runs[0].block)}+{runs[0].first}"
