@@ -46,6 +46,7 @@ def build(name, bits, small, matrices):
     packed = residue_runs.pack(name, bits, small, matrices)
     for number, block in enumerate(packed.blocks):
         bench.pages(residue_rows.block_label(name, number), block)
+    bench.pages(f"{name}_places", packed.places)
     bench.vector(f"{name}_x", np.zeros(packed.columns, int), bits)
     for label in residue_rows.arrays(packed):
         bench.data(label, bytes(packed.columns))

@@ -85,6 +85,9 @@ class RowLowering(NarrowLowering):
     def _place_rows(self, group: RowGroup, packed: Packed) -> None:
         """A group's weights and code."""
         self._place_blocks(group.name, packed.blocks)
+        if packed.places:
+            label = f"{group.name}_places"
+            self._aligned(label, f"places {group.name}", "weights", packed.places)
         for label in residue_rows.arrays(packed):
             self._take_turns(ALL, {label: group.columns})
         if packed.sum_rows:

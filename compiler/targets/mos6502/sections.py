@@ -5,6 +5,7 @@ To add a kind of data: a function that gives a Section.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from anachron.compiler.memory import Placed, find_free
 from anachron.kernels.mos6502 import zeropage
 
 BYTES_A_LINE = 24
+SHUFFLES = 60  # orders of chance in which areas are placed where others fail
 PAGE = 256
 
 
@@ -148,18 +150,34 @@ def place_areas(
     """
     regions = list(regions)
     areas = list(areas)
-    for number, order in enumerate(ORDERS):
+    there = sum(end - start for start, end in [*regions, once])
+    shuffles = SHUFFLES if sum(area.size for area in areas) <= there else 0
+    failed: Overflow | None = None
+    for order in (*ORDERS, *(_shuffled(areas, seed) for seed in range(shuffles))):
         try:
             return _place(areas, regions, visible_end, once, order)
-        except Overflow:
-            if number + 1 == len(ORDERS):
-                raise
-    raise AssertionError
+        except Overflow as overflow:
+            failed = overflow
+    assert failed is not None
+    raise failed
+
+
+def _shuffled(areas: Iterable[Area], seed: int) -> Callable[[Area], tuple[float, int]]:
+    """An order in which most areas that must begin on a page come early, and chance has its part.
+
+    Where areas are short of room for their alignment alone, one of a few such orders places them.
+    """
+    rng = random.Random(seed)
+    ranks = {
+        area.label: (area.align if rng.random() < 0.7 else 0) + rng.random() * 2 * PAGE
+        for area in areas
+    }
+    return lambda area: (ranks[area.label], 0)
 
 
 # What comes first where areas are placed, each tried: what is hard to place; page ends, which are
 # small, in what larger areas leave; page ends before areas of a page or two; what is large.
-ORDERS: tuple[Callable[[Area], tuple[int, int]], ...] = (
+ORDERS: tuple[Callable[[Area], tuple[float, int]], ...] = (
     lambda a: (a.align, a.size),
     lambda a: (0 if a.pieces[0][0] else a.align, a.size),
     lambda a: (1, 2 * PAGE + len(a.pieces)) if a.pieces[0][0] else (a.align, a.size),
@@ -172,7 +190,7 @@ def _place(
     regions: list[tuple[int, int]],
     visible_end: int,
     once: tuple[int, int],
-    first: Callable[[Area], tuple[int, int]],
+    first: Callable[[Area], tuple[float, int]],
 ) -> tuple[dict[str, int], tuple[Placed, ...]]:
     """place_areas, in one order."""
     placed: list[Placed] = []

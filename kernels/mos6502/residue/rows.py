@@ -48,7 +48,8 @@ def select(packed: Packed) -> str:
         for c, offset in enumerate(packed.column):
             uses.setdefault(offset // PAGE, []).append(f"{name}_w{m}_{c}")
         uses.setdefault(packed.constant[m] // PAGE, []).append(f"{name}_r{m}")
-    uses.setdefault(packed.order // PAGE, []).extend(order_labels(name, packed.ends))
+    if packed.order is not None:
+        uses.setdefault(packed.order // PAGE, []).extend(order_labels(name, packed.ends))
     text = [f"; {name}_select: the block of pages from Y on; uses Y\n{name}_select:"]
     for page in sorted(uses):
         text += ["    iny" if page else "", *(f"    sty {label}+2" for label in uses[page])]
@@ -208,8 +209,7 @@ def rows(packed: Packed) -> str:
         if ways != {packed.chain(m) for m in packed.moduli[packed.moduli.index(m) + 1 :][:1]}:
             target = sorted(ways - {"end"} or {end_label(name, packed.ends[0])})[0]
             text.append(f"{name}_next_{m}:\n    jmp {target}    ;@ goes {{{way(packed, m)}}}")
-    place = f"{block_label(name, 0)}+{packed.order}"
-    text.append(ends(name, packed.ends, place, packed.sum_rows))
+    text.append(ends(name, packed.ends, packed.place(0), packed.sum_rows))
     return lines(*text)
 
 
@@ -294,6 +294,8 @@ def patches(packed: Packed, run: Run, out: Vector) -> dict[str, str]:
             found[f"{name}_next_{m}"] = target
     place = out.at(run.base)
     high = place.high if out.bits == 16 else ""
+    if packed.order is None:
+        found |= dict.fromkeys(order_labels(name, [run.end]), packed.place(run.block))
     return found | dict(operands(name, run.end, place.low, high))
 
 

@@ -21,6 +21,7 @@ PAGE = 256
 # The moduli, 253 or 99, of whose constants rows of a basis have one, if they have one.
 THIRD = {"narrow": MIDDLE, "small": MIDDLE, "wide": 99, "wider": MIDDLE, "widest": MIDDLE}
 THIRDS = set(THIRD.values())
+PATCHES = 40  # bytes of code for each block whose rows' places lie elsewhere
 MOST_ROWS = 256  # of a run, and of a block
 FEW = 3  # rows that may as well saturate if others of their shift do: a run costs about 80 cycles
 
@@ -58,7 +59,8 @@ class Packed:
     origin    (columns,)  what was taken off the weights
     crossing  modulus -> (columns,)  how often t + x,Y crosses a page
     column, constant, order   offsets in a block: of each column; by modulus, of rows' constants;
-                              of rows' places
+                              of rows' places, if they are there
+    places    else a table of them, from the start of a page     stride  rows of a block
     """
 
     name: str
@@ -70,11 +72,19 @@ class Packed:
     crossing: Mapping[int, Array] = field(repr=False)
     column: tuple[int, ...]
     constant: Mapping[int, int]
-    order: int
+    order: int | None
+    places: bytes
+    stride: int
 
     @property
     def columns(self) -> int:
         return len(self.origin)
+
+    def place(self, block: int) -> str:
+        """The address of the places of a block's rows."""
+        if self.order is not None:
+            return f"{self.name}_block_0+{self.order}"
+        return f"{self.name}_places+{_spread(block, self.stride)}"
 
     @property
     def small(self) -> int | None:
@@ -140,8 +150,12 @@ def pack(
     planned = [_plan(matrix) for matrix in matrices]
     n_rows = sum(len(rows) for parts in planned for _, _, rows in parts)
     arrays = columns + len(kinds) + 1
-    stride, in_page = _choose_stride(n_rows, arrays, most_pages)
-    offsets = [i // in_page * PAGE + i % in_page * stride for i in range(arrays)]
+    apart = _choose_stride(n_rows, arrays - 1, most_pages)
+    together = _choose_stride(n_rows, arrays, most_pages)
+    outside = apart[0] + (n_rows + PATCHES * apart[1]) < together[0]
+    _, _, stride, in_page = apart if outside else together
+    offsets = [i // in_page * PAGE + i % in_page * stride for i in range(arrays - outside)]
+    places = np.zeros(_spread(-(-n_rows // stride), stride) if outside else 0, np.uint8)
     blocks = [np.zeros(offsets[-1] + stride, np.uint8) for _ in range(-(-n_rows // stride))]
     runs, at = [], 0
     for matrix, parts in zip(matrices, planned, strict=True):
@@ -152,8 +166,10 @@ def pack(
                 some, rows = rows[: stride - first], rows[stride - first :]
                 path = [THIRD[end.basis] if m in third else m for m in kinds]
                 arrays_of = _arrays(matrix, some, base, origin, path, bits)
-                for offset, values in zip(offsets, arrays_of, strict=True):
+                for offset, values in zip(offsets, arrays_of, strict=not outside):
                     blocks[block][offset + first :][: len(some)] = values & 0xFF
+                if outside:
+                    places[_spread(block, stride) + first :][: len(some)] = arrays_of[-1]
                 mine.append(Run(block, first, len(some), end, base))
                 at += len(some)
         runs.append(tuple(mine))
@@ -168,8 +184,16 @@ def pack(
         {m: _crossings(weight, m, bits) for m in moduli},
         tuple(offsets[:columns]),
         {m: offsets[columns + kinds.index(third[0] if m in third else m)] for m in moduli},
-        offsets[-1],
+        None if outside else offsets[-1],
+        places.tobytes(),
+        stride,
     )
+
+
+def _spread(block: int, stride: int) -> int:
+    """Where a block's places lie in their table: none cross a page."""
+    in_page = PAGE // stride
+    return block // in_page * PAGE + block % in_page * stride
 
 
 def _plan(matrix: Matrix) -> list[tuple[End, int, Array]]:
@@ -187,8 +211,8 @@ def _plan(matrix: Matrix) -> list[tuple[End, int, Array]]:
     return found
 
 
-def _choose_stride(n_rows: int, arrays: int, most_pages: int) -> tuple[int, int]:
-    """Rows of a block, and arrays a page, of the fewest bytes and then the fewest blocks."""
+def _choose_stride(n_rows: int, arrays: int, most_pages: int) -> tuple[int, int, int, int]:
+    """The fewest bytes and then the fewest blocks; rows of a block, and arrays a page."""
     choices = []
     for in_page in range(1, 9):
         stride = min(PAGE // in_page, n_rows)
@@ -197,7 +221,7 @@ def _choose_stride(n_rows: int, arrays: int, most_pages: int) -> tuple[int, int]
         n_pages = -(-arrays // in_page)
         if n_pages <= most_pages:
             choices.append((count * n_pages * PAGE, count, stride, in_page))
-    return min(choices)[2:]
+    return min(choices)
 
 
 def _arrays(
