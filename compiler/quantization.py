@@ -38,13 +38,13 @@ def quantize(
     """
     numerics = find_numerics(model, options)
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
-        fitted, shown = numerics.weights == "fitted", samples
+        fitted = numerics.weights == "fitted"
         if samples is None:
             needed = numerics.value_frac is None or numerics.activations < 16 or fitted
             samples = find_samples(model) if needed else []
-            shown = find_more_samples(model, samples) if fitted else []
-        moments = find_moments(model, shown or []) if fitted else {}
+            samples = find_more_samples(model, samples) if fitted else samples
         measured = measure(model, samples)
+        moments = find_moments(model, samples) if fitted else {}
     formats = Formats(model, numerics, measured, moments)
     ops = tuple(lower(node, formats) for node in model.nodes)
     return check(

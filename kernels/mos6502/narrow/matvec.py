@@ -174,7 +174,7 @@ def _low_byte(label: str, up: int, saturates: bool) -> str:
 
 def _word(up: int, down: int) -> tuple[str, str]:
     """(text, place): A = the high byte of (A, total) << up >> 8 or of A >> down, place the low."""
-    if up > 4:
+    if up >= 4:
         return lines(*["    cmp #$80\n    ror\n    ror total"] * (8 - up)), "total"
     sign = "    asl\n    lda #0\n    adc #$ff\n    eor #$ff"
     if not up:
