@@ -23,6 +23,7 @@ def attention_bench(size, heads, n_rows, table, shift, caches=1):
     for name in ("scores_low", "scores_high", "scores_top", "weights"):
         bench.pages(f"att_{name}", bytes(heads * n_rows))
     bench.pages("narrow_squares", narrow_guard.squares())
+    bench.pages("att_down", narrow_attention.down(shift))
     bench.data("exponential", np.asarray(table, np.uint8).tobytes())
     bench.data("att_limits", narrow_attention.limits(shape))
     bench.data("position", bytes(1))

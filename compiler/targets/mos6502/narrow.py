@@ -71,9 +71,7 @@ class Narrow:
         return narrow_matvec.pack(self.name, self.matrices, self.spread, self.most_pages)
 
 
-def group_narrow(
-    fixed: FixedModel, ranges: Ranges, most_pages: int = PAGE
-) -> tuple[Narrow, ...]:
+def group_narrow(fixed: FixedModel, ranges: Ranges, most_pages: int = PAGE) -> tuple[Narrow, ...]:
     """The kernels of a model's int8 vectors."""
     found: dict[int, list[Op]] = {}
     limits: dict[str, Array] = {}
@@ -295,6 +293,10 @@ class NarrowLowering(FastLowering):
         self.tables[mixer.table] = data(mixer.table, "table", mixer.table, heads.table)
         label = f"{shape.name}_limits"
         self.tables[label] = data(label, "table", label, narrow_attention.limits(shape))
+        if mixer.shift < 8:
+            self._aligned(
+                f"{shape.name}_down", "differences", "table", narrow_attention.down(mixer.shift)
+            )
         self._narrow_squares()
 
     def _attention(self, op: Op, name: str) -> None:

@@ -6,7 +6,7 @@
     result    a long division of 8 bits by 8
 
 What bounds it: 8 cycles a product and modulus, 2 for the CLC; a score 70 more to be put together
-and compared, a weight 75 and 26, a result 60 and its division 150, a head 600.
+and compared, a weight 70, a result 60 and its division 150, a head 600.
 
 Exact: where the lengths of query and keys do not prove that scores fit, or the weights sum to more
 than 255, slow.py does the head.
@@ -56,6 +56,11 @@ def applicable(shift: int, entries: int) -> str:
     return ""
 
 
+def down(shift: int) -> bytes:
+    """`<name>_down`: what a low byte leaves of a difference that goes right by a shift."""
+    return bytes(low >> shift for low in range(256))
+
+
 def limits(shape: Shape) -> bytes:
     """`<name>_limits`: by a query's length, how long keys may be, both in units of a head."""
     most = (-NARROW.lowest) ** 2 // (UNIT << shape.coarse) ** 2
@@ -73,6 +78,7 @@ def attend(mixer: Mixer) -> str:
         _scores(mixer),
         f"{name}_scored:\n{_weights(mixer)}",
         _mix(mixer),
+        _much(mixer),
         f"{name}_mixed:\n    clc\n    lda {name}_row\n    adc #{shape.n_rows}\n    sta {name}_row\n"
         f"    inc {name}_number\n    lda {name}_head\n    clc\n    adc #{shape.head_size}\n"
         f"    sta {name}_head\n    cmp #{shape.size}\n"
@@ -110,7 +116,6 @@ def _query(shape: Shape) -> str:
     tax
     dex
     stx {name}_last+1
-    stx {name}_last_weight+1
     lda {name}_limits,y  ;@ p=0.1
     ldy {name}_number
     cmp {shape.longest},y     ;@ aligned
@@ -141,17 +146,18 @@ def _scores(mixer: Mixer) -> str:
     cmp #$80
     adc #$80            ; the residue as a signed byte, its top bit flipped
     sta {name}_scores_high,x    ;@ aligned
-    tay
-    lda total
-    sta {name}_scores_low,x     ;@ aligned
-    cmp largest
-    tya
-    sbc largest+1
+    ldy total
+    cmp largest+1
     bcc _less           ;@ p=0.6
-    sty largest+1
-    lda total
-    sta largest
+    bne _more           ;@ p=0.9
+    cpy largest
+    bcc _less           ;@ p=0.5
+_more:
+    sta largest+1
+    sty largest
 _less:
+    tya
+    sta {name}_scores_low,x     ;@ aligned
     dex
 {name}_last:
     cpx #0
@@ -161,71 +167,77 @@ _less:
 
 
 def _weights(mixer: Mixer) -> str:
-    """weights of the rows, and their sum in divisor."""
+    """Weights of the rows into the operands of the mixing chains, and their sum in divisor.
+
+    Unrolled over the rows, X the head's first.  A difference of sums goes right by the shift: its
+    low byte by a table, its high one, which is small by then, by shifts left.
+    """
+    name, n = mixer.name, mixer.shape.n_rows
+    text = [
+        f"    lda largest\n    ora #{(1 << mixer.shift) - 1}\n    sta largest\n"
+        f"    ldx {name}_base\n{name}_enter_weigh:\n"
+        f"    jmp {name}_weigh_1       ;@ goes {name}_weigh_{{seen}}"
+    ]
+    for row in range(n - 1, -1, -1):
+        text.append(f"{name}_weigh_{row + 1}:\n    sec")
+        if mixer.shift < 8:
+            text.append(
+                f"    lda largest\n    sbc {name}_scores_low+{row},x     ;@ aligned\n    tay"
+            )
+        text.append(f"    lda largest+1\n    sbc {name}_scores_high+{row},x    ;@ aligned")
+        if mixer.far < 256:
+            text.append(f"    cmp #{mixer.far}\n    bcc *+6             ;@ p=0.9")
+            text.append(f"    lda #0\n    beq {name}_far_{row + 1}   ;@ always")
+        text.append("    asl\n" * (8 - mixer.shift))
+        text.append(f"    ora {name}_down,y    ;@ aligned" if mixer.shift < 8 else "")
+        text.append(f"    tay\n    lda {mixer.table},y     ;@ p=0.1\n{name}_far_{row + 1}:")
+        text.append(f"    sta {name}_p256_{row}+1\n    sta {name}_p255_{row}+1")
+    text.append(
+        f"    lda #0\n    sta divisor+1\n    clc\n{name}_enter_sum:\n"
+        f"    jmp {name}_sum_1         ;@ goes {name}_sum_{{seen}}"
+    )
+    for row in range(n - 1, -1, -1):
+        text.append(
+            f"{name}_sum_{row + 1}:\n    adc {name}_p256_{row}+1\n    bcc *+5             ;@ p=0.99\n"
+            "    inc divisor+1\n    clc"
+        )
+    text.append(
+        f"    sta divisor\n    lda divisor+1\n    beq _little         ;@ p=0.998\n"
+        f"    jmp {name}_much\n_little:"
+    )
+    return lines(*text)
+
+
+def _much(mixer: Mixer) -> str:
+    """Weights that sum to more than two residues mix: to where the slow way finds them."""
     name = mixer.name
-    far = (
-        f"    cmp #{mixer.far}\n    bcc _near           ;@ p=0.9\n    lda #0\n"
-        f"    sta {name}_weights,x        ;@ aligned\n    beq _next           ;@ always\n_near:"
-        if mixer.far < 256
-        else ""
-    )
-    return lines(
-        f"""\
-    lda #0
-    sta divisor
-    sta divisor+1
-    lda largest
-    ora #{(1 << mixer.shift) - 1}
-    sta largest
-    ldx {name}_row
-{name}_weight:
-    sec
-    lda largest
-    sbc {name}_scores_low,x     ;@ aligned
-    sta term
-    lda largest+1
-    sbc {name}_scores_high,x    ;@ aligned
-{far}""",
-        *(["    asl term\n    rol"] * (8 - mixer.shift)),
-        f"""\
-    tay
-    lda {mixer.table},y     ;@ p=0.1
-    sta {name}_weights,x        ;@ aligned
-    clc
-    adc divisor
-    sta divisor
-    bcc _next           ;@ p=0.9
-    inc divisor+1
-_next:
-    dex
-{name}_last_weight:
-    cpx #0
-    bne {name}_weight    ;@ times seen
-    lda divisor+1
-    beq _little         ;@ p=0.998
-    jmp {name}_slow_mix
-_little:""",
-    )
+    copies = [
+        f"    lda {name}_p256_{row}+1\n    sta {name}_weights+{row},x    ;@ aligned"
+        for row in range(mixer.shape.n_rows)
+    ]
+    return lines(f"{name}_much:", *copies, f"    jmp {name}_slow_mix")
 
 
 def _mix(mixer: Mixer) -> str:
     """The head's results."""
     shape, name, n = mixer.shape, mixer.name, mixer.shape.n_rows
     text = [
-        f"    ldx {name}_base\n    lda #0\n    clc\n{name}_enter_patch:\n"
-        f"    jmp {name}_patch_1       ;@ goes {name}_patch_{{seen}}"
+        f"    lda #0\n{name}_enter_own256:\n"
+        f"    jmp {name}_own256_1      ;@ goes {name}_own256_{{seen}}"
     ]
     for row in range(n - 1, -1, -1):
         text.append(
-            f"{name}_patch_{row + 1}:\n    ldy {name}_weights+{row},x    ;@ aligned\n"
-            f"    sty {name}_p256_{row}+1\n    sty {name}_p255_{row}+1\n    clc\n"
+            f"{name}_own256_{row + 1}:\n    ldy {name}_p256_{row}+1\n    clc\n"
             "    adc t256,y          ;@ aligned"
         )
-    text.append(f"    eor #$ff\n    clc\n    adc #1\n    sta {name}_ps256+1\n    lda #0\n    clc")
-    text.append(f"{name}_enter_own:\n    jmp {name}_own_1         ;@ goes {name}_own_{{seen}}")
+    text.append(
+        f"    eor #$ff\n    clc\n    adc #1\n    sta {name}_ps256+1\n    lda #0\n    clc\n"
+        f"{name}_enter_own255:\n"
+        f"    jmp {name}_own255_1      ;@ goes {name}_own255_{{seen}}"
+    )
     for row in range(n - 1, -1, -1):
         text.append(
-            f"{name}_own_{row + 1}:\n    ldy {name}_p255_{row}+1\n"
+            f"{name}_own255_{row + 1}:\n    ldy {name}_p255_{row}+1\n"
             "    adc t255,y          ;@ aligned"
         )
     text.append(
@@ -278,7 +290,7 @@ _less_{i}:
 
 def _entries(shape: Shape) -> list[str]:
     """Labels of the jumps into code that is unrolled over the rows."""
-    return ["patch", "own", *(f"v{m}" for m in MODULI)]
+    return ["weigh", "sum", *(f"{part}{m}" for part in ("own", "v") for m in MODULI)]
 
 
 def _enter(shape: Shape) -> str:
