@@ -1,5 +1,7 @@
 """Kernels of int8 vectors in two residues against the meaning of their contracts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from test_mos6502_residues import ResidueBench
@@ -102,6 +104,27 @@ def test_rows_of_any_shifts_are_exact_and_saturate(columns, shapes):
             )
             saturated += int((np.abs(expected) >= 127).sum())
     assert saturated or columns == 1
+
+
+def test_results_of_8_bits_are_rectified_as_they_are_made():
+    rng = np.random.default_rng(11)
+    matrices = [
+        replace(random_matrix(rng, 60, 32, 8, (5, 6, 7, 8, 9, 11)), rectified=True),
+        replace(random_matrix(rng, 20, 32, 8, (8, 10)), rectified=True, saturates=False),
+        random_matrix(rng, 20, 32, 8, (7, 8)),
+    ]
+    bench = ResidueBench()
+    packed = place(bench, matrices)
+    bench.start()
+    seen = set()
+    for i, matrix in enumerate(matrices):
+        for x in vectors(rng, matrix):
+            bench.set("x", x, 8)
+            run(bench, packed, i)
+            expected = np.maximum(meant(x, matrix), 0 if matrix.rectified else -128)
+            assert bench.read(f"out{i}", len(matrix.weight), 8).tolist() == expected.tolist()
+            seen |= set(expected.tolist()) if matrix.rectified else set()
+    assert {0, 1, 127} <= seen
 
 
 def test_a_product_costs_less_than_twenty_cycles():

@@ -96,7 +96,7 @@ def group_narrow(fixed: FixedModel, ranges: Ranges, most_pages: int = PAGE) -> t
         Narrow(
             columns,
             tuple(ops),
-            tuple(_matrix(op, ranges) for op in ops),
+            tuple(_matrix(op, ranges, _rectifies(fixed, op, limits) is not None) for op in ops),
             float(np.mean([_spread(fixed, ranges, op) for op in ops])),
             {op.name: limits[op.name] for op in ops if op.name in limits},
             most_pages,
@@ -105,14 +105,32 @@ def group_narrow(fixed: FixedModel, ranges: Ranges, most_pages: int = PAGE) -> t
     )
 
 
-def _matrix(op: Op, ranges: Ranges) -> narrow_matvec.Matrix:
+def _rectifies(fixed: FixedModel, op: Op, limits: Mapping[str, Array]) -> Op | None:
+    """The ReLU that a matrix's rows can do: the next op, and nothing else reads the matrix.
+
+    A guard's exact rows do not; and the ReLU's place may be where the guard's input lies.
+    """
+    after = fixed.ops[fixed.ops.index(op) + 1 :]
+    readers = [reader for reader in fixed.ops if op.name in reader.inputs]
+    if op.name in limits or not after or readers != [after[0]] or after[0].contract != "relu":
+        return None
+    narrow = op.value.format.bits == after[0].value.format.bits == 8
+    return after[0] if narrow and op.name != fixed.logits.name else None
+
+
+def _matrix(op: Op, ranges: Ranges, rectified: bool) -> narrow_matvec.Matrix:
     proven, bits = ranges.accumulators[op.name], op.value.format.bits
     shift = op.constants["shift"].astype(np.int64)
     limit = 1 << bits - 1
     least, most = np.asarray(proven["rows_lo"]) >> shift, np.asarray(proven["rows_hi"]) >> shift
     saturates = bool(least.min() < -limit or most.max() >= limit)
     return narrow_matvec.Matrix(
-        op.constants["weight"], op.constants["bias"].astype(np.int64), shift, bits, saturates
+        op.constants["weight"],
+        op.constants["bias"].astype(np.int64),
+        shift,
+        bits,
+        saturates,
+        rectified,
     )
 
 
@@ -144,6 +162,12 @@ class NarrowLowering(FastLowering):
         super().__init__(values, ranges, plan)
         self.narrow_heads_of = {op.name: group for group in plan.narrow_heads for op in group.ops}
         self.narrow_of = {op.name: group for group in plan.narrow for op in group.ops}
+        self.rectifiers: dict[str, Op] = {}  # ReLUs that the rows before them do, by either's name
+        for group in plan.narrow:
+            for op, matrix in zip(group.ops, group.matrices, strict=True):
+                if matrix.rectified:
+                    relu = values.fixed.ops[values.fixed.ops.index(op) + 1]
+                    self.rectifiers |= {op.name: relu, relu.name: relu}
         self.narrow_packed = {group.name: group.pack() for group in plan.narrow}
         for group in plan.narrow:
             self._place_narrow(group)
@@ -179,7 +203,8 @@ class NarrowLowering(FastLowering):
         if group is None:
             super()._matvec(op, name)
             return
-        packed, out = self.narrow_packed[group.name], self.values.vector(op.name)
+        packed = self.narrow_packed[group.name]
+        out = self.values.vector(self.rectifiers.get(op.name, op).name)
         x = self.values.vector(op.inputs[0])
         runs = packed.runs[group.ops.index(op)]
         labels = [name, *(f"{name}_run_{i}" for i in range(1, len(runs)))]
@@ -212,6 +237,13 @@ class NarrowLowering(FastLowering):
             why = f"about {op.value.size * self.screening.likely:.0f} rows of {out.size}; {why}"
         shifts = "" if len(runs) == 1 else f", {len(runs)} runs of equal shifts"
         self.variants[op.name] = (f"residues {', '.join(map(str, NARROW.moduli))}{shifts}", why)
+
+    def _relu(self, op: Op, name: str) -> None:
+        if op.name not in self.rectifiers:
+            super()._relu(op, name)
+            return
+        self.sequence[op.name] = []
+        self.variants[op.name] = ("none", f"the rows of {op.inputs[0]} end with it")
 
     def _rms_norm(self, op: Op, name: str) -> None:
         x, out = self.values.vector(op.inputs[0]), self.values.vector(op.name)

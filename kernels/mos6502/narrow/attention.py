@@ -198,8 +198,8 @@ def _weights(mixer: Mixer) -> str:
     )
     for row in range(n - 1, -1, -1):
         text.append(
-            f"{name}_sum_{row + 1}:\n    adc {name}_p256_{row}+1\n    bcc *+5             ;@ p=0.99\n"
-            "    inc divisor+1\n    clc"
+            f"{name}_sum_{row + 1}:\n    adc {name}_p256_{row}+1\n"
+            "    bcc *+5             ;@ p=0.99\n    inc divisor+1\n    clc"
         )
     text.append(
         f"    sta divisor\n    lda divisor+1\n    beq _little         ;@ p=0.998\n"

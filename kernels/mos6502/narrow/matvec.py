@@ -9,6 +9,8 @@ residue/moduli.py says why, residue/matvec.py how weights lie: a column of bytes
 the row.
 Two chains tell sums within 32,512 of 0 apart: A ends as T >> 8, a signed byte, with no table.
 
+Results of 8 bits may be rectified as they are made: a ReLU of its own is then not needed.
+
 Rows of a matrix may have different shifts.  They are sorted by shift into runs; where that moves
 rows, one more column of the block says where each result goes.  Results of 8 bits may saturate.
 
@@ -134,7 +136,10 @@ def _end(packed: Packed, label: str, run: Run) -> str:
         text.append(
             f"{label}_order:\n    ldy {block_label(packed.name, 0)}+{packed.order},x   ;@ aligned"
         )
-    if run.bits == 8:
+    if run.rectified:
+        text.append(_positive_byte(label, up, down, run.saturates))
+        text.append(f"{label}_low:\n    sta $ffff,{index}")
+    elif run.bits == 8:
         text += [_low_byte(label, up, run.saturates)] if up else []
         text += ["    cmp #$80\n    ror"] * down
         text.append(f"{label}_low:\n    sta $ffff,{index}")
@@ -170,6 +175,21 @@ def _low_byte(label: str, up: int, saturates: bool) -> str:
         f"{label}_least:\n    lda #$80\n{label}_byte:"
     )
     return lines(*text)
+
+
+def _positive_byte(label: str, up: int, down: int, saturates: bool) -> str:
+    """A = the same of A >> down, too, but 0 where it is below."""
+    most = f"{label}_most:\n    lda #$7f\n    bne {label}_byte    ;@ always" if saturates else ""
+    fits = f"\n    bmi {label}_most        ;@ p=0.01" if saturates else ""
+    return lines(
+        f"    cmp #$80\n    bcc {label}_positive    ;@ p=0.5\n    lda #0\n"
+        f"    beq {label}_byte        ;@ always",
+        most,
+        f"{label}_positive:",
+        *[f"    asl total\n    rol{fits}"] * up,
+        *["    lsr"] * down,
+        f"{label}_byte:",
+    )
 
 
 def _word(up: int, down: int) -> tuple[str, str]:

@@ -22,13 +22,17 @@ MODULI = NARROW.moduli
 
 @dataclass(frozen=True)
 class Matrix:
-    """weight (rows, columns) int8, bias (rows,) int32, shift (rows,); saturates: its results may"""
+    """weight (rows, columns) int8, bias (rows,) int32, shift (rows,).
+
+    saturates: its results may      rectified: those below 0 are 0; of 8 bits alone
+    """
 
     weight: Array
     bias: Array
     shift: Array
     bits: int
     saturates: bool = False
+    rectified: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,11 +53,13 @@ class Run:
     shift: int
     bits: int
     saturates: bool
+    rectified: bool = False
 
     @property
     def end(self) -> str:
         """What its rows end with, in a word."""
-        tails = ("s" if self.saturates else "") + ("" if self.order is None else "_apart")
+        tails = ("s" if self.saturates else "") + ("r" if self.rectified else "")
+        tails += "" if self.order is None else "_apart"
         return f"{self.shift}_{self.bits}{tails}"
 
 
@@ -185,6 +191,7 @@ def _runs(matrix: Matrix, block: int, first: int, base: int, rows: Array) -> lis
                 int(shift[start]),
                 matrix.bits,
                 saturates,
+                matrix.rectified,
             )
         )
     return found
