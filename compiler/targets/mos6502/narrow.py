@@ -326,9 +326,8 @@ class NarrowLowering(FastLowering):
         label = f"{shape.name}_limits"
         self.tables[label] = data(label, "table", label, narrow_attention.limits(shape))
         if mixer.shift < 8:
-            self._aligned(
-                f"{shape.name}_down", "differences", "table", narrow_attention.down(mixer.shift)
-            )
+            table = narrow_attention.down(mixer.shift)
+            self._aligned(f"{shape.name}_down", f"{shape.name} down", "table", table)
         self._narrow_squares()
 
     def _attention(self, op: Op, name: str) -> None:
