@@ -9,6 +9,12 @@
 if __name__ != "anachron.compiler":
     raise ImportError("import anachron.compiler, not compiler; run `pip install -e .` first")
 
+import os
+
+# Matrices are tiny here: threads would wait for each other longer than they compute.  It is read
+# when numpy is first loaded, so it stands before everything that does.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from anachron.compiler.building import build
 from anachron.compiler.comparison import Comparison, compare
 from anachron.compiler.fidelity import Fidelity, measure_fidelity

@@ -83,6 +83,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         help=f"what a C64 shows and plays as it works: {', '.join(FEEDBACK)} or none "
         f"(default: {', '.join(Options().feedback)})",
     )
+    c.add_argument(
+        "--screen", action="store_true", help="a C64's stays on as it works, which takes longer"
+    )
     c = add("run", "generate on one machine", add_one, add_hardware, add_generation)
     c.add_argument("--profile", action="store_true", help="cycles by kernel")
     c.add_argument("--live", action="store_true", help="show the machine's own screen or console")
@@ -235,6 +238,10 @@ def hardware(args: argparse.Namespace) -> dict[str, Any]:
         if Path(args.o).suffix.lower() == ".crt":
             raise ValueError(f"{args.o}: --pack is for a .prg or a .d64, which a C64 loads")
         options["packed"] = True
+    if getattr(args, "screen", False):
+        if find_machine(args.on).target != "mos6502":
+            raise ValueError("--screen is for a C64")
+        options["screen"] = True
     if getattr(args, "feedback", None) is not None:
         if find_machine(args.on).target != "mos6502":
             raise ValueError("--feedback is for a C64")

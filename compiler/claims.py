@@ -7,7 +7,7 @@ from __future__ import annotations
 import ast
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -47,6 +47,31 @@ class Cycles(NamedTuple):
 
 # What a variable of a claim stands for: a number, or (lo, expected, hi).
 Environment = Mapping[str, Any]
+
+
+class Asked(Mapping[str, Any]):
+    """An environment that notes what is asked of it: nothing else can change an answer."""
+
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
+        self.answers: dict[str, Any] = {}
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value of a variable."""
+        value = self.answers[name] = self.environment.get(name)
+        return default if value is None else value
+
+    def __getitem__(self, name: str) -> Any:
+        value = self.get(name)
+        if value is None:
+            raise KeyError(name)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.environment)
+
+    def __len__(self) -> int:
+        return len(self.environment)
 
 
 @dataclass(frozen=True)

@@ -39,10 +39,18 @@ To add a CPU: a `step` in compiler/targets/<cpu>/timing.py and a line in STEPS.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from anachron.compiler.assembly.program import Line, Program
-from anachron.compiler.claims import Claims, Cycles, Environment, TimingError, amount, claims_of
+from anachron.compiler.claims import (
+    Asked,
+    Claims,
+    Cycles,
+    Environment,
+    TimingError,
+    amount,
+    claims_of,
+)
 from anachron.compiler.flow import END, Block, Edge, measure
 from anachron.compiler.steps import Flow, Step
 from anachron.compiler.targets.mos6502 import timing as mos6502
@@ -116,15 +124,27 @@ def _predictor(program: Program, timing: str | None) -> Predictor:
     return known  # type: ignore[no-any-return]
 
 
+class Run(NamedTuple):
+    """The time of instructions one after the other that nothing is claimed of, and what follows."""
+
+    lo: int
+    expected: float
+    hi: int
+    next: int
+
+
 class Predictor:
-    """A program's steps, found once, and its routines' times, found once an environment."""
+    """A program's steps and straight runs, found once, and its routines' times, found once for all
+    environments that agree in what a routine asks of them."""
 
     def __init__(self, program: Program, timing: str | None) -> None:
         self.program, self.timing = program, timing
         self._lines = program.instructions
         self._step = STEPS[program.target]
         self._steps: dict[int, Step] = {}
-        self._known: dict[Any, Cycles] = {}
+        self._marks = set(program.label_at)  # no run goes on beyond
+        self._runs: dict[int, Run] = {}
+        self._known: dict[tuple[int, int | None], list[tuple[dict[str, Any], Cycles]]] = {}
 
     def step(self, line: Line) -> Step:
         """What one instruction does to the time and to the path."""
@@ -163,26 +183,55 @@ class Predictor:
     def routine(self, entry: int, stop: int | None, environment: Environment,
                 depth: int) -> Cycles:
         """The time from an entry to its return."""
-        key = (entry, stop, tuple(sorted(environment.items())))
-        known = self._known.get(key)
-        if known is None:
-            if depth > MAX_CALLS:
-                raise TimingError(f"{self.place(entry)}: calls itself, or calls go deeper than "
-                                  f"{MAX_CALLS}")
-            blocks = self._blocks(entry, stop, environment, depth)
-            known = self._known[key] = measure(blocks, entry, self.place)
-        return known
+        known = self._known.setdefault((entry, stop), [])
+        for answers, time in known:
+            if all(environment.get(name) == value for name, value in answers.items()):
+                return time
+        if depth > MAX_CALLS:
+            raise TimingError(f"{self.place(entry)}: calls itself, or calls go deeper than "
+                              f"{MAX_CALLS}")
+        asked = Asked(environment)
+        time = measure(self._blocks(entry, stop, asked, depth), entry, self.place)
+        known.append((asked.answers, time))
+        return time
 
     def _blocks(self, entry: int, stop: int | None, environment: Environment,
                 depth: int) -> dict[int, Block]:
         """The routine's blocks: straight runs between the places that branches go to."""
+        leaders, _ = self._reach(entry, stop, environment)
+        return {leader: self._block(leader, leaders, stop, environment, depth)
+                for leader in leaders if leader != stop or leader == entry}
+
+    def reached(self, entry: int, stop: int | None, environment: Environment) -> set[int]:
+        """Where runs, and all other instructions, begin that a routine and its callees come to."""
+        _, seen = self._reach(entry, stop, environment)
+        work = list(seen)
+        while work:
+            step = self._step_at(work.pop())
+            if step.flow is Flow.CALL:
+                for target in self._called(step, environment):
+                    if target in self._lines and target not in seen:
+                        new = self._reach(target, None, environment)[1] - seen
+                        seen |= new
+                        work += new
+        return seen
+
+    def _reach(self, entry: int, stop: int | None,
+               environment: Environment) -> tuple[set[int], set[int]]:
+        """(where blocks begin, where runs and other instructions begin) of a routine alone."""
+        self._mark(entry, *([] if stop is None else [stop]))
         leaders, work, seen = {entry}, [entry], set()
         while work:  # all places that are reached, to know where blocks begin
             address = work.pop()
             while address not in seen and (address != stop or address == entry):
                 seen.add(address)
+                run = self._run_at(address)
+                if run.next != address:
+                    address = run.next
+                    continue
                 step = self._step_at(address)
                 targets = self._targets(step, environment)
+                self._mark(*targets)
                 leaders.update(targets)
                 work += targets
                 if step.flow not in (Flow.NEXT, Flow.CALL):
@@ -191,8 +240,32 @@ class Predictor:
                         work.append(step.next)
                     break
                 address = step.next
-        return {leader: self._block(leader, leaders, stop, environment, depth)
-                for leader in leaders if leader != stop or leader == entry}
+        return leaders, seen
+
+    def _called(self, step: Step, environment: Environment) -> list[int]:
+        """Where a call goes."""
+        names = [_address(self.program, _filled(name, environment)) for name in step.claims.goes]
+        return names or ([] if step.target is None else [step.target])
+
+    def _mark(self, *addresses: int) -> None:
+        """No run goes on beyond these."""
+        if not self._marks.issuperset(addresses):
+            self._marks.update(addresses)
+            self._runs.clear()
+
+    def _run_at(self, address: int) -> Run:
+        """The run that begins here; its `next` is its beginning where it is empty."""
+        run = self._runs.get(address)
+        if run is None:
+            lo, expected, hi, at = 0, 0.0, 0, address
+            while at == address or at not in self._marks:
+                step = self._step_at(at)
+                if step.flow is not Flow.NEXT or step.needs_amount:
+                    break
+                own, at = step.time, step.next
+                lo, expected, hi = lo + own.lo, expected + own.expected, hi + own.hi
+            run = self._runs[address] = Run(lo, expected, hi, at)
+        return run
 
     def _step_at(self, address: int) -> Step:
         line = self._lines.get(address)
@@ -213,6 +286,15 @@ class Predictor:
                depth: int) -> Block:
         lo, expected, hi, address = 0, 0.0, 0, leader
         while True:
+            run = self._run_at(address)
+            if run.next != address:
+                lo, expected, hi = lo + run.lo, expected + run.expected, hi + run.hi
+                address = run.next
+                if address == stop:
+                    return Block([Edge(END, lo, expected, hi, 1.0)])
+                if address in leaders:
+                    return Block([Edge(address, lo, expected, hi, 1.0)])
+                continue
             step = self._step_at(address)
             own = step.time
             if step.needs_amount or step.flow is Flow.CALL:
@@ -273,9 +355,7 @@ class Predictor:
         if claims.plus is not None:
             time += self._amount(step, claims.plus, environment)
         if step.flow is Flow.CALL:
-            names = [
-                _address(self.program, _filled(name, environment)) for name in claims.goes]
-            targets = names or ([] if step.target is None else [step.target])
+            targets = self._called(step, environment)
             inside = [target for target in targets if target in self._lines]
             if inside:
                 parts = [self.routine(target, None, environment, depth + 1) for target in inside]

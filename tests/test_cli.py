@@ -94,6 +94,10 @@ MISTAKES = {
         "allowed are ll-34, dec, dec-mos",
     ),
     "times of a C64": (("cycles", "reverse", "--on", "c64", "--timing", "dec"), "only a pdp11/34a"),
+    "a screen of a PDP-11": (
+        ("build", "reverse", "--on", "pdp11/34a", "--screen", "-o", "x.lda"),
+        "--screen is for a C64",
+    ),
     "a cartridge packed": (
         ("build", "reverse", "--on", "c64", "--pack", "-o", "x.crt"),
         "--pack is for a .prg or a .d64",

@@ -141,8 +141,10 @@ divide:
     RTS PC"""
 
 
-def isqrt(cpu: Cpu) -> str:
+def isqrt(cpu: Cpu, short: float = 0.9) -> str:
     """The integer square root of 32 bits, two bits of the number for each bit of the root.
+
+    short  how often the number is below 2**16, as far as is known
 
     The root so far and the bit on trial never overlap, so that BIS adds them; where the number is
     below 2**16, the high words are zero throughout and are left alone.
@@ -153,7 +155,7 @@ isqrt:
     CLR R0
     CLR R1
     TST R2
-    BEQ 50$         ;@ p=0.9
+    BEQ 50$         ;@ p={short:.3f}
     MOV #16.,-(SP)
     MOV #40000,R4   ; R4:R5 the bit on trial, R0:R1 the root, both to be moved right
     CLR R5

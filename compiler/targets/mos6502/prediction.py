@@ -26,15 +26,14 @@ FRAME_CYCLES, STOLEN_CYCLES = 19_656, 1_076
 class Within(Predictor):
     """Times of instructions inside a region; all others take none."""
 
-    def __init__(self, program: Program, region: Placed) -> None:
-        super().__init__(program, None)
-        self.region = region
-        self._parts: dict[int, Step] = {}
+    def __init__(self, base: Predictor, region: Placed) -> None:
+        super().__init__(base.program, None)
+        self.base, self.region = base, region
 
     def step(self, line: Line) -> Step:
-        step = self._parts.get(line.address)
+        step = self._steps.get(line.address)
         if step is None:
-            step = super().step(line)
+            step = self.base.step(line)
             if not self.region.address <= line.address < self.region.end:
                 claims = step.claims
                 if step.needs_amount:
@@ -42,7 +41,7 @@ class Within(Predictor):
                         claims, plus=claims.plus and "0", takes=claims.takes and "0"
                     )
                 step = step._replace(time=NOTHING, taken=NOTHING, claims=claims)
-            self._parts[line.address] = step
+            self._steps[line.address] = step
         return step
 
 
@@ -136,8 +135,11 @@ class Prediction:
     ) -> dict[str, Cycles]:
         start = self.program.symbols[entry]
         end = None if stop is None else self.program.symbols[stop]
+        reached = self._base.reached(start, end, environment)
         times = {}
         for part in self.parts:
+            if not any(part.address <= address < part.end for address in reached):
+                continue
             time = self._within(part).routine(start, end, environment, 0)
             if time.hi:
                 times[part.name] = time
@@ -153,8 +155,15 @@ class Prediction:
 
     def _within(self, part: Placed) -> Within:
         if part not in self._known:
-            self._known[part] = Within(self.program, part)
+            self._known[part] = Within(self._base, part)
         return self._known[part]
+
+    @property
+    def _base(self) -> Predictor:
+        """Times wherever they are spent."""
+        if "base" not in self._known:
+            self._known["base"] = Predictor(self.program, None)
+        return self._known["base"]
 
 
 def _with_screen(time: Cycles) -> Cycles:

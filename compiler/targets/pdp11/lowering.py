@@ -33,6 +33,9 @@ KERNELS = frozenset(
     )
 )
 
+SHORT = 1 << 16  # below it a root is found in half the steps
+UNSEEN = 0.9  # how often it is, where no row has been seen
+
 
 @dataclass
 class Lowering:
@@ -47,7 +50,13 @@ class Lowering:
     shared: set[int] = field(default_factory=set)  # lengths of shared sums of products
     longest_centred: int = 0
     wide: bool = False  # an attention op needs its slow way
+    roots: list[float] = field(default_factory=list)  # of each norm: how often a root is short
     _labels: dict[bytes, str] = field(default_factory=dict)
+
+    @property
+    def short_roots(self) -> float:
+        """How often the number below a root has 16 bits, over all norms."""
+        return sum(self.roots) / len(self.roots) if self.roots else 1.0
 
     def lower(self, op: Op) -> None:
         """Add an op's routine and constants."""
@@ -129,11 +138,20 @@ class Lowering:
             bits=op.value.format.bits,
             **op.attributes,
         )
+        self.roots.append(self._short(op))
         if op.contract == "rms_norm":
             return norm.rms_norm(self.cpu, name, **arguments)
         self.longest_centred = max(self.longest_centred, op.value.size)
         bias = self.constant(op, "bias", op.constants["bias"].astype("<i2").tobytes(), "weights")
         return norm.layer_norm(self.cpu, name, bias=bias, centred="centred", **arguments)
+
+    def _short(self, op: Op) -> float:
+        """How often a norm's shifted mean square is below 2**16, were it anything up to that of the
+        longest row that calibration saw."""
+        longest = self.values.fixed.values[op.inputs[0]].longest
+        mean = (longest / 2 ** op.attributes["pre_shift"]) ** 2 / op.value.size
+        largest = mean * 2 ** op.attributes["root_shift"]
+        return min(1.0, SHORT / largest) if largest else UNSEEN
 
     def _attention(self, op: Op, name: str) -> str:
         table = op.constants["table"]

@@ -137,7 +137,8 @@ def _sections(lowering: Lowering, machine: Machine, options: Options) -> list[Se
         code("place_rows", place_rows(cpu, values)),
         *lowering.routines,
     ]
-    sections += [code("divide", arithmetic.divide(cpu)), code("isqrt", arithmetic.isqrt(cpu))]
+    root = arithmetic.isqrt(cpu, lowering.short_roots)
+    sections += [code("divide", arithmetic.divide(cpu)), code("isqrt", root)]
     if lowering.shared:
         longest = max(lowering.shared)
         sections.append(code("dot", arithmetic.dot(cpu, lowering.shared), f"dot.{longest}"))
