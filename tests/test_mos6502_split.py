@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from test_mos6502_kernels import Bench
 
+import anachron.compiler as ac
 from anachron.kernels.mos6502.residue import levels as residue_levels
 from anachron.kernels.mos6502.residue import moduli as residues
 from anachron.kernels.mos6502.split import attention as split_attention
@@ -153,3 +154,24 @@ def test_attention_is_exact_for_any_vectors(
         for position in range(n_rows):
             bench.machine.memory[bench.symbols["position"]] = position
             mix(position, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "contract", "way"),
+    (("chat", "attention", "bytes, residues"), ("gpt2", "matvec", "residues")),
+)
+def test_programs_have_room_for_their_fastest_kernels(name, contract, way):
+    image = ac.build(ac.quantize(ac.load(name)), "c64")
+    ways = [call.variant for call in image.calls if call.kernel == contract]
+    assert ways and all(found.startswith(way) for found in ways)
+
+
+def test_only_a_program_with_a_temperature_has_a_sampler():
+    reverse, chat = (ac.quantize(ac.load(name)) for name in ("reverse", "chat"))
+    assert "rank_weights" not in ac.build(reverse, "c64").symbols
+    drawn = ac.build(chat, "c64", sampling=ac.Sampling(0.8))
+    assert "rank_weights" in drawn.symbols
+    image = ac.build(chat, "c64")
+    assert "rank_weights" not in image.symbols
+    run = image.run("hi", n=2, temperature=0.8, seed=3)
+    assert run.generated == ac.run_reference(chat, "hi", 2, ac.Sampling(0.8, seed=3)).generated
