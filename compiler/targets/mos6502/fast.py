@@ -356,7 +356,7 @@ class FastLowering(Seeking):
             f"residues {moduli}",
             f"scores proven within {int(score):,} of 0; they may reach "
             f"{residues.reach(heads.shape.small):,}; three chains mix weights up to "
-            f"{heads.mixer.narrow_weight:,}, four more",
+            f"{heads.mixer.narrow_weights[-1]:,}, or more of smaller values, four any",
         )
 
     def _keep(self, op: Op) -> None:

@@ -16,7 +16,14 @@ import re
 
 from anachron.kernels.mos6502.instructions import Vector, lines
 from anachron.kernels.mos6502.residue.cache import Shape, chain, fold, join, negate, start
-from anachron.kernels.mos6502.residue.mixing import Mixer, enter, entry_tables, mix, own_sums
+from anachron.kernels.mos6502.residue.mixing import (
+    Mixer,
+    enter,
+    entry_tables,
+    limits,
+    mix,
+    own_sums,
+)
 
 
 def attend(mixer: Mixer) -> str:
@@ -38,6 +45,7 @@ def attend(mixer: Mixer) -> str:
         f"{name}_head:\n    .byte 0\n{name}_row:\n    .byte 0\n"
         f"{name}_page:\n    .byte >{name}_cache",
         entry_tables(shape),
+        limits(mixer),
     )
 
 
@@ -113,7 +121,6 @@ def _weights(mixer: Mixer) -> str:
     name, entries = mixer.name, mixer.entries
     short = f"    cpy #{entries}\n    bcc _near           ;@ p=0.9\n" if entries < 256 else ""
     skip = "    bcs _near           ;@ always\n" if entries == 256 else ""
-    limit = mixer.narrow_weight
     return lines(
         f"""\
     lda #0
@@ -159,9 +166,10 @@ _near:
     bne {name}_weight    ;@ times seen""",
         own_sums(mixer),
         f"""\
-    lda #<{min(limit, 65535)}
+    ldy {mixer.shape.largest_high}
+    lda {name}_narrow_low,y     ;@ p=0.1
     cmp divisor
-    lda #>{min(limit, 65535)}
+    lda {name}_narrow_high,y    ;@ p=0.1
     sbc divisor+1
     lda #0
     ror                 ; top bit set where three chains do

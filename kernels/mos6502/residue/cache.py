@@ -61,8 +61,15 @@ class Shape:
         return self.key_bytes + _offset(number, self.size)
 
     @property
+    def largest_high(self) -> str:
+        """A byte: the largest high byte of a value so far, signs taken off."""
+        spare = PAGE % self.key_stride  # what no array takes of a page
+        return f"{self.name}_cache+{PAGE - spare if spare else self.cache_bytes - PAGE}"
+
+    @property
     def cache_bytes(self) -> int:
-        return self.key_bytes + _pages(len(self.moduli) * (self.n_rows + 1), self.size) * PAGE
+        n_pages = _pages(len(self.moduli) * (self.n_rows + 1), self.size)
+        return self.key_bytes + (n_pages + (PAGE % self.key_stride == 0)) * PAGE
 
     @property
     def cache_pages(self) -> int:
@@ -239,8 +246,25 @@ def keep_value(shape: Shape) -> str:
         f"{name}_keep_value:\n    lda position\n    bne {name}_later    ;@ p=0.95\n"
         f"    ldx #{size - 1}\n{name}_clear:",
         *(f"    sta {shape.value(m, n)},x" for m in shape.moduli),
-        f"    dex\n    bpl {name}_clear    ;@ times {size}\n{name}_later:\n    lda position\n"
-        "    asl\n    asl\n    tax",
+        f"    dex\n    bpl {name}_clear    ;@ times {size}\n    sta {shape.largest_high}\n"
+        f"{name}_later:\n    lda {name}_take_high+1\n    sta {name}_look+1\n"
+        f"    lda {name}_take_high+2\n    sta {name}_look+2\n"
+        f"    ldy {shape.largest_high}\n    sty scratch\n    ldx #{size - 1}\n{name}_look:",
+        f"""\
+    lda $ffff,x         ;@ p=0.3
+    bpl *+4             ;@ p=0.5
+    eor #$ff
+    cmp scratch
+    bcc *+4             ;@ p=0.9
+    sta scratch
+    dex
+    bpl {name}_look     ;@ times {size}
+    lda scratch
+    sta {shape.largest_high}
+    lda position
+    asl
+    asl
+    tax""",
     ]
     for i, m in enumerate(shape.moduli):
         text.append(

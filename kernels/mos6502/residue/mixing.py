@@ -1,8 +1,8 @@
 """An attention's weighted sums in residues: 27 to 34 cycles a product -> assembly text.
 
 The weights are the operands of the chains, X is the feature; the code is unrolled over the rows and
-entered at the last one seen.  Three chains do while the sum of the weights says so, else a fourth
-follows.  A result is a long division: its high byte by subtraction, for most are below 256, then
+entered at the last one seen.  Three chains do while the sum of the weights, times the largest value
+so far, says so; else a fourth follows.  A result is a long division: its high byte by subtraction, for most are below 256, then
 eight steps.
 
 What bounds it: 26 cycles a product, 8 more in the fourth chain, 60 a result, 33 a bit of the
@@ -41,9 +41,11 @@ class Mixer:
         return self.shape.name
 
     @property
-    def narrow_weight(self) -> int:
-        """The largest sum of weights with which three chains do."""
-        return min(-WIDE.lowest, WIDE.highest) // max(1, self.largest)
+    def narrow_weights(self) -> list[int]:
+        """The largest sum of weights with which three chains do, by the values' high byte."""
+        reach = min(-WIDE.lowest, WIDE.highest)
+        peaks = (min(256 * high + 256, self.largest) for high in range((self.largest >> 8) + 1))
+        return [min(reach // max(1, peak), 0xFFFF) for peak in peaks]
 
     @property
     def largest_sum(self) -> int:
@@ -267,6 +269,18 @@ _below:
     lda scratch+1
     eor #$ff
 _signed:""",
+    )
+
+
+def limits(mixer: Mixer) -> str:
+    """Tables of narrow_weights."""
+    parts = (("low", 0), ("high", 8))
+    return lines(
+        *(
+            f"{mixer.name}_narrow_{part}:\n    .byte "
+            + ",".join(str(limit >> shift & 0xFF) for limit in mixer.narrow_weights)
+            for part, shift in parts
+        )
     )
 
 
