@@ -281,19 +281,19 @@ def products(name: str) -> str:
 
 
 def unit_value() -> str:
-    """scratch+1, total+2 = total, of 4 bytes, less term, of 2: >> 15, plus 32768; X, term stay."""
+    """scratch+1, total+2 = total, of 4 bytes, less term, of 4: >> 15, plus 32768; X, term stay."""
     return """\
     lda total           ; twice the upper part: >> 15
     cmp term
     lda total+1
     sbc term+1
-    sta total+1
+    tay
     lda total+2
     sbc term+2
     sta total+2
     lda total+3
     sbc term+3
-    asl total+1
+    cpy #$80            ; the bit that comes up
     rol total+2
     rol
     eor #$80            ; the unit value, and 32768 more
@@ -301,7 +301,7 @@ def unit_value() -> str:
 
 
 def times_gain(name: str) -> str:
-    """total (3 bytes) = the unit value, Y and scratch+1, times the gain, in product_low, _high."""
+    """total, total+1, A = the unit value, Y and scratch+1, times the gain, in product_low, _high."""
 
     def by_gain(low: str, high: str) -> str:
         return f"""\
@@ -311,25 +311,31 @@ def times_gain(name: str) -> str:
     sta {low}
     lda (product_high),y    ;@ p=0.4
     sbc less_product_high,y ;@ aligned
-    sta {high}"""
+    {high}"""
 
     return lines(
-        by_gain("total", "total+1"),
+        by_gain("total", "sta total+1"),
         "    ldy scratch+1",
-        by_gain("correction", "correction+1"),
-        """\
+        by_gain("correction", "tay"),
+        f"""\
     clc
     lda total+1
     adc correction
     sta total+1
-    lda correction+1
-    adc #0
-    sta total+2
-    sec""",
-        *(
-            f"    lda total+{i}\n{name}_c{i}:\n    sbc $ffff,x\n    sta total+{i}"
-            for i in range(3)
-        ),
+    bcc *+3             ;@ p=0.5
+    iny
+    sec
+    lda total
+{name}_c0:
+    sbc $ffff,x
+    sta total
+    lda total+1
+{name}_c1:
+    sbc $ffff,x
+    sta total+1
+    tya
+{name}_c2:
+    sbc $ffff,x""",
     )
 
 
@@ -346,13 +352,12 @@ def _element(shape: Shape) -> str:
     sta product_high
     ldy total+2""",
         times_gain(name),
-        "    asl total\n    rol total+1\n    rol total+2\n" * up,
+        "    asl total\n    rol total+1\n    rol\n" * up,
         f"""\
+{name}_out_high:
+    sta $ffff,x
     lda total+1
 {name}_out_low:
-    sta $ffff,x
-    lda total+2
-{name}_out_high:
     sta $ffff,x
     dex
     bmi *+5             ;@ times {shape.size}

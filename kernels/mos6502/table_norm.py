@@ -70,6 +70,7 @@ def scale(bias: bool, saturates: bool) -> str:
     sta product_high""",
         fast_norm.times_gain(name),
         f"""\
+    sta total+2
     lda product_low
     bpl {name}_shift    ;@ p={POSITIVE}
     sec
