@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from anachron.compiler.model import INPUTS, Generation, ModelError
 from anachron.compiler.tokenizer import Tokenizer
+from anachron.compiler.usage import find_usual
 from anachron.kernels.arithmetic import Array, Fixed
 from anachron.kernels.contracts import CONTRACTS
 
@@ -94,6 +96,11 @@ class FixedModel:
         from anachron.compiler.targets.reference.target import Session
 
         return Session(self).step(tokens)
+
+    @cached_property
+    def usual(self) -> Mapping[str, Array]:
+        """Every value by name, (samples, positions, size), in texts of the model's own."""
+        return find_usual(self)
 
     @property
     def n_weights(self) -> int:

@@ -225,7 +225,7 @@ def test_norms_to_int8_are_exact_and_saturate(size, bits, shift):
             values = rng.integers(-scale - 1, scale + 1, size)
             values[0], values[1] = scale, -scale - 1
             bench.set("x", values)
-            bench.call("norm", {"elements": size})
+            bench.call("norm", {"elements": size, "long_elements": 0.1, "long_turns": (1, 2, 8)})
             meant = meant_norm.rms_norm(
                 values[None], gain=gain, gain_shift=shift, bits=8, **attributes
             )[0]

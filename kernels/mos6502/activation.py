@@ -15,8 +15,8 @@ from anachron.kernels.mos6502.instructions import (
 )
 
 
-def relu(name: str, x: Vector, out: Vector) -> str:
-    """max(0, x); out may be x."""
+def relu(name: str, x: Vector, out: Vector, positive: float = 0.5) -> str:
+    """max(0, x); out may be x; positive: the share of x that is, to predict the time."""
 
     def element(start: int) -> str:
         a, z = x.at(start), out.at(start)
@@ -24,7 +24,7 @@ def relu(name: str, x: Vector, out: Vector) -> str:
             return f"""\
     ldy {a.low},x
     lda {a.high},x
-    bpl _keep           ;@ p=0.5
+    bpl _keep           ;@ p={positive:.3f}
     ldy #0
     tya
 _keep:
@@ -34,12 +34,12 @@ _keep:
         if x.bits == 8:
             high = f"\n    lda #0\n    sta {z.high},x" if out.bits == 16 else ""
             return (
-                f"    lda {a.low},x\n    bpl *+4             ;@ p=0.5\n    lda #0\n"
+                f"    lda {a.low},x\n    bpl *+4             ;@ p={positive:.3f}\n    lda #0\n"
                 f"    sta {z.low},x{high}"
             )
         return f"""\
     lda {a.high},x
-    bpl _positive       ;@ p=0.5
+    bpl _positive       ;@ p={positive:.3f}
     lda #0
     beq _keep           ;@ always
 _positive:

@@ -301,7 +301,7 @@ def unit_value() -> str:
 
 
 def times_gain(name: str) -> str:
-    """total, total+1, A = the unit value, Y and scratch+1, times the gain, in product_low, _high."""
+    """total, total+1, A = the unit value, Y and scratch+1, times the gain in product_low."""
 
     def by_gain(low: str, high: str) -> str:
         return f"""\

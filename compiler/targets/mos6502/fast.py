@@ -12,6 +12,7 @@ import numpy as np
 
 from anachron.compiler.fixed import Op
 from anachron.compiler.ranges import Ranges
+from anachron.compiler.targets.mos6502 import chances
 from anachron.compiler.targets.mos6502.attentions import Heads
 from anachron.compiler.targets.mos6502.matrices import Group
 from anachron.compiler.targets.mos6502.narrow_heads import NarrowHeads
@@ -37,8 +38,6 @@ from anachron.kernels.mos6502.residue import screen as residue_screen
 
 if TYPE_CHECKING:
     from anachron.compiler.targets.mos6502.plan import Plan
-
-TOO_LONG = 0.03  # how often an input is longer than some row allows, on soul's answers
 
 
 class FastLowering(Seeking):
@@ -206,13 +205,15 @@ class FastLowering(Seeking):
         origin = f"{group.name}_origin"
         taken = (packed.origin & 0xFF).astype(np.uint8).tobytes()
         self.tables[origin] = data(f"{group.name} origins", "weights", origin, taken)
+        limits = group.limits[op.name]
         self.environments[op.name] |= {
-            "elements": x.size,
+            **chances.measured(self.values.fixed, op.inputs[0]),
+            **chances.guarded(self.values.fixed, op, limits),
             "exact_columns": x.size,
             "shift_bytes": shift // 8,
             "shift_bits": shift % 8,
         }
-        limits = group.limits[op.name]
+        self.anything |= self.environments[op.name]
         rows = f"{name}_limits"
         lengths = guard.row_limits(limits)
         self._place_with(group.name, block, rows, f"{op.name} limits", lengths)
@@ -231,7 +232,7 @@ class FastLowering(Seeking):
             set_word("source_high", x.high),
             f"    ldy #{x.size - 1}\n    jsr measure",
             guard.check(min(limits)),
-            f"    bcc *+5             ;@ p={TOO_LONG}\n    jmp {name}_fast\n    jsr {name}_fast",
+            f"    bcc *+5             ;@ p=too_long\n    jmp {name}_fast\n    jsr {name}_fast",
             *(set_word(label, value) for label, value in words),
             f"    lda #{x.size}\n    sta count_b\n    lda #{shift}\n    sta count_b+1\n"
             f"    lda #{out.size}\n    sta rows_left\n    jmp exact_rows",
@@ -264,7 +265,8 @@ class FastLowering(Seeking):
         data_of_gain = np.vstack([gain, fast_norm.gain_constants(gain)]).ravel()
         label = self._bytes(op, "gain", data_of_gain, "weights")
         self._emit(op, fast_norm.call(shape, name, x, out, label))
-        self.environments[op.name] = {"elements": x.size}
+        self.environments[op.name] = chances.measured(self.values.fixed, op.inputs[0])
+        self.anything |= self.environments[op.name]
         self.variants[op.name] = (
             "tables",
             "its gains are not negative, its results proven not to saturate",
@@ -350,6 +352,8 @@ class FastLowering(Seeking):
         q, out = self.values.vector(op.inputs[0]), self.values.vector(op.name)
         assert not self._choose_cache(heads, op)  # its keys and values have just been kept
         self._emit(op, residue_attention.call(heads.mixer, name, q, out))
+        self.environments[op.name] = chances.mixed(self.values.fixed, op, heads.mixer)
+        self.anything |= self.environments[op.name]
         score = self.ranges.accumulators[op.name]["score"]
         moduli = ", ".join(map(str, heads.shape.moduli))
         self.variants[op.name] = (

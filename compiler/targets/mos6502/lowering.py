@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from anachron.compiler.fixed import Op
+from anachron.compiler.targets.mos6502 import chances
 from anachron.compiler.targets.mos6502.gathering import ALL, KERNELS, Gathering
 from anachron.compiler.targets.mos6502.sections import area, data, page_ends
 from anachron.kernels.arithmetic import Array
@@ -138,7 +139,8 @@ class Lowering(Gathering):
 
     def _relu(self, op: Op, name: str) -> None:
         (x,) = self._inputs(op)
-        self._emit(op, activation.relu(name, x, self.values.vector(op.name)))
+        positive = chances.positive(self.values.fixed, op.inputs[0])
+        self._emit(op, activation.relu(name, x, self.values.vector(op.name), positive))
 
     def _lookup(self, op: Op, name: str) -> None:
         (x,) = self._inputs(op)

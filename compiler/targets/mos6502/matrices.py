@@ -13,6 +13,7 @@ import numpy as np
 
 from anachron.compiler.fixed import FixedModel, Op
 from anachron.compiler.ranges import Ranges, sum_bounds
+from anachron.compiler.targets.mos6502 import chances
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.arithmetic import Array
 from anachron.kernels.mos6502.residue import guard
@@ -24,6 +25,7 @@ MOST_GUARDED = 128  # columns
 MODULI = len(WIDE.moduli)
 HALVINGS = 40  # orders of columns that are tried
 LEAST_LIMIT = 256  # of a guard: below, most inputs would be too long
+MOST_EXACT = 0.15  # of rows that it may leave to the slow way, usually, and still be a gain
 MOST_BEYOND = 4 * WIDE.highest  # that a sum may reach: beyond, sums as large are to be expected
 
 
@@ -138,7 +140,7 @@ def group_matrices(
                 if basis is NARROW:
                     why = ""
             limit = _guard(op, ranges) if why else []
-            if limit and min(limit) >= LEAST_LIMIT:
+            if limit and min(limit) >= LEAST_LIMIT and _exact_rows(fixed, op, limit) < MOST_EXACT:
                 found.setdefault((WIDE.name, columns, bits), []).append(op)
                 limits[op.name] = limit
             elif why:
@@ -243,6 +245,12 @@ def _guard(op: Op, ranges: Ranges) -> list[int]:
         return []
     norms = longest_inputs(op, WIDE, positive=bool(x.lo.min() >= 0))
     return [guard.limit(float(norm), columns) for norm in norms]
+
+
+def _exact_rows(fixed: FixedModel, op: Op, limits: list[int]) -> float:
+    """The share of rows that a guard leaves to the slow way in texts of the model's own."""
+    usual = chances.guarded(fixed, op, limits)
+    return float(usual["too_long"]) * float(usual["row_beyond"])
 
 
 def longest_inputs(op: Op, basis: Basis, positive: bool) -> Array:

@@ -14,6 +14,7 @@ import numpy as np
 
 from anachron.compiler.fixed import FixedModel, Op
 from anachron.compiler.ranges import Ranges
+from anachron.compiler.targets.mos6502 import chances
 from anachron.compiler.targets.mos6502.fast import FastLowering
 from anachron.compiler.targets.mos6502.narrow_heads import NarrowHeads
 from anachron.compiler.targets.mos6502.sections import Area, data
@@ -256,7 +257,8 @@ class NarrowLowering(FastLowering):
         self._products()
         self.routines["norm"][shape.name] = narrow_norm.routine(shape)
         self._emit(op, narrow_norm.call(shape, name, x, out))
-        self.environments[op.name] = {"elements": x.size}
+        self.environments[op.name] = chances.measured(self.values.fixed, op.inputs[0])
+        self.anything |= self.environments[op.name]
         self.variants[op.name] = ("tables, int8", "its gain is one power of two")
 
     def _seek_narrow(

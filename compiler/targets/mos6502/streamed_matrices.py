@@ -11,6 +11,7 @@ import numpy as np
 
 from anachron.compiler.fixed import Op
 from anachron.compiler.ranges import Ranges
+from anachron.compiler.targets.mos6502 import chances
 from anachron.compiler.targets.mos6502.expanded import Expansion
 from anachron.compiler.targets.mos6502.lowering import ALL
 from anachron.compiler.targets.mos6502.plan import Plan
@@ -33,7 +34,6 @@ from anachron.kernels.mos6502.streamed import vector as streamed_vector
 from anachron.kernels.mos6502.streamed.matvec import Kernel
 
 MOST_MEASURED = 128  # elements at a time
-TOO_LONG = 0.001  # how often an input is longer than its guard allows
 
 
 class MatrixStreaming(SharedOps):
@@ -163,10 +163,16 @@ class MatrixStreaming(SharedOps):
                 add("sum_a", "correction", 4, 4),
             ]
         text.append(guard.check(limit))
-        text.append(f"    bcc _long           ;@ p={TOO_LONG}\n    rts\n_long:\n    jmp {again}")
+        text.append(f"    bcc _long           ;@ p=too_long\n    rts\n_long:\n    jmp {again}")
         self._emit(op, lines(*text))
         elements = (two, (one + two) / 2, one) if two else one
-        self.environments[label] = {**self.environments[again], "elements": elements}
+        self.environments[label] = {
+            **self.environments[again],
+            **chances.measured(self.values.fixed, op.inputs[0]),
+            **chances.guarded(self.values.fixed, op, [limit]),
+            "elements": elements,
+        }
+        self.anything |= self.environments[label]
         return label
 
     def _general_rows(self, op: Op, name: str) -> list[str]:

@@ -102,7 +102,7 @@ def _scores(mixer: Mixer) -> str:
     cmp largest
     tya
     sbc largest+1
-    bcc _less           ;@ p=0.6
+    bcc _less           ;@ p=less_rows
     sty largest+1
     lda term+1
     sta largest
@@ -119,7 +119,8 @@ _less:
 def _weights(mixer: Mixer) -> str:
     """weights of the rows, their sum in divisor, and what the division needs of it."""
     name, entries = mixer.name, mixer.entries
-    short = f"    cpy #{entries}\n    bcc _near           ;@ p=0.9\n" if entries < 256 else ""
+    short = f"    cpy #{entries}\n    bcc _near           ;@ p=1-far_rows\n"
+    short = short if entries < 256 else ""
     skip = "    bcs _near           ;@ always\n" if entries == 256 else ""
     return lines(
         f"""\
@@ -139,7 +140,7 @@ def _weights(mixer: Mixer) -> str:
     tay
     lda largest+1
     sbc {name}_scores_high,x    ;@ aligned
-    bne _far            ;@ p=0.1
+    bne _far            ;@ p=farther_rows
 {short}{skip}_far:
     ldy #{entries - 1}
 _near:

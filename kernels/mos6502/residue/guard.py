@@ -80,7 +80,7 @@ _element:
     lda (source_high),y
     bmi _negative       ;@ p=0.5
     cmp #16
-    bcs _long           ;@ p=0.01
+    bcs _long           ;@ p=long_elements
     asl
     asl
     asl
@@ -104,7 +104,7 @@ _next:
     rts
 _negative:
     cmp #$f1
-    bcc _long           ;@ p=0.01
+    bcc _long           ;@ p=long_elements
     asl
     asl
     asl
@@ -191,7 +191,7 @@ _times:
     bcc *+4             ;@ p=0.99
     inc sum_a+3
     dex
-    bne _times          ;@ times 1..8 ~2
+    bne _times          ;@ times long_turns
     ldx total+1
     clc
     lda square_low,x    ;@ aligned
@@ -238,7 +238,7 @@ exact_rows:
     iny
     lda sum_a+2
     sbc (key_low),y
-    bcs _exact          ;@ p=0.2
+    bcs _exact          ;@ p=row_beyond
     jmp _next
 _exact:
     ldy #0
@@ -266,7 +266,7 @@ _column:
     lda (source_low),y
     sta term
     ora term+1
-    beq _nothing        ;@ p=0.4
+    beq _nothing        ;@ p=zero_columns
     lda (past_low),y
     ldy #0
     clc
@@ -293,7 +293,7 @@ _column:
 _multiply:
     lsr
     sta scratch
-    bcc _even           ;@ p=0.5
+    bcc _even           ;@ p=1-weight_ones
     clc
     lda total
     adc term
@@ -313,7 +313,7 @@ _even:
     rol term+2
     rol term+3
     lda scratch
-    bne _multiply       ;@ times 1..8 ~5
+    bne _multiply       ;@ times weight_bits
 _nothing:
     clc
     lda pointer

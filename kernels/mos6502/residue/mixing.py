@@ -2,8 +2,8 @@
 
 The weights are the operands of the chains, X is the feature; the code is unrolled over the rows and
 entered at the last one seen.  Three chains do while the sum of the weights, times the largest value
-so far, says so; else a fourth follows.  A result is a long division: its high byte by subtraction, for most are below 256, then
-eight steps.
+so far, says so; else a fourth follows.  A result is a long division: its high byte by subtraction,
+for most are below 256, then eight steps.
 
 What bounds it: 26 cycles a product, 8 more in the fourth chain, 60 a result, 33 a bit of the
 division.
@@ -188,7 +188,7 @@ def _three(mixer: Mixer) -> str:
     cld
     sta total+2
     bit first
-    bpl {name}_four      ;@ p=0.6
+    bpl {name}_four      ;@ p=1-narrow_heads
     tay
     clc
     lda total+1
@@ -212,12 +212,12 @@ def _divide(mixer: Mixer) -> str:
     invert = "\n".join(f"    lda {b}\n    eor #$ff\n    sta {b}" for b in ("total", *upper))
     third = "    lda term+2\n    sbc #0\n    bcc _below          ;@ p=0.5\n    sta term+2"
     most = mixer.largest // 256 + 1
-    near = min(1.5, most)
+    times = f"times 1..{most} ~min(quotient, {most})"
     if long:
         less = f"    sta scratch+2\n{third}\n    lda scratch+2\n    sta term+1\n    stx term"
     else:
-        less = f"    bcc _below          ;@ times 1..{most} ~{near}\n    sta term+1\n    stx term"
-    less = less.replace("p=0.5", f"times 1..{most} ~{near}")
+        less = "    bcc _below          ;@ p=0.5\n    sta term+1\n    stx term"
+    less = less.replace("p=0.5", times)
     steps = (
         f"""\
     rol total

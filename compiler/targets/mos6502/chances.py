@@ -1,0 +1,96 @@
+"""FixedModel -> how often its guards fire and its loops turn, counted in texts of its own.
+
+What a claim of time calls by a name and no text tells: fixed.usual has the values, of which these
+are counts.  To add one: a function here, its names in the claims of a kernel, and where the op is
+lowered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from anachron.compiler.fixed import FixedModel, Op
+from anachron.kernels.arithmetic import Array
+from anachron.kernels.mos6502.residue.guard import SHIFT
+from anachron.kernels.mos6502.residue.mixing import Mixer
+
+FAR = 256  # what a byte does not hold: an element with SHIFT bits dropped is long from here on
+
+
+def vectors(fixed: FixedModel, name: str) -> Array:
+    """(vectors, size) of a value."""
+    x = fixed.usual[name]
+    return x.reshape(-1, x.shape[-1]).astype(np.int64)
+
+
+def positive(fixed: FixedModel, name: str) -> float:
+    """The share of a value's elements that are not negative."""
+    return float((vectors(fixed, name) >= 0).mean())
+
+
+def measured(fixed: FixedModel, name: str) -> dict[str, object]:
+    """What guard.py's measure of a value asks for."""
+    x = vectors(fixed, name)
+    size = np.where(x < 0, ~x, x) >> SHIFT
+    far = size >= FAR
+    turns = float((size[far] >> 8).mean()) if far.any() else 1.0
+    most = FAR * 8 >> 8
+    return {
+        "elements": x.shape[1],
+        "long_elements": float(far.mean()),
+        "long_turns": (1, min(max(turns, 1), most), most),
+    }
+
+
+def guarded(fixed: FixedModel, op: Op, limits: Sequence[int]) -> dict[str, Any]:
+    """What a matrix's guard and guard.py's exact_rows ask for; limits: of the squares, by row.
+
+    too_long: of vectors; row_beyond: of rows of those; zero_columns: of their elements;
+    weight_bits: of a weight; weight_ones: of those bits
+    """
+    x, weight = vectors(fixed, op.inputs[0]), op.constants["weight"].astype(np.int64)
+    squares = ((x >> SHIFT) ** 2).sum(1)
+    long = squares > min(limits)
+    beyond = squares[long, None] >> 8 >= np.maximum(np.asarray(limits), 0) >> 8
+    size = np.abs(weight)
+    bits = np.ceil(np.log2(size + 1)).clip(1, 8)
+    ones = size[..., None] >> np.arange(8) & 1
+    return {
+        "too_long": float(long.mean()),
+        "row_beyond": float(beyond.mean()) if long.any() else 0.0,
+        "zero_columns": float((x[long if long.any() else slice(None)] == 0).mean()),
+        "weight_bits": (1, float(bits.mean()), 8),
+        "weight_ones": float(ones.sum() / bits.sum()),
+    }
+
+
+def mixed(fixed: FixedModel, op: Op, mixer: Mixer) -> dict[str, object]:
+    """What an attention in residues asks for.
+
+    narrow_heads: of those that three chains mix; less_rows: of rows, less than a later one's score;
+    far_rows: beyond the table of weights; farther_rows: by a byte; quotient: subtractions for the
+    upper byte of a result, and one more
+    """
+    q, k, v, out = (fixed.usual[name].astype(np.int64) for name in (*op.inputs, op.name))
+    heads, table = mixer.shape.heads, op.constants["table"].astype(np.int64)
+    samples, n, size = q.shape
+    q, k = (x.reshape(samples, n, heads, size // heads) for x in (q, k))
+    scores = np.einsum("sihd,sjhd->shij", q, k) >> mixer.shift
+    seen = np.tri(n, dtype=bool)
+    largest = np.where(seen, scores, np.iinfo(np.int64).min).max(-1, keepdims=True)
+    distance = largest - scores
+    weight = np.where(seen, table[distance.clip(0, len(table) - 1)], 0)
+    high = np.where(v < 0, ~v, v).max(-1) >> 8
+    limits = np.asarray(mixer.narrow_weights)[np.maximum.accumulate(high, axis=1)]
+    later = np.maximum.accumulate(np.where(seen, scores, -(1 << 40))[..., ::-1], -1)[..., ::-1]
+    above = np.where(out < 0, ~out, out) >> 8
+    return {
+        "narrow_heads": float((weight.sum(-1) <= limits[:, None, :]).mean()),
+        "less_rows": float((scores < later)[:, :, seen].mean()),
+        "farther_rows": float((distance >= FAR)[:, :, seen].mean()),
+        "far_rows": float((distance >= len(table))[:, :, seen].mean()),
+        "quotient": (1, float(above.mean()) + 1, mixer.largest // 256 + 1),
+    }

@@ -1,0 +1,45 @@
+"""FixedModel -> the integers that it computes at work: what a time that depends on data is by.
+
+Calibration (calibration.py) asks the float model, this the integers themselves, which are all that
+a build has: an encoder sees random inputs, a decoder answers random prompts with its likeliest
+tokens, as a machine does unless it draws them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from anachron.kernels.arithmetic import Array
+
+if TYPE_CHECKING:
+    from anachron.compiler.fixed import FixedModel
+
+N_SAMPLES = 6
+MOST_POSITIONS = 32  # of a sample
+PROMPTS = range(1, 5)  # tokens that a prompt has
+
+
+def find_usual(fixed: FixedModel, seed: int = 0) -> Mapping[str, Array]:
+    """(samples, positions, size) integers of every value, the same ones for the same model."""
+    from anachron.compiler.targets.reference.target import Session
+
+    rng = np.random.default_rng(seed)
+    texts = []
+    for sample in range(N_SAMPLES):
+        session, generation = Session(fixed), fixed.generation
+        if generation.mode == "sequence":
+            texts.append(session.step(rng.integers(0, fixed.vocab_size, fixed.seq_len).tolist()))
+            continue
+        length = PROMPTS[sample % len(PROMPTS)]
+        prompt = rng.integers(generation.first_id, fixed.vocab_size, length).tolist()
+        tokens = [*generation.prefix, *prompt, *generation.suffix]
+        n = min(max(1, fixed.seq_len - 1), MOST_POSITIONS)
+        parts = [session.step(tokens[:n])]
+        while session.n_positions < n:
+            logits = parts[-1][fixed.logits.name][-1, generation.first_id :]
+            parts.append(session.step([int(logits.argmax()) + generation.first_id]))
+        texts.append({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+    return {name: np.stack([text[name] for text in texts]) for name in texts[0]}
