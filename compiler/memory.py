@@ -26,9 +26,13 @@ class Placed:
         return self.address + self.size
 
 
-def pack(lifetimes: Iterable[Lifetime], bytes_of: Mapping[str, int]) -> tuple[dict[str, int], int]:
+def pack(
+    lifetimes: Iterable[Lifetime], bytes_of: Mapping[str, int], block: int = 0
+) -> tuple[dict[str, int], int]:
     """Offsets for buffers, and the bytes that they need in all; lifetimes that meet never share,
     and those that follow each other share all or nothing.
+
+    block  where it is not 0, what is no larger lies inside one of so many bytes
 
     >>> pack([Lifetime("a", 2, 8, 0, 2), Lifetime("b", 2, 8, 1, 4), Lifetime("c", 2, 8, 3, 5)],
     ...      {"a": 2, "b": 2, "c": 2})
@@ -56,10 +60,16 @@ def pack(lifetimes: Iterable[Lifetime], bytes_of: Mapping[str, int]) -> tuple[di
             for start, end in sorted(busy + near):
                 if start - at >= size:
                     break
-                at = max(at, end)
+                at = _inside(max(at, end), size, block)
         placed.append((life, at))
     total = max((at + bytes_of[life.name] for life, at in placed), default=0)
     return {life.name: at for life, at in sorted(placed, key=lambda p: p[0].first)}, total
+
+
+def _inside(at: int, size: int, block: int) -> int:
+    """The first place from one on where an object crosses no block's end, if it must not."""
+    crosses = block > 0 and at // block != (at + size - 1) // block
+    return -(-at // block) * block if crosses else at
 
 
 def _meet(a: Lifetime, b: Lifetime) -> bool:

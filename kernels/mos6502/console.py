@@ -23,7 +23,6 @@ from anachron.kernels.mos6502.runtime import (
 
 def console(talk: Talk) -> str:
     """Reading a line and printing."""
-    wide = talk.token_bytes == 2
     on = (
         ""
         if talk.screen
@@ -99,12 +98,40 @@ _code:
     bne _code
 _end:
     rts
-; print_piece: the text of next_token; uses A, Y, pointer, term
-print_piece:
+""",
+        _print_piece(talk),
+    )
+
+
+def _print_piece(talk: Talk) -> str:
+    """Where pieces are measured, the ones before are passed over; else each has its address."""
+    if talk.measured:
+        find = """\
+    lda #<piece_texts
+    sta pointer
+    lda #>piece_texts
+    sta pointer+1
+    ldy #0
+_before:
+    lda pieces,y
+    cpy next_token
+    beq _found
+    clc
+    adc pointer
+    sta pointer
+    bcc *+4
+    inc pointer+1
+    iny
+    bne _before
+_found:
+    sta term+2"""
+    else:
+        wide = talk.token_bytes == 2
+        find = f"""\
     lda next_token
-    sta term""",
-        f"    lda {'next_token+1' if wide else '#0'}\n    sta term+1",
-        """\
+    sta term
+    lda {"next_token+1" if wide else "#0"}
+    sta term+1
     asl term
     rol term+1
     clc
@@ -124,7 +151,11 @@ print_piece:
     sec
     lda (term),y        ; where the next piece begins
     sbc pointer
-    sta term+2
+    sta term+2"""
+    return f"""\
+; print_piece: the text of next_token; uses A, Y, pointer, term
+print_piece:
+{find}
     ldy #0
 _code:
     cpy term+2
@@ -134,5 +165,4 @@ _code:
     iny
     bne _code
 _end:
-    rts""",
-    )
+    rts"""

@@ -50,6 +50,7 @@ class Talk:
     keep: int = 0  # where in it the KERNAL's zero page lies meanwhile
     attach: str = ""  # text that gets a cartridge ready to be seen while computing,
     talk: str = ""  # and that shows what is read while the KERNAL is there; the I/O chips are
+    measured: bool = False  # pieces have lengths, not addresses
 
     @property
     def long(self) -> bool:

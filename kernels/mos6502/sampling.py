@@ -20,6 +20,9 @@ from anachron.kernels.mos6502.norm import shift_unsigned
 from anachron.kernels.reference.sampling import WEIGHTS
 
 RANKS = 256
+LAST_RANK = int((WEIGHTS > 0).sum())  # and those beyond weigh nothing
+LARGE = int((WEIGHTS > 255).sum())  # weights that take two bytes, the first
+_HIGH = f"rank_weights+{LAST_RANK + 1}"
 
 
 def count_bytes(n: int) -> int:
@@ -108,12 +111,13 @@ def sample(logits: Vector, frac: int, first_id: int, token_bytes: int) -> str:
     frac  fraction bits of the logits
     """
     n = logits.size - first_id
-    weight = [f"rank_weights+{256 * i},x" for i in (0, 1)]
+    low = "rank_weights,x"
+    high = f"    ldy #0\n    cpx #{LARGE}\n    bcs *+5             ;@ p=0.7\n    ldy {_HIGH},x"
 
     def grow(total: str) -> str:
         return lines(
-            f"    clc\n    lda {total}\n    adc {weight[0]}\n    sta {total}",
-            f"    lda {total}+1\n    adc {weight[1]}\n    sta {total}+1",
+            f"{high}\n    clc\n    lda {total}\n    adc {low}\n    sta {total}",
+            f"    tya\n    adc {total}+1\n    sta {total}+1",
             f"    bcc *+8             ;@ p=0.5\n    inc {total}+2\n"
             f"    bne *+4             ;@ p=0.99\n    inc {total}+3",
         )
@@ -136,8 +140,9 @@ def sample(logits: Vector, frac: int, first_id: int, token_bytes: int) -> str:
         "    jsr multiply",
         total_shift,
         "    lda total+1\n    ora total+2\n    ora total+3\n    beq _rank           ;@ p=0.7",
-        "    lda #255\n    sta total\n_rank:\n    ldy #0\n    lda total\n    sta (past_low),y",
-        "    tax",
+        "    lda #255\n    sta total\n_rank:\n    ldy #0\n    lda total\n"
+        f"    cmp #{LAST_RANK}\n    bcc *+4             ;@ p=0.7\n    lda #{LAST_RANK}\n"
+        "    sta (past_low),y\n    tax",
         "    inc rank_counts,x",
         "    bne *+5             ;@ p=0.99\n    inc rank_counts+256,x" if many else "",
         grow("kept"),
@@ -159,9 +164,9 @@ def sample(logits: Vector, frac: int, first_id: int, token_bytes: int) -> str:
         "    bne _skip           ;@ p=0.9",
         "    lda cut_left\n    ora cut_left+1\n    beq _skip           ;@ p=0.5",
         "    lda cut_left\n    bne *+4             ;@ p=0.99\n    dec cut_left+1\n    dec cut_left",
-        "    lda (past_low),y\n_take:\n    tax\n    sec",
-        f"    lda enough\n    sbc {weight[0]}\n    sta enough",
-        f"    lda enough+1\n    sbc {weight[1]}\n    sta enough+1",
+        "    lda (past_low),y\n_take:\n    tax",
+        f"{high}\n    sty scratch\n    sec\n    lda enough\n    sbc {low}\n    sta enough",
+        "    lda enough+1\n    sbc scratch\n    sta enough+1",
         "    lda enough+2\n    sbc #0\n    sta enough+2\n    lda enough+3\n    sbc #0\n"
         "    sta enough+3",
         "    bcc _chosen         ;@ p=0.02",
@@ -232,5 +237,6 @@ def _cut(grow: Callable[[str], str], many: bool) -> str:
 
 
 def rank_weights() -> bytes:
-    """The weights by rank: low bytes, then high bytes."""
-    return bytes(int(w) & 255 for w in WEIGHTS) + bytes(int(w) >> 8 for w in WEIGHTS)
+    """The weights by rank: low bytes up to LAST_RANK, then high bytes of those that are LARGE."""
+    low, high = WEIGHTS[: LAST_RANK + 1], WEIGHTS[:LARGE]
+    return bytes(int(w) & 255 for w in low) + bytes(int(w) >> 8 for w in high)

@@ -1,7 +1,8 @@
 """encode: a typed line to token ids, by a table of characters and ranked merges -> assembly text.
 
 Merges are walked in the order of rank.  When one is applied, the walk goes back only to the first
-merge that can use its result, so every pair of a lower rank is always gone already.
+merge that can use its result, so every pair of a lower rank is always gone already; where merges
+are few, it begins again, and no record says where to go.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from anachron.kernels.arithmetic import Array
 from anachron.kernels.mos6502.instructions import add_to_word, copy, lines, set_word
 
 MORE, LAST, END = 0, 1, 2  # a merge record's first byte: more of this rank follow, or none
+FEW = 128  # merges
 DROPPED = 0xFF  # in place of a character's id, or of its high byte where ids are wide
 
 
@@ -22,6 +24,7 @@ class Text:
     """What the encoder is made for.  room: ids of text that fit the context beside the template.
 
     wide  an id of text takes two bytes: there are more than DROPPED of them
+    few   merges: no more than FEW
     """
 
     lead: int  # id in front of any text, -1 for none
@@ -31,14 +34,16 @@ class Text:
     token_bytes: int
     merges: bool
     wide: bool
+    few: bool = False
 
 
-def record_bytes(token_bytes: int) -> int:
-    """Of a merge: kind, left, right, result, and the address to go on at when it was applied."""
-    return 3 + 3 * token_bytes
+def record_bytes(token_bytes: int, few: bool) -> int:
+    """Of a merge: kind, left, right, result, and, where they are not few, the address to go on at
+    when it was applied."""
+    return 1 + 3 * token_bytes + (0 if few else 2)
 
 
-def merge_records(merges: Array, ranks: Array, token_bytes: int) -> str:
+def merge_records(merges: Array, ranks: Array, token_bytes: int, few: bool = False) -> str:
     """The merges as .byte and .word lines, grouped by rank, closed by an END.
 
     merges (n, 3)  left, right, result, in the order of rank
@@ -57,10 +62,9 @@ def merge_records(merges: Array, ranks: Array, token_bytes: int) -> str:
         back = min(here, first_of_rank[int(ranks[use])] if use < len(merges) else here)
         kind = MORE if i + 1 < len(merges) and ranks[i + 1] == ranks[i] else LAST
         parts = b"".join(int(v).to_bytes(token_bytes, "little") for v in merge)
-        text.append(
-            f"    .byte {', '.join(str(b) for b in bytes([kind]) + parts)}\n"
-            f"    .word merges+{back * record_bytes(token_bytes)}"
-        )
+        text.append(f"    .byte {', '.join(str(b) for b in bytes([kind]) + parts)}")
+        if not few:
+            text.append(f"    .word merges+{back * record_bytes(token_bytes, few)}")
     return lines(*text, f"    .byte {END}")
 
 
@@ -126,7 +130,7 @@ def _put_constant(token: int, token_bytes: int) -> str:
 
 def _join(text: Text) -> str:
     wide = text.token_bytes == 2
-    size = record_bytes(text.token_bytes)
+    size = record_bytes(text.token_bytes, text.few)
     take_high = "    lda total+1\n    sta text_high,x\n" if text.wide else ""
     move_high = "    lda text_high+1,x\n    sta text_high,x\n" if text.wide else ""
     take = "\n".join(
@@ -138,6 +142,10 @@ def _join(text: Text) -> str:
         "    lda text_high,x\n    cmp factor_a+1\n    bne _next           ;@ p=0.1\n"
         "    lda text_high+1,x\n    cmp factor_b+1\n    bne _next           ;@ p=0.1\n"
     )
+    way = "".join(f"    iny\n    lda (pointer),y\n    sta total+{i}\n" for i in (2, 3))
+    back = lines(copy("pointer", "total+2", 2), "    jmp join_rank")
+    if text.few:
+        way, back = "", "    jmp join"
     # index: the leftmost place found in this rank, $ff for none; total: its result and the way on
     return lines(
         "; join: all merges, the lowest rank first, the leftmost of equals; uses A, X, Y\njoin:",
@@ -174,13 +182,7 @@ _place:
     bne _next           ;@ p=0.9
 {high if wide else ""}    stx index
 {copy("total", "divisor", 2)}
-    iny
-    lda (pointer),y
-    sta total+2
-    iny
-    lda (pointer),y
-    sta total+3
-    jmp _absent
+{way}    jmp _absent
 _next:
     inx
     jmp _place
@@ -207,8 +209,7 @@ _close:
     sta text_low,x
 {move_high}    jmp _close
 _closed:
-{copy("pointer", "total+2", 2)}
-    jmp join_rank""",
+{back}""",
     )
 
 

@@ -18,6 +18,7 @@ from anachron.compiler.assembly.program import Program
 from anachron.compiler.memory import Placed, find_free
 from anachron.compiler.targets import DoesNotFit
 from anachron.compiler.targets.mos6502.linking import (
+    BUFFERS,
     IO_START,
     MEMORY_END,
     SMALL_REGIONS,
@@ -37,7 +38,7 @@ from anachron.kernels.mos6502.banks import WINDOW, WINDOW_END
 
 # Sections of code that nothing needs while ROM is seen, and what they alone read.
 BENEATH = ("attention", "sampling", "rank weights", "tables")
-ALWAYS = {"desk", "buffers", "operand", "prompt_ids", "answer_ids"}  # also by other names
+ALWAYS = {"desk", "operand", "prompt_ids", "answer_ids"}  # also by other names
 GAP, GAP_STEP = "for areas", 1024
 SMALL = sum(end - start for start, end in SMALL_REGIONS)
 ANYWHERE, NOWHERE = 0x1000, (0, 0)
@@ -76,6 +77,7 @@ def split(sections: Iterable[Section], areas: Iterable[Area], data: Mapping[str,
     late = [s for s in code if s.name in BENEATH and s.name != "tables"]
     once = [s for s in code if s.name == "tables"]
     areas = list(areas)
+    words |= {a.label for a in areas if a.label.startswith(BUFFERS)}
     return Split(
         (*seen, *fill_pages(tables[True])),
         (*late, *fill_pages(tables[False]), *once),

@@ -14,6 +14,7 @@ from anachron.compiler.fixed import Op
 from anachron.compiler.ranges import Ranges
 from anachron.compiler.targets.mos6502 import chances
 from anachron.compiler.targets.mos6502.attentions import Heads
+from anachron.compiler.targets.mos6502.compacting import Compacting
 from anachron.compiler.targets.mos6502.matrices import Group
 from anachron.compiler.targets.mos6502.narrow_heads import NarrowHeads
 from anachron.compiler.targets.mos6502.opening import leave
@@ -25,7 +26,6 @@ from anachron.compiler.targets.mos6502.sections import (
     lay_out,
     page_data,
 )
-from anachron.compiler.targets.mos6502.seeking import Seeking
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.mos6502 import fast_norm, matvec
 from anachron.kernels.mos6502.instructions import Vector, lines, set_word
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from anachron.compiler.targets.mos6502.plan import Plan
 
 
-class FastLowering(Seeking):
+class FastLowering(Compacting):
     """As Lowering, with a plan of variants."""
 
     def __init__(self, values: Values, ranges: Ranges, plan: Plan) -> None:
@@ -55,7 +55,9 @@ class FastLowering(Seeking):
             self._place(group)
         for shared in plan.heads:
             self._place_heads(shared)
-        if plan.groups or plan.heads:
+        if plan.sparse:
+            self._place_sparse(plan.sparse)
+        if plan.groups or plan.heads or plan.sparse:
             self._residue_tables()
 
     def first_pass(self) -> str:
@@ -75,10 +77,6 @@ class FastLowering(Seeking):
         super().begin_stage()
         self._operands.clear()
 
-    def _residue_tables(self) -> None:
-        for name, size in residues.TABLES.items():
-            self.areas[name] = Area(name, "table", ((0, size),), 256)
-        self.fills["fill_residues"] = residues.fill_tables()
 
     def _place(self, group: Group) -> None:
         """A group's weights and code."""
@@ -95,6 +93,9 @@ class FastLowering(Seeking):
 
     def _matvec(self, op: Op, name: str) -> None:
         group = self.group_of.get(op.name)
+        if self._is_sparse(op):
+            self._sparse(op, name)
+            return
         if group is None:
             super()._matvec(op, name)
             why = self.reasons.get(op.name)

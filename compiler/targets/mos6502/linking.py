@@ -26,7 +26,10 @@ from anachron.kernels.mos6502 import zeropage
 IO_START = 0xD000  # a .prg cannot load into the I/O chips' addresses
 UPPER_RAM = 0xE000  # and where they must be seen, nothing else can lie there
 MEMORY_END = 0xFFFA  # the vectors, of which the RESTORE key's is used
+BUFFERS = "buffers_"  # begins the labels of the areas of values
 # Free between the KERNAL's variables: BASIC's input line, its vectors' neighbours, the cassette's.
+# None in the stack's page: arrays are addressed from up to a page below their start, and in the
+# zero page an indexed address wraps.
 SMALL_REGIONS = [(0x0200, 0x0259), (0x02A7, 0x0300), (0x0334, 0x0400)]
 
 

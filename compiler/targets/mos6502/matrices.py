@@ -172,10 +172,9 @@ def _halve(fixed: FixedModel, values: Values, ranges: Ranges, groups: list[Group
         narrow = found.get((wide.basis.name, wide.columns // 2, wide.bits))
         if wide.columns % 2 or narrow is None or wide.bits != 16:
             continue
-        halves = {op.name: _half_order(op, ranges, wide.basis) for op in wide.ops}
-        orders = {name: order for name, order in halves.items() if order is not None}
+        orders = half_orders(wide.ops, ranges, wide.basis)
         free = all(_is_free(values, narrow, op) for op in wide.ops)
-        if free and len(orders) == len(halves):
+        if free and len(orders) == len(wide.ops):
             names = [op.name for op in (*narrow.ops, *wide.ops)]
             ops = tuple(op for op in fixed.ops if op.name in names)
             key = (narrow.basis.name, narrow.columns, narrow.bits)
@@ -191,24 +190,39 @@ def _is_free(values: Values, group: Group, op: Op) -> bool:
     return all(life.last < tick or life.first > tick for life in lives)
 
 
-def _half_order(op: Op, ranges: Ranges, basis: Basis) -> Array | None:
-    """An order of columns such that the sums of both halves are proven to fit; the first found."""
-    rows, columns = op.constants["weight"].shape
-    if rows * 2 > max(residue_matvec.BLOCK_ROWS) or len(set(op.constants["shift"].tolist())) > 1:
-        return None
-    x = ranges.values[op.inputs[0]]
+def half_orders(ops: Iterable[Op], ranges: Ranges, basis: Basis) -> dict[str, Array]:
+    """op -> an order of columns such that the sums of both halves are proven to fit: the first
+    that is found, one for all ops if there is one."""
+    ops = [op for op in ops if _may_halve(op)]
+    columns = ops[0].constants["weight"].shape[1] if ops else 0
     rng = np.random.default_rng(0)
+    found: dict[str, Array] = {}
     order = np.arange(columns)
     for _ in range(HALVINGS):
-        halves = []
-        for part, bias in zip(np.split(order, 2), (op.constants["bias"], 0), strict=True):
-            mask = np.zeros(columns, np.int64)
-            mask[part] = 1
-            halves.append(sum_bounds(op.constants["weight"] * mask, np.asarray(bias), x))
-        if all(basis.holds(int(lo.min()), int(hi.max())) for lo, hi in halves):
-            return order
+        fitting = [op.name for op in ops if _halves_fit(op, order, ranges, basis)]
+        if len(fitting) == len(ops):
+            return dict.fromkeys(fitting, order)
+        for name in fitting:
+            found.setdefault(name, order)
         order = rng.permutation(columns)
-    return None
+    return found
+
+
+def _may_halve(op: Op) -> bool:
+    rows = len(op.constants["weight"])
+    shifts = set(op.constants["shift"].tolist())
+    return rows * 2 <= max(residue_matvec.BLOCK_ROWS) and len(shifts) == 1
+
+
+def _halves_fit(op: Op, order: Array, ranges: Ranges, basis: Basis) -> bool:
+    for part, bias in zip(np.split(order, 2), (op.constants["bias"], 0), strict=True):
+        mask = np.zeros(len(order), np.int64)
+        mask[part] = 1
+        weight = op.constants["weight"] * mask
+        lo, hi = sum_bounds(weight, np.asarray(bias), ranges.values[op.inputs[0]])
+        if not basis.holds(int(lo.min()), int(hi.max())):
+            return False
+    return True
 
 
 def share_vectors(values: Values, groups: Iterable[Group]) -> dict[str, tuple[str, ...]]:

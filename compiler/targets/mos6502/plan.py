@@ -19,6 +19,7 @@ from anachron.compiler.targets.mos6502.narrow_heads import NarrowHeads, group_na
 from anachron.compiler.targets.mos6502.opening import Opening, find_opening
 from anachron.compiler.targets.mos6502.row_groups import STYLES, RowGroup, group_rows
 from anachron.compiler.targets.mos6502.screening import Screening, find_screening
+from anachron.compiler.targets.mos6502.sparse import Sparse, find_sparse
 from anachron.compiler.targets.mos6502.split_heads import SplitHeads, group_split_heads
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.mos6502.residue.matvec import PAGE
@@ -26,7 +27,7 @@ from anachron.kernels.mos6502.residue.matvec import PAGE
 MOST_CHOICES = 6  # parts with which and without which a build is tried; the others go together
 
 Part: TypeAlias = (
-    Group | Heads | Narrow | NarrowHeads | RowGroup | SplitHeads | Screening | Opening
+    Group | Heads | Narrow | NarrowHeads | RowGroup | SplitHeads | Sparse | Screening | Opening
 )
 
 
@@ -41,6 +42,7 @@ class Plan:
     smaller    the same in less memory and more time
     screening  how the likeliest token is found, or None
     opening    what the first position leaves, or None
+    sparse     matrices whose vectors are 0 in many places, or None; dense: the same plan without
     reasons    op -> why it has no faster way
     """
 
@@ -53,11 +55,13 @@ class Plan:
     smaller: tuple[tuple[RowGroup, ...], ...] = ()
     screening: Screening | None = None
     opening: Opening | None = None
+    sparse: Sparse | None = None
+    dense: Plan | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def parts(self) -> list[Part]:
-        single: list[Part] = [part for part in (self.screening, self.opening) if part]
+        single: list[Part] = [part for part in (self.sparse, self.screening, self.opening) if part]
         narrow: list[Part] = [*self.narrow, *self.narrow_heads]
         return [*self.groups, *self.heads, *narrow, *self.rows, *self.split, *single]
 
@@ -108,13 +112,32 @@ def make_plan(
     opening = find_opening(fixed)
     reasons |= {name: reason for name, reason in objections.items() if name in refused}
     reasons |= refused
-    return Plan(
-        groups, heads, narrow, narrow_heads, rows, split, smaller, screening, opening, reasons
+    dense = Plan(
+        groups,
+        heads,
+        narrow,
+        narrow_heads,
+        rows,
+        split,
+        smaller,
+        screening,
+        opening,
+        reasons,
     )
+    sparse, groups = find_sparse(fixed, ranges, groups)
+    if sparse is None or most_pages < PAGE:
+        return dense
+    # The origins of the weights are others.
+    screening = None if complete else find_screening(fixed, ranges, groups, narrow)
+    return replace(dense, groups=groups, screening=screening, sparse=sparse, dense=dense)
 
 
 def choices(whole: Plan) -> Iterator[Plan]:
     """The whole plan, then what saves the most in less memory or without some of it."""
+    if whole.dense:
+        yield whole
+        yield from choices(whole.dense)
+        return
     wholes = [whole, *(replace(whole, rows=rows, smaller=()) for rows in whole.smaller)]
     yield whole
     plans = wholes[1:]

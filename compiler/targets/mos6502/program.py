@@ -12,7 +12,12 @@ from anachron.compiler.targets.mos6502.expanded import Expansion
 from anachron.compiler.targets.mos6502.forward import forward_done, keep_answer
 from anachron.compiler.targets.mos6502.lowering import Lowering
 from anachron.compiler.targets.mos6502.sections import Section, byte_lines, data, fill_pages
-from anachron.compiler.targets.mos6502.text import character_ids, message, piece_section
+from anachron.compiler.targets.mos6502.text import (
+    are_short,
+    character_ids,
+    message,
+    piece_section,
+)
 from anachron.emulators.containers import prg
 from anachron.kernels.mos6502 import arithmetic, banks, console, runtime, sampling, tokenizer
 from anachron.kernels.mos6502.expansion import SIGNATURE_BYTES, check_contents
@@ -60,6 +65,8 @@ def list_sections(lowering: Lowering, pass_text: str, options: Options) -> list[
     room = fixed.seq_len - 1 - len(generation.prefix) - len(generation.suffix)
     if not encoder and room < 1:
         raise ValueError(f"{fixed.name}: the template leaves no room for a prompt")
+    tables = fixed.tokenizer.machine_tables()
+    measured = are_short(tables.pieces, width)
     talk = Talk(
         fixed.seq_len,
         generation.stop,
@@ -75,9 +82,10 @@ def list_sections(lowering: Lowering, pass_text: str, options: Options) -> list[
         lowering.expansion.keep if lowering.expansion else 0,
         banks.attach() if lowering.rom else "",
         banks.talk() if lowering.rom else "",
+        measured,
     )
-    tables = fixed.tokenizer.machine_tables()
     has_merges = len(tables.merges) > 0
+    few = len(tables.merges) <= tokenizer.FEW
     text = Text(
         tables.lead,
         () if encoder else generation.prefix,
@@ -86,6 +94,7 @@ def list_sections(lowering: Lowering, pass_text: str, options: Options) -> list[
         width,
         has_merges,
         has_wide_text(fixed),
+        few,
     )
     logits = values.vector(fixed.logits.name)
     choosing = [sampling.argmax(logits, generation.first_id, width)]
@@ -127,11 +136,11 @@ def list_sections(lowering: Lowering, pass_text: str, options: Options) -> list[
         Section("tokenizer", "runtime", tokenizer.encode(text)),
         data("characters low", "table", "character_low", low),
         *([data("characters high", "table", "character_high", high)] if text.wide else []),
-        Section("pieces", "table", piece_section(tables.pieces)),
+        Section("pieces", "table", piece_section(tables.pieces, measured)),
         Section("messages", "runtime", _messages(fixed)),
     ]
     if has_merges:
-        records = tokenizer.merge_records(tables.merges, tables.ranks, width)
+        records = tokenizer.merge_records(tables.merges, tables.ranks, width, few)
         sections.append(Section("merges", "table", records))
     sections += fill_pages(lowering.tables.values())
     if any(lowering.fills.values()):

@@ -43,6 +43,7 @@ class Area:
     pieces    (offset, size) of the bytes that are used, from the label on
     align     the label's address is a multiple of it
     visible   must be there while the KERNAL is, too
+    whole     in one page, wherever there
     """
 
     label: str
@@ -50,6 +51,7 @@ class Area:
     pieces: tuple[tuple[int, int], ...]
     align: int = 1
     visible: bool = False
+    whole: bool = False
 
     @property
     def size(self) -> int:
@@ -58,6 +60,11 @@ class Area:
 
 def area(label: str, kind: str, size: int, visible: bool = False) -> Area:
     return Area(label, kind, ((0, size),), 1, visible)
+
+
+def small_table(label: str, size: int) -> Area:
+    """A table that is filled by the program and read by an index: in pages, or in one of them."""
+    return Area(label, "table", ((0, size),), *((1, False, True) if size < PAGE else (PAGE,)))
 
 
 def page_ends(label: str, kind: str, sizes: Iterable[int]) -> Area:
@@ -248,6 +255,8 @@ def _find(wanted: Area, gaps: list[tuple[int, int]], visible_end: int) -> int | 
         lowest = -(-(start - first_offset) // align) * align
         highest = (end - last_offset - last_size) // align * align
         places = range(lowest, highest + 1, align if align > 1 else max(1, highest - lowest))
+        if wanted.whole:
+            places = range(lowest, highest + 1)
         for address in reversed(places) if wanted.kind == "table" else places:
             if _fits(wanted, address, gaps):
                 return address
@@ -255,6 +264,8 @@ def _find(wanted: Area, gaps: list[tuple[int, int]], visible_end: int) -> int | 
 
 
 def _fits(wanted: Area, address: int, gaps: list[tuple[int, int]]) -> bool:
+    if wanted.whole and address // PAGE != (address + wanted.size - 1) // PAGE:
+        return False
     return all(
         any(start <= address + offset and address + offset + size <= end for start, end in gaps)
         for offset, size in wanted.pieces

@@ -23,6 +23,7 @@ from anachron.compiler.targets.mos6502.banked_rom import BANK_PAGES
 from anachron.compiler.targets.mos6502.containers import pack_files
 from anachron.compiler.targets.mos6502.forward import forward
 from anachron.compiler.targets.mos6502.linking import (
+    BUFFERS,
     IO_START,
     MEMORY_END,
     SMALL_REGIONS,
@@ -108,7 +109,8 @@ def _build_cartridge(
     if weights < MEMORY_END:
         plan = make_plan(fixed, ranges, options)
         try:
-            found.append(_build_first(fixed, machine, options, ranges, [plan], SplitLowering))
+            plans = [plan, plan.dense] if plan.dense else [plan]
+            found.append(_build_first(fixed, machine, options, ranges, plans, SplitLowering))
         except DoesNotFit:
             pass
     try:
@@ -140,7 +142,8 @@ def _build_first(
 
     def build_plan(plan: Plan) -> Image:
         plan = replace(plan, reasons=plan.explain(whole, why))
-        values = Values(fixed, share_vectors(Values(fixed), plan.groups))
+        unmade = plan.sparse.unmade(fixed) if plan.sparse else {}
+        values = Values(fixed, share_vectors(Values(fixed), plan.groups), unmade)
         return _build(machine, options, lower(values, ranges, plan))
 
     try:
@@ -178,9 +181,9 @@ def _build(machine: Machine, options: Options, lowering: Lowering) -> Image:
     pass_text = forward(values, lowering.sequence, loads, first)
     sections = list_sections(lowering, pass_text, options)
     areas = [*lowering.areas.values(), *_shared_areas(lowering)]
-    offsets, buffer_bytes = values.buffers
-    areas.append(area("buffers", "buffer", buffer_bytes))
-    constants = _buffer_constants(values, offsets) + "\n" + _desk_constants(lowering)
+    stretches = values.stretches
+    areas += [area(f"{BUFFERS}{at}", "buffer", end - at) for at, end in stretches]
+    constants = _buffer_constants(values) + "\n" + _desk_constants(lowering)
     title = f"{fixed.name} for {machine.title}"
     expansion = lowering.expansion
     outside = expansion or lowering.rom
@@ -289,18 +292,25 @@ def _desk_constants(lowering: Lowering) -> str:
     return "\n".join(f"{label} = desk+{at}" for label, at in places.items())
 
 
-def _buffer_constants(values: Values, offsets: dict[str, int]) -> str:
+def _buffer_constants(values: Values) -> str:
     """Where each value's buffer lies."""
-    text = []
+    offsets, _ = values.buffers
+
+    def place(offset: int) -> str:
+        start = next(at for at, end in values.stretches if at <= offset < end)
+        return f"{BUFFERS}{start}+{offset - start}"
+
+    def halves(low: str, high: str, name: str) -> list[str]:
+        x, at = values.vector(name), offsets[name]
+        upper = at + (x.size if x.bits == 16 else 0)
+        return [f"{low} = {place(at)}", f"{high} = {place(upper)}"]
+
+    text: list[str] = []
     for label, names in values.shared.items():
-        x = values.vector(names[0])
-        high = offsets[names[0]] + (x.size if x.bits == 16 else 0)
-        text.append(f"{label}_low = buffers+{offsets[names[0]]}")
-        text.append(f"{label}_high = buffers+{high}")
-    for name, offset in offsets.items():
+        text += halves(f"{label}_low", f"{label}_high", names[0])
+    for name in (name for name in offsets if name not in values.unmade):
         x = values.vector(name)
-        text.append(f"{x.low} = buffers+{offset}")
-        text.append(f"{x.high} = buffers+{offset + (x.size if x.bits == 16 else 0)}")
+        text += halves(x.low, x.high, name)
     return "\n".join(text)
 
 

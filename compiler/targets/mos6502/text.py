@@ -32,9 +32,22 @@ def character_ids(ids: Array) -> Array:
     return typed
 
 
-def piece_section(pieces: tuple[bytes, ...]) -> str:
-    """`pieces`: where the text of each token begins, and behind the last where it ends."""
-    texts = [message(piece.decode("utf-8", "replace")) for piece in pieces]
+def are_short(pieces: tuple[bytes, ...], token_bytes: int) -> bool:
+    """Their lengths are bytes, and so few that one may add them up."""
+    return token_bytes == 1 and all(len(text) < 256 for text in _shown(pieces))
+
+
+def piece_section(pieces: tuple[bytes, ...], measured: bool) -> str:
+    """`pieces`: the length of each token's text, or where it begins and, behind the last, ends."""
+    texts = _shown(pieces)
     starts = np.cumsum([0] + [len(text) for text in texts])
-    words = "\n".join(f"    .word piece_texts+{start}" for start in starts)
-    return f"pieces:\n{words}\npiece_texts:\n{byte_lines(b''.join(texts))}"
+    table = (
+        byte_lines(bytes(len(text) for text in texts))
+        if measured
+        else "\n".join(f"    .word piece_texts+{start}" for start in starts)
+    )
+    return f"pieces:\n{table}\npiece_texts:\n{byte_lines(b''.join(texts))}"
+
+
+def _shown(pieces: tuple[bytes, ...]) -> list[bytes]:
+    return [message(piece.decode("utf-8", "replace")) for piece in pieces]

@@ -13,16 +13,20 @@ from anachron.compiler.model import INPUTS
 from anachron.compiler.schedule import Lifetime, Stage, find_stages
 from anachron.kernels.mos6502.instructions import Vector
 
+BLOCK = 128  # bytes of buffers that find a place together, where that takes no more memory
+
 
 @dataclass(frozen=True)
 class Values:
     """The stages of a model in the order that they run, and labels for each value.
 
     shared  label of a buffer -> values that must lie there, one after the other
+    unmade  value -> the one that is read in its place
     """
 
     fixed: FixedModel
     shared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unmade: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def encoder(self) -> bool:
@@ -57,6 +61,7 @@ class Values:
 
     def vector(self, name: str) -> Vector:
         """A value's buffer."""
+        name = self.unmade.get(name, name)
         value, stem = self.fixed.values[name], self.labels[name]
         return Vector(f"value_{stem}_low", f"value_{stem}_high", value.size, value.format.bits)
 
@@ -100,18 +105,43 @@ class Values:
         """
         lives = self.lifetimes
         bytes_of = {life.name: life.size * life.bits // 8 for life in lives.values()}
-        held = {name for names in self.shared.values() for name in names}
-        offsets, total = pack([life for name, life in lives.items() if name not in held], bytes_of)
+        held = {name for names in self.shared.values() for name in names} | self.unmade.keys()
+        free = [life for name, life in lives.items() if name not in held]
+        ways = [pack(free, bytes_of, block) for block in (BLOCK, 0)]
+        offsets, total = min(ways, key=lambda way: way[1])
         for names in self.shared.values():
             offsets |= dict.fromkeys(names, total)
             total += max(bytes_of[name] for name in names)
+        offsets |= {name: offsets[made] for name, made in self.unmade.items()}
         return {name: offsets[name] for name in lives}, total
+
+    @cached_property
+    def stretches(self) -> list[tuple[int, int]]:
+        """(offset, end) of parts of the buffers' memory that no array lies across the ends of: a
+        buffer's low bytes are one, its high bytes another."""
+        offsets, total = self.buffers
+        spans = sorted(
+            (at, at + life.size)
+            for life in self.lifetimes.values()
+            for at in range(
+                offsets[life.name], offsets[life.name] + life.size * life.bits // 8, life.size
+            )
+        )
+        found: list[tuple[int, int]] = []
+        for start, end in [*spans, (total, total)]:
+            if found and start < found[-1][1]:
+                found[-1] = (found[-1][0], max(end, found[-1][1]))
+            elif end > start:
+                found.append((start, end))
+        return found
 
     @cached_property
     def lifetimes(self) -> dict[str, Lifetime]:
         """When each value lives, two ticks an op."""
         ops = [op for stage in self.stages for op in stage.ops]
         last = {name: i for i, op in enumerate(ops) for name in op.inputs}
+        for name, made in self.unmade.items():
+            last[made] = max(last[made], last[name])
         lives = {}
         for i, op in enumerate(ops):
             end = 2 * len(ops) if op is self.fixed.ops[-1] else 2 * last.get(op.name, i)
@@ -137,9 +167,10 @@ class Values:
         alive = []
         for i, op in enumerate(ops):
             start, end = offsets[op.name], offsets[op.name] + size[op.name]
-            if all(
+            if op.name not in self.unmade and all(
                 offsets[o.name] >= end or offsets[o.name] + size[o.name] <= start
                 for o in ops[i + 1 :]
+                if o.name not in self.unmade
             ):
                 alive.append(op.name)
         return alive

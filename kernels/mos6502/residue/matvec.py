@@ -197,7 +197,8 @@ def prepare(packed: Packed, x: Vector) -> str:
             continue
         text.append(
             f"    ldx {x.low}+{c}\n    stx {name}_t256_{c}+1\n    ldy {x.high}+{c}\n    txa\n"
-            "    clc\n    adc high_mod255,y       ;@ aligned\n    adc #0\n"
+            + ("" if c else "    clc\n")  # no sum of residues leaves a carry
+            + "    adc high_mod255,y       ;@ aligned\n    adc #0\n"
             f"    sta {name}_t255_{c}+1"
         )
         if 99 in moduli:
@@ -243,39 +244,50 @@ def rows(packed: Packed, ends: list[End]) -> str:
     ]
     for m in moduli:
         constant = f"{name}_r{m}:\n    {{}} {first}+{packed.constant[m]},x   ;@ aligned\n"
-        match m:
-            case 256:
-                text.append(constant.format("lda") + f"    sec\n{name}_s256:\n    sbc #0")
-            case 255:
-                text.append(
-                    "    sta total\n    eor #$ff\n    clc\n"
-                    + constant.format("adc")
-                    + f"{name}_s255:\n    adc #0"
-                )
-            case 99:
-                text.append(
-                    "    adc #0\n    sta total+1\n    tay\n    sed\n"
-                    "    lda less_middle,y       ;@ aligned\n    ldy total\n"
-                    "    adc less_low,y          ;@ aligned\n"
-                    + constant.format("adc")
-                    + f"{name}_s99:\n    adc #0"
-                )
+        text.append(chain_start(name, m, constant))
         for c in range(packed.columns):
             text.append(f"{name}_w{m}_{c}:\n    ldy {first}+{packed.column[c]},x   ;@ aligned")
             text.append("    clc" if m == 256 else "")
             text.append(f"{name}_t{m}_{c}:\n    adc t{m},y            ;@ p={crossing[m]}")
-    if 99 in moduli:
-        text.append(
-            "    adc #0\n    cld\n    tay\n    clc\n    lda total+1\n"
-            "    adc wraps_low,y         ;@ aligned"
-        )
-    else:
-        text.append("    adc #0\n    cmp #$80\n    adc #0")
+    text.append(finish(packed))
     labels = [end_label(packed, *end) for end in ends]
     text.append(f"{name}_end:\n    jmp {labels[0]}    ;@ goes {{{which(name)}}}")
     for label, end in zip(labels, ends, strict=True):
         text.append(_end(packed, label, *end))
     return lines(*text)
+
+
+def chain_start(name: str, m: int, constant: str) -> str:
+    """A chain's start: a row's constant, less the vector's, less what is told already.
+
+    constant  the instruction that reads the row's, {} in place of its mnemonic
+    """
+    match m:
+        case 256:
+            return constant.format("lda") + f"    sec\n{name}_s256:\n    sbc #0"
+        case 255:
+            return (
+                "    sta total\n    eor #$ff\n    clc\n"
+                + constant.format("adc")
+                + f"{name}_s255:\n    adc #0"
+            )
+    return (
+        "    adc #0\n    sta total+1\n    tay\n    sed\n"
+        "    lda less_middle,y       ;@ aligned\n    ldy total\n"
+        "    adc less_low,y          ;@ aligned\n"
+        + constant.format("adc")
+        + f"{name}_s99:\n    adc #0"
+    )
+
+
+def finish(packed: Packed) -> str:
+    """The last chain's end into what `shifted` begins with."""
+    if 99 in packed.basis.moduli:
+        return (
+            "    adc #0\n    cld\n    tay\n    clc\n    lda total+1\n"
+            "    adc wraps_low,y         ;@ aligned"
+        )
+    return "    adc #0\n    cmp #$80\n    adc #0"
 
 
 def which(name: str) -> str:
@@ -288,7 +300,17 @@ def end_label(packed: Packed, shift: int, bits: int, adds: bool = False) -> str:
 
 
 def _end(packed: Packed, label: str, shift: int, bits: int, adds: bool) -> str:
-    """A row's end: the shifted sum to its place, the next row.
+    """A row's end: the shifted sum to its place, the next row."""
+    return lines(
+        f"{label}:",
+        shifted(packed, label, shift, bits, adds),
+        f"    dex\n{label}_last:\n    cpx #0\n    beq _done           ;@ times rows\n"
+        f"    jmp {packed.name}_rows\n_done:\n    rts",
+    )
+
+
+def shifted(packed: Packed, label: str, shift: int, bits: int, adds: bool) -> str:
+    """The shifted sum to its place.
 
     In the wide basis A holds the low byte of T >> 8, Y the third residue, carry is out of the low
     byte; in the narrow one A holds T >> 8.
@@ -300,7 +322,7 @@ def _end(packed: Packed, label: str, shift: int, bits: int, adds: bool) -> str:
         if wide
         else ("    asl\n    lda #0\n    adc #$ff\n    eor #$ff")
     )
-    text = [f"{label}:"]
+    text: list[str] = []
     if shift == SUMS:
         text.append(
             f"{label}_sum_1:\n    sta $ffff,x\n{high}\n{label}_sum_2:\n    sta $ffff,x\n"
@@ -331,10 +353,6 @@ def _end(packed: Packed, label: str, shift: int, bits: int, adds: bool) -> str:
         text.append(f"    lda total+1\n{label}_low:\n    sta $ffff,x")
     else:
         text.append(f"{label}_low:\n    sta $ffff,x\n{high}\n{label}_high:\n    sta $ffff,x")
-    text.append(
-        f"    dex\n{label}_last:\n    cpx #0\n    beq _done           ;@ times rows\n"
-        f"    jmp {packed.name}_rows\n_done:\n    rts"
-    )
     return lines(*text)
 
 

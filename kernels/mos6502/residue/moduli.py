@@ -51,6 +51,7 @@ WIDE = Basis("wide", MODULI, LOWEST_J * STEP + 256, (HIGHEST_J + 1) * STEP - 1)
 OFFSETS = {8: 128, 16: 0}
 
 CODES = 0x9A  # decimal codes end at $99
+DECIMALS = 2 * 98 + 256  # of t99, where it is read at a word's residue and a byte
 # name -> bytes; the first three start on a page and take two: T + x is an address.
 TABLES = {
     "t256": 512,
@@ -134,12 +135,16 @@ def row_constants(
     return {m: reduce(start - OFFSETS[bits] * weight.sum(1), m) for m in basis.moduli}
 
 
-def fill_tables() -> str:
-    """`fill_residues`: build every table; once, with interrupts off."""
+def fill_tables(reach: int = 128, decimals: int = 512) -> str:
+    """`fill_residues`: build every table; once, with interrupts off.
+
+    reach     high bytes of words are -reach .. reach - 1; high_mod255 has no others
+    decimals  of t99, bytes
+    """
     parts = ["; fill_residues: the tables of moduli.py; uses A, X, Y, scratch, pointer"]
     parts.append("fill_residues:")
     for m in MODULI:
-        parts.append(_fill_triangles(m))
+        parts.append(_fill_triangles(m, decimals if m == 99 else 512))
     for name, modulus, step, start in (
         ("low_mod99", 0, 1, 0),
         ("high_mod99", 0, 256 % 99, -128 * 256 % 99),
@@ -147,8 +152,8 @@ def fill_tables() -> str:
         ("less_middle", 99, -256 % 99, 0),
     ):
         parts.append(_fill_steps(name, modulus, step, start))
-    parts.append("""\
-    ldx #0
+    parts.append(f"""\
+    ldx #{256 - reach}
 _high255:
     txa
     bpl *+5             ;@ p=0.5
@@ -156,7 +161,8 @@ _high255:
     sbc #1
     sta high_mod255,x
     inx
-    bne _high255        ;@ times 256""")
+    cpx #{reach}
+    bne _high255        ;@ times {2 * reach}""")
     first = int(reduce(np.array(STEP * LOWEST_J), 99))
     step = int(reduce(np.array(STEP), 99))
     parts.append(f"""\
@@ -204,8 +210,8 @@ def fill_triangles() -> str:
     return "\n".join(["; fill_triangles: uses A, X, Y, scratch\nfill_triangles:", *text, "    rts"])
 
 
-def _fill_triangles(modulus: int) -> str:
-    """t(n) for n = 0 .. 511: each is n more than the one before; scratch holds n reduced."""
+def _fill_triangles(modulus: int, size: int = 512) -> str:
+    """t(n) for n = 0 .. size - 1: each is n more than the one before; scratch holds n reduced."""
     decimal_on, decimal_off = ("    sed\n", "    cld\n") if modulus == 99 else ("", "")
     around = "    adc #0\n" if modulus != 256 else ""
     top = {256: "", 255: "ff", 99: "99"}[modulus]
@@ -213,12 +219,16 @@ def _fill_triangles(modulus: int) -> str:
     body = (
         "{label}:\n    tya\n    sta t{m}+{at},x\n    clc\n    lda scratch\n    adc #1\n{around}"
         "    sta scratch\n    clc\n    tya\n    adc scratch\n{around}{zero}    tay\n    inx\n"
-        "    bne {label}          ;@ times 256\n"
+        "{end}    bne {label}          ;@ times {turns}\n"
     )
     text = f"{decimal_on}    ldx #0\n    stx scratch\n    ldy #0\n"
     for at in (0, 256):
         label = f"_t{modulus}_{at}"
-        text += body.format(label=label, m=modulus, at=at, around=around, zero=zero)
+        turns = min(256, size - at)
+        end = f"    cpx #{turns}\n" if turns < 256 else ""
+        text += body.format(
+            label=label, m=modulus, at=at, around=around, zero=zero, end=end, turns=turns
+        )
     return text + decimal_off.rstrip("\n")
 
 

@@ -1,0 +1,88 @@
+"""Matrices whose vectors are 0 in many places: their calls, and the relus that need not be done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from anachron.compiler.fixed import Op
+from anachron.compiler.targets.mos6502.residue_tables import ResidueTables
+from anachron.compiler.targets.mos6502.sections import Area, byte_lines, data, page_data
+from anachron.kernels.mos6502.residue import compaction
+from anachron.kernels.mos6502.residue import matvec as residue_matvec
+from anachron.kernels.mos6502.residue import sparse as residue_sparse
+
+if TYPE_CHECKING:
+    from anachron.compiler.targets.mos6502.sparse import Sparse
+
+
+class Compacting(ResidueTables):
+    """As ResidueTables, with matrices that do only the columns that count."""
+
+    sparse: Sparse | None = None
+
+    def _place_sparse(self, sparse: Sparse) -> None:
+        """Their weights and code."""
+        self.sparse = sparse
+        orders = {id(order) for order in sparse.orders.values()}
+        label = self._order(sparse.ops[0])
+        self.shape = sparse.shape(label if len(orders) == 1 else "")
+        packed = self.shape.packed
+        label = residue_matvec.block_label(sparse.name, 0)
+        text = f"{label}:\n{byte_lines(packed.blocks[0])}"
+        self.tables[label] = page_data(
+            f"weights {sparse.name}", "weights", text, len(packed.blocks[0])
+        )
+        for m, values in sparse.biases.items():
+            label = f"{sparse.name}_bias_{m}"
+            content = values.astype("u1").tobytes()
+            self.tables[label] = data(f"{sparse.name} bias {m}", "weights", label, content)
+        routines = self.routines["matvec"]
+        self.areas[f"{sparse.name}_zeros"] = Area(
+            f"{sparse.name}_zeros", "table", ((0, packed.stride),), 1, False, True
+        )
+        self.fills[f"fill_{sparse.name}"] = residue_sparse.fill_zeros(self.shape)
+        routines[f"{sparse.name}_constants"] = residue_sparse.constants(self.shape)
+        routines[f"{sparse.name}_take"] = compaction.take(self.shape)
+        likely = sparse.ends_of(sparse.ops[0])[0]
+        routines[f"{sparse.name}_rows"] = residue_sparse.rows(self.shape, sparse.ends, likely)
+
+    def _order(self, op: Op) -> str:
+        """The label of an op's order of columns, in memory once."""
+        assert self.sparse is not None
+        order = self.sparse.orders[op.name]
+        alike = (other for other in self.sparse.ops if self.sparse.orders[other.name] is order)
+        return self._bytes(next(alike), "order", order, "weights")
+
+    def _is_sparse(self, op: Op) -> bool:
+        return self.sparse is not None and op in self.sparse.ops
+
+    def _sparse(self, op: Op, name: str) -> None:
+        assert self.sparse is not None
+        out = self.values.vector(op.name)
+        matrix = self.sparse.ops.index(op)
+        ends = self.sparse.ends_of(op)
+        label = self._order(op)
+        self._take_turns("halves", {"half_sums": 3 * out.size})
+        limit = self.sparse.limits[op.name]
+        x = self.values.vector(op.inputs[0])
+        assert len(ends) == 3
+        self._emit(
+            op,
+            residue_sparse.call(
+                self.shape, name, matrix, x, out, label, limit, ends, "half_sums"
+            ),
+        )
+        self.environments[op.name] = {"rows": out.size}
+        always = "any" if limit >= residue_sparse.ENOUGH else "while the input's length allows it"
+        self.variants[op.name] = (
+            "residues 256, 255, 99 of what is above 0",
+            f"up to {self.shape.slots} of {x.size} elements, {always}; else in halves, whose sums "
+            f"are proven to fit {self.shape.packed.basis.highest:,}",
+        )
+
+    def _relu(self, op: Op, name: str) -> None:
+        if op.name not in self.values.unmade:
+            super()._relu(op, name)
+            return
+        self.sequence[op.name] = []
+        self.variants[op.name] = ("none", "what reads it takes elements below 0 for 0")

@@ -1,0 +1,190 @@
+"""A vector's elements above 0 into the chains of sparse.py, from their last slots on.
+
+Each chain has a pointer at the slot that was filled last, which is where it will be entered.  What
+the vector decides alone, for each modulus, is summed up on the way, and how long the vector may be.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from anachron.kernels.mos6502.instructions import lines, set_word
+from anachron.kernels.mos6502.residue.matvec import block_label
+from anachron.kernels.mos6502.residue.moduli import reduce, triangle
+from anachron.kernels.mos6502.residue.sparse import POINTERS, SLOT, Shape
+
+
+def take(shape: Shape) -> str:
+    """`<name>_take`: a vector's elements above 0, and what they decide alone, into the chains.
+
+    X the last column, count_a one below the first; source_low, source_high; count_b the limit:
+    how many times 65536 the sum of squares may be, at most; uses A, Y, scratch, sum_a, sum_b and
+    the pointers; decimal mode is on for a while
+    """
+    name, packed = shape.name, shape.packed
+    origin = -int(packed.origin[0])
+    own = {m: int(reduce(triangle(np.array(origin)), m)) for m in SLOT}
+    column_bits = packed.stride.bit_length() - 1
+    starts = (set_word(POINTERS[m], shape.slot(m, shape.slots)) for m in SLOT)
+    cleared = ["sum_a", "sum_a+1", "sum_a+2", *(["sum_b", "sum_b+1", "sum_b+2", "scratch+7"])]
+    measured = """\
+    bit count_b+1
+    bmi _sure           ;@ p=0.5
+    cpy scratch+7
+    bcc *+4             ;@ p=0.8
+    sty scratch+7
+    txa
+    clc
+    adc sum_b
+    sta sum_b
+    tya
+    adc sum_b+1
+    sta sum_b+1
+    bcc *+4             ;@ p=0.99
+    inc sum_b+2
+_sure:"""
+    back = lines(
+        *(
+            f"    lda {POINTERS[m]}\n    sec\n    sbc #{SLOT[m]}\n    sta {POINTERS[m]}\n"
+            f"    bcs *+4             ;@ p=0.95\n    dec {POINTERS[m]}+1"
+            for m in SLOT
+        )
+    )
+    goes = lines(
+        *(
+            f"    lda {POINTERS[m]}{byte}\n    sta {name}_go{m}+{at}"
+            for m in SLOT
+            for at, byte in ((1, ""), (2, "+1"))
+        )
+    )
+    up, down = "    asl\n" * column_bits, "    lsr\n" * (8 - column_bits)
+    return lines(
+        f"; {name}_take: elements X, X-1, ... above count_a of source_low, source_high into the\n"
+        f"; chains, those above 0; the carry is set where they are too many, or too large for\n"
+        f"; count_b\n{name}_take:",
+        *starts,
+        f"    lda #{shape.slots}\n    sta scratch+6\n    lda #0",
+        *(f"    sta {byte}" for byte in cleared),
+        f"""\
+{name}_order:
+    ldy {shape.order or "$ffff"},x         ;@ p=0.2
+    lda (source_high),y ;@ p=0.1
+    bmi _zero           ;@ p={1 - shape.active / packed.columns:.2f}
+    sta scratch+5
+    ora (source_low),y  ;@ p=0.1
+    bne _some           ;@ p=0.98
+_zero:
+    dex
+    cpx count_a
+    bne {name}_order      ;@ times {packed.columns // 2}..{packed.columns} ~{packed.columns}
+    jmp _taken
+_full:
+    sec
+    rts
+_some:
+    dec scratch+6
+    bmi _full           ;@ p=0.001
+    stx scratch+3
+    lda (source_low),y  ;@ p=0.1
+    tax
+    stx scratch
+    ldy scratch+5
+    clc
+    adc high_mod255,y   ;@ aligned
+    adc #0
+    sta scratch+1
+    lda low_mod99,x     ;@ aligned
+    adc high_mod99,y    ;@ aligned
+    sta scratch+2""",
+        measured if shape.guarded else "",
+        f"""\
+    clc
+    lda sum_a
+    adc t256+{origin},x     ;@ p=0.4
+    sec
+    sbc #{own[256]}
+    sta sum_a
+    ldy scratch+1
+    clc
+    lda sum_a+1
+    adc t255+{origin},y     ;@ p=0.4
+    sbc #{own[255]}
+    adc #0
+    sta sum_a+1
+    ldy scratch+2
+    sed
+    lda sum_a+2
+    adc t99+{origin},y      ;@ p=0.2
+    sbc #${own[99]:02x}
+    adc #0
+    sta sum_a+2
+    cld
+    lda scratch+3
+{up}    sta scratch+4
+    lda scratch+3
+{down}    clc
+    adc #>{block_label(name, 0)}
+    sta scratch+5
+{back}
+    ldy #1
+    lda scratch+4
+    sta (past_low),y
+    sta (past_high),y
+    sta (key_low),y
+    iny
+    lda scratch+5
+    sta (past_low),y
+    sta (past_high),y
+    sta (key_low),y
+    ldy #4
+    lda scratch+1
+    sta (past_high),y
+    lda scratch+2
+    sta (key_low),y
+    iny
+    lda scratch
+    sta (past_low),y
+    ldx scratch+3
+    jmp _zero
+_taken:
+{goes}
+    lda sum_a
+    sta {name}_s256+1
+    lda sum_a+1
+    eor #$ff
+    sta {name}_s255+1
+    lda #$99
+    sec
+    sbc sum_a+2
+    sta {name}_s99+1""",
+        _judge() if shape.guarded else "    clc\n    rts",
+    )
+
+
+def _judge() -> str:
+    """The sum of squares is at most the largest element times the sum of all."""
+    return """\
+    lda count_b+1
+    bmi _fits           ;@ p=0.5
+    lda sum_b+2
+    bne _over           ;@ p=0.001
+    sta term
+    ldx scratch+7
+    inx
+_times:
+    sec                 ; one more: what is below the high byte
+    adc sum_b+1
+    bcc *+4             ;@ p=0.9
+    inc term
+    dex
+    bne _times          ;@ times 1..128 ~5
+    cmp count_b
+    lda term
+    sbc count_b+1
+    rts
+_fits:
+    clc
+    rts
+_over:
+    sec
+    rts"""
