@@ -234,14 +234,17 @@ def share_vectors(values: Values, groups: Iterable[Group]) -> dict[str, tuple[st
 
 
 def _objection(op: Op, ranges: Ranges, basis: Basis) -> str:
-    proven = ranges.accumulators[op.name]
-    return residue_matvec.applicable(
-        basis,
-        np.asarray(proven["rows_lo"]),
-        np.asarray(proven["rows_hi"]),
-        op.constants["shift"],
-        op.value.format.bits,
-    )
+    """Why a kernel of one basis cannot do a matrix, or nothing."""
+    proven, shift = ranges.accumulators[op.name], op.constants["shift"]
+    lo, hi = np.asarray(proven["rows_lo"]), np.asarray(proven["rows_hi"])
+    if len(set(shift.tolist())) != 1 or int(shift[0]) not in residue_matvec.SHIFTS:
+        return "its rows have different shifts"
+    if not basis.holds(int(lo.min()), int(hi.max())):
+        return f"its sums may reach {max(-int(lo.min()), int(hi.max())):,}"
+    limit = 1 << op.value.format.bits - 1
+    if (lo >> shift).min() < -limit or (hi >> shift).max() >= limit:
+        return "its results may saturate"
+    return ""
 
 
 def _guard(op: Op, ranges: Ranges) -> list[int]:

@@ -122,7 +122,7 @@ def make_plan(
         smaller,
         screening,
         opening,
-        reasons,
+        reasons=reasons,
     )
     sparse, groups = find_sparse(fixed, ranges, groups)
     if sparse is None or most_pages < PAGE:

@@ -401,15 +401,3 @@ _gather:
     sta {vector.high},x
     dex
     bpl _gather         ;@ times {vector.size}"""
-
-
-def applicable(basis: Basis, rows_lo: Array, rows_hi: Array, shift: Array, bits: int) -> str:
-    """Why these kernels cannot do a matrix, or nothing: bounds of its sums, row by row."""
-    if len(set(shift.tolist())) != 1 or int(shift[0]) not in SHIFTS:
-        return "its rows have different shifts"
-    if not basis.holds(int(rows_lo.min()), int(rows_hi.max())):
-        return f"its sums may reach {max(-int(rows_lo.min()), int(rows_hi.max())):,}"
-    limit = 1 << bits - 1
-    if (rows_lo >> shift).min() < -limit or (rows_hi >> shift).max() >= limit:
-        return "its results may saturate"
-    return ""
