@@ -266,17 +266,12 @@ def chain_start(name: str, m: int, constant: str) -> str:
         case 256:
             return constant.format("lda") + f"    sec\n{name}_s256:\n    sbc #0"
         case 255:
-            return (
-                "    sta total\n    eor #$ff\n    clc\n"
-                + constant.format("adc")
-                + f"{name}_s255:\n    adc #0"
-            )
+            constant = constant.format("adc")
+            return f"    sta total\n    eor #$ff\n    clc\n{constant}{name}_s255:\n    adc #0"
+    less = "    lda less_middle,y       ;@ aligned\n    ldy total\n    adc less_low,y  ;@ aligned\n"
     return (
-        "    adc #0\n    sta total+1\n    tay\n    sed\n"
-        "    lda less_middle,y       ;@ aligned\n    ldy total\n"
-        "    adc less_low,y          ;@ aligned\n"
-        + constant.format("adc")
-        + f"{name}_s99:\n    adc #0"
+        f"    adc #0\n    sta total+1\n    tay\n    sed\n{less}{constant.format('adc')}"
+        f"{name}_s99:\n    adc #0"
     )
 
 
