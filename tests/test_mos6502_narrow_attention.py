@@ -13,18 +13,20 @@ from anachron.kernels.mos6502.residue import attention as residue_attention
 from anachron.kernels.reference import attention as meant_attention
 
 
-def attention_bench(size, heads, n_rows, table, shift, caches=1):
+def attention_bench(size, heads, n_rows, table, shifts):
+    caches = len(shifts)
     shape = narrow_cache.Shape("att", size, heads, n_rows)
-    mixer = narrow_attention.Mixer(shape, shift, "exponential", len(table))
-    assert not narrow_attention.applicable(shift, len(table))
+    mixer = narrow_attention.Mixer(shape, tuple(sorted(set(shifts))), "exponential")
+    assert not any(narrow_attention.applicable(shift, len(table)) for shift in shifts)
     bench = ResidueBench()
     for number in range(caches):
         bench.pages("att_cache" + (f"_{number}" if number else ""), bytes(shape.cache_bytes))
     for name in ("scores_low", "scores_high", "scores_top", "weights"):
         bench.pages(f"att_{name}", bytes(heads * n_rows))
     bench.pages("narrow_squares", narrow_guard.squares())
-    bench.pages("att_down", narrow_attention.down(shift))
-    bench.data("exponential", np.asarray(table, np.uint8).tobytes())
+    for name, content in mixer.tables.items():
+        bench.pages(name, content)
+    bench.pages("exponential", np.asarray(table, np.uint8).tobytes().ljust(256, b"\0"))
     bench.data("att_limits", narrow_attention.limits(shape))
     bench.data("position", bytes(1))
     q, k, v, out = (bench.vector(name, np.zeros(size, int), 8) for name in ("q", "k", "v", "made"))
@@ -42,7 +44,10 @@ def attention_bench(size, heads, n_rows, table, shift, caches=1):
     bench.add(
         text,
         narrow_slow.narrow_add(),
-        narrow_attention.call(mixer, "mix", q, out),
+        *(
+            narrow_attention.call(mixer, f"mix{number}", q, out, shift)
+            for number, shift in enumerate(shifts)
+        ),
         narrow_cache.call_keep(shape, "keep_v", "value", v),
     )
     for number in range(caches):
@@ -51,7 +56,7 @@ def attention_bench(size, heads, n_rows, table, shift, caches=1):
     return bench.start(), mixer
 
 
-@pytest.mark.parametrize("caches", (1, 2))
+@pytest.mark.parametrize("more", ((), (0,), (-1,)))
 @pytest.mark.parametrize(
     ("size", "heads", "n_rows", "shift", "entries", "top", "spread"),
     (
@@ -62,12 +67,13 @@ def attention_bench(size, heads, n_rows, table, shift, caches=1):
         (6, 1, 40, 1, 128, 90, 8),
     ),
 )
-def test_attention_of_any_int8_is_exact(caches, size, heads, n_rows, shift, entries, top, spread):
+def test_attention_of_any_int8_is_exact(more, size, heads, n_rows, shift, entries, top, spread):
+    shifts = [shift, *(shift + less if shift + less else 2 for less in more)]
     rng = np.random.default_rng(size + n_rows)
     table = exp_table(entries, 16, top)
     table[-1] = 0
-    bench, mixer = attention_bench(size, heads, n_rows, table, shift, caches)
-    past = [([], []) for _ in range(caches)]
+    bench, mixer = attention_bench(size, heads, n_rows, table, shifts)
+    past = [([], []) for _ in shifts]
     for position in range(n_rows):
         for number, (keys, mixed) in enumerate(past):
             large = 128 if position % 7 == 5 else spread
@@ -84,7 +90,7 @@ def test_attention_of_any_int8_is_exact(caches, size, heads, n_rows, shift, entr
                 bench.set(name, x, 8)
             bench.call(f"keep_k{number}", {})
             bench.call("keep_v", {})
-            bench.call("mix", {"seen": position + 1})
+            bench.call(f"mix{number}", {"seen": position + 1})
             meant = meant_attention.attention(
                 q[None],
                 np.array(keys),
@@ -93,7 +99,7 @@ def test_attention_of_any_int8_is_exact(caches, size, heads, n_rows, shift, entr
                 kv_heads=heads,
                 causal=True,
                 first=position,
-                score_shift=shift,
+                score_shift=shifts[number],
                 table=table,
                 bits=8,
             )

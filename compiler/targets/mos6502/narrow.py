@@ -324,12 +324,11 @@ class NarrowLowering(FastLowering):
         self.routines["attention"]["narrow_add"] = narrow_slow.narrow_add()
         for part in ("scores_low", "scores_high", "scores_top", "weights"):
             self._take_turns("heads", {f"{shape.name}_{part}": shape.key_stride})
-        self.tables[mixer.table] = data(mixer.table, "table", mixer.table, heads.table)
+        self._aligned(mixer.table, mixer.table, "table", heads.table)
         label = f"{shape.name}_limits"
         self.tables[label] = data(label, "table", label, narrow_attention.limits(shape))
-        if mixer.shift < 8:
-            table = narrow_attention.down(mixer.shift)
-            self._aligned(f"{shape.name}_down", f"{shape.name} down", "table", table)
+        for label, table in mixer.tables.items():
+            self._aligned(label, label, "table", table)
         self._narrow_squares()
 
     def _attention(self, op: Op, name: str) -> None:
@@ -339,7 +338,8 @@ class NarrowLowering(FastLowering):
             return
         q, out = self.values.vector(op.inputs[0]), self.values.vector(op.name)
         assert not self._choose_cache(heads, op)  # its keys and values have just been kept
-        self._emit(op, narrow_attention.call(heads.mixer, name, q, out))
+        shift = op.attributes["score_shift"]
+        self._emit(op, narrow_attention.call(heads.mixer, name, q, out, shift))
         self.variants[op.name] = (
             f"residues {', '.join(map(str, NARROW.moduli))}",
             f"while lengths prove that scores fit {-NARROW.lowest:,}, and weights sum to at most "

@@ -8,7 +8,7 @@ from anachron.compiler.fixed import Op
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.mos6502.narrow import attention as narrow_attention
 from anachron.kernels.mos6502.narrow.attention import Mixer
-from anachron.kernels.mos6502.narrow.cache import Shape
+from anachron.kernels.mos6502.narrow.cache import PAGE, Shape
 
 MOST_ROWS = 64  # the code is unrolled over them
 MOST_FEATURES = 128
@@ -44,14 +44,15 @@ def group_narrow_heads(values: Values) -> tuple[NarrowHeads, ...]:
         if op.contract == "attention" and not _objection(op, values):
             attributes = op.attributes
             table = op.constants["table"].astype("u1").tobytes()
-            key = (op.value.size, attributes["heads"], attributes["score_shift"], table)
+            key = (op.value.size, attributes["heads"], table)
             found.setdefault(key, []).append(op)
     groups = []
-    for number, ((size, heads, shift, table), ops) in enumerate(found.items()):
+    for number, ((size, heads, table), ops) in enumerate(found.items()):
         n = values.fixed.seq_len - 1  # nothing is asked of a full context's last token
         shape = Shape(f"narrow{number}", size, heads, n)
-        mixer = Mixer(shape, shift, f"{shape.name}_exponential", len(table))
-        groups.append(NarrowHeads(mixer, tuple(ops), table))
+        shifts = sorted({op.attributes["score_shift"] for op in ops})
+        mixer = Mixer(shape, tuple(shifts), f"{shape.name}_exponential")
+        groups.append(NarrowHeads(mixer, tuple(ops), table.ljust(PAGE, b"\0")))
     return tuple(groups)
 
 

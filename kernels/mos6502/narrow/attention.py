@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from anachron.kernels.mos6502.instructions import Vector, lines
-from anachron.kernels.mos6502.narrow.cache import MODULI, Shape, length, sums
+from anachron.kernels.mos6502.instructions import Vector, lines, set_word
+from anachron.kernels.mos6502.narrow.cache import MODULI, PAGE, Shape, length, sums
 from anachron.kernels.mos6502.narrow.guard import UNIT
 from anachron.kernels.mos6502.residue.moduli import NARROW
 
@@ -29,36 +29,37 @@ MOST_WEIGHT = 255  # that a head's weights may sum to: with values of 8 bits two
 class Mixer:
     """What else the code depends on.
 
-    shift    of the scores, 1 .. 8      entries  of the table of weights, up to 256
+    shifts  of the scores, of each attention that shares the code, 1 .. 8
+    table   of PAGE weights; the last, and what a shorter one lacks, are 0
     """
 
     shape: Shape
-    shift: int
+    shifts: tuple[int, ...]
     table: str
-    entries: int
 
     @property
     def name(self) -> str:
         return self.shape.name
 
     @property
-    def far(self) -> int:
-        """The high byte of a difference of sums from which on a row has the last weight."""
-        return self.entries << self.shift >> 8
+    def tables(self) -> dict[str, bytes]:
+        """By label, what a difference's high and low bytes are when it has gone right by a shift.
+
+        255 stands for all that is larger.
+        """
+        found = {}
+        for shift in self.shifts:
+            up = (min(255, high << 8 - shift) for high in range(PAGE))
+            found[f"{self.name}_up_{shift}"] = bytes(up)
+            found[f"{self.name}_down_{shift}"] = bytes(low >> shift for low in range(PAGE))
+        return found if self.shifts != (8,) else {}
 
 
 def applicable(shift: int, entries: int) -> str:
     """Why these kernels cannot do an attention, by its shift and its table, or nothing."""
     if shift not in SHIFTS:
         return f"its scores move by {shift}"
-    if entries > 256 or (entries << shift) % 256 or not entries << shift:
-        return f"{entries} weights"
-    return ""
-
-
-def down(shift: int) -> bytes:
-    """`<name>_down`: what a low byte leaves of a difference that goes right by a shift."""
-    return bytes(low >> shift for low in range(256))
+    return f"{entries} weights" if entries > PAGE else ""
 
 
 def limits(shape: Shape) -> bytes:
@@ -169,29 +170,33 @@ _less:
 def _weights(mixer: Mixer) -> str:
     """Weights of the rows into the operands of the mixing chains, and their sum in divisor.
 
-    Unrolled over the rows, X the head's first.  A difference of sums goes right by the shift: its
-    low byte by a table, its high one, which is small by then, by shifts left.
+    Unrolled over the rows, X the head's first.  A difference of sums goes right by tables: where
+    attentions of several shifts share the code, a call has pointed at theirs.
     """
     name, n = mixer.name, mixer.shape.n_rows
+    several = len(mixer.shifts) > 1
+    up, down = f"{name}_up_{mixer.shifts[0]},y    ;@ aligned", f"{name}_down_{mixer.shifts[0]},y"
+    if several:
+        up, down = "(past_low),y    ;@ aligned", "(key_low),y"
     text = [
-        f"    lda largest\n    ora #{(1 << mixer.shift) - 1}\n    sta largest\n"
+        f"    lda largest\n{name}_mask:\n    ora #{mask(mixer.shifts[0])}\n    sta largest\n"
         f"    ldx {name}_base\n{name}_enter_weigh:\n"
         f"    jmp {name}_weigh_1       ;@ goes {name}_weigh_{{seen}}"
     ]
     for row in range(n - 1, -1, -1):
         text.append(f"{name}_weigh_{row + 1}:\n    sec")
-        if mixer.shift < 8:
+        high = f"    lda largest+1\n    sbc {name}_scores_high+{row},x    ;@ aligned\n    tay"
+        if mixer.shifts == (8,):
+            text.append(high)
+        else:
             text.append(
-                f"    lda largest\n    sbc {name}_scores_low+{row},x     ;@ aligned\n    tay"
+                f"    lda largest\n    sbc {name}_scores_low+{row},x     ;@ aligned\n    sta term\n"
+                f"{high}\n    lda {up}\n    ldy term\n    ora {down}    ;@ aligned\n    tay"
             )
-        text.append(f"    lda largest+1\n    sbc {name}_scores_high+{row},x    ;@ aligned")
-        if mixer.far < 256:
-            text.append(f"    cmp #{mixer.far}\n    bcc *+6             ;@ p=0.9")
-            text.append(f"    lda #0\n    beq {name}_far_{row + 1}   ;@ always")
-        text.append("    asl\n" * (8 - mixer.shift))
-        text.append(f"    ora {name}_down,y    ;@ aligned" if mixer.shift < 8 else "")
-        text.append(f"    tay\n    lda {mixer.table},y     ;@ p=0.1\n{name}_far_{row + 1}:")
-        text.append(f"    sta {name}_p256_{row}+1\n    sta {name}_p255_{row}+1")
+        text.append(
+            f"    lda {mixer.table},y     ;@ aligned\n"
+            f"    sta {name}_p256_{row}+1\n    sta {name}_p255_{row}+1"
+        )
     text.append(
         f"    lda #0\n    sta divisor+1\n    clc\n{name}_enter_sum:\n"
         f"    jmp {name}_sum_1         ;@ goes {name}_sum_{{seen}}"
@@ -206,6 +211,11 @@ def _weights(mixer: Mixer) -> str:
         f"    jmp {name}_much\n_little:"
     )
     return lines(*text)
+
+
+def mask(shift: int) -> int:
+    """What makes a difference from the largest sum, shifted, that of shifted sums."""
+    return (1 << shift) - 1
 
 
 def _much(mixer: Mixer) -> str:
@@ -315,10 +325,16 @@ def _entry_tables(shape: Shape) -> str:
     return lines(*text)
 
 
-def call(mixer: Mixer, label: str, q: Vector, out: Vector) -> str:
+def call(mixer: Mixer, label: str, q: Vector, out: Vector, shift: int) -> str:
     """The op `label`: the heads of one position; its cache is selected."""
     name = mixer.name
-    return f"""\
+    chosen = [
+        set_word("past_low", f"{name}_up_{shift}"),
+        set_word("key_low", f"{name}_down_{shift}"),
+        f"    lda #{mask(shift)}\n    sta {name}_mask+1\n    sta {name}_slow_mask+1",
+    ]
+    return lines(
+        f"""\
 {label}:
     lda #<{q.low}
     sta source_low
@@ -329,5 +345,7 @@ def call(mixer: Mixer, label: str, q: Vector, out: Vector) -> str:
     sta {name}_slow_out+1
     lda #>{out.low}
     sta {name}_out_low+2
-    sta {name}_slow_out+2
-    jmp {name}_attend"""
+    sta {name}_slow_out+2""",
+        *(chosen if len(mixer.shifts) > 1 else []),
+        f"    jmp {name}_attend",
+    )

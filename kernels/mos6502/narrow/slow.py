@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from anachron.kernels.mos6502.arithmetic import TOP
 from anachron.kernels.mos6502.instructions import lines, subtract
-from anachron.kernels.mos6502.narrow.attention import Mixer
+from anachron.kernels.mos6502.narrow.attention import Mixer, mask
 
 
 def narrow_add() -> str:
@@ -142,7 +142,8 @@ _less:
     jmp {name}_slow_score
 _compare:
     lda largest
-    ora #{(1 << mixer.shift) - 1}
+{name}_slow_mask:
+    ora #{mask(mixer.shifts[0])}
     sta largest
     ldx {name}_row
 _row:
