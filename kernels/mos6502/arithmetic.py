@@ -258,7 +258,7 @@ _bit:
     cmp divisor
     lda remainder+1
     sbc divisor+1
-    bcc _next           ;@ p=0.5
+    bcc _next           ;@ p=0.75
 _fits:
     lda remainder       ; the carry is set on both ways here
     sbc divisor

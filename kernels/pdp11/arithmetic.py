@@ -79,14 +79,17 @@ multiply:
     RTS PC"""
 
 
-def multiply_byte() -> str:
-    """multiply, where R0 is an int8: eight steps, from its highest bit down."""
+def multiply_byte(clear: float = 0.75) -> str:
+    """multiply, where R0 is an int8: eight steps, from its highest bit down.
+
+    clear  how many of its magnitude's bits are 0, of all eight
+    """
     steps = "\n".join(
         f"""\
     ASL R1
     ROL R0
     ASL R3
-    BCC {label}$    ;@ p=0.75
+    BCC {label}$    ;@ p={clear:.4f}
     ADD R2,R1
     ADC R0
 {label}$:"""

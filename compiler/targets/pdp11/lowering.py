@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from anachron.compiler.fixed import Op
+from anachron.compiler.fixed import FixedModel, Op
 from anachron.compiler.ranges import Ranges
 from anachron.compiler.targets.pdp11.sections import Section, code, data
 from anachron.compiler.targets.pdp11.values import Values
@@ -35,6 +35,13 @@ KERNELS = frozenset(
 
 SHORT = 1 << 16  # below it a root is found in half the steps
 UNSEEN = 0.9  # how often it is, where no row has been seen
+
+
+def clear_bits(fixed: FixedModel) -> float:
+    """The share of zeros among the eight bits of the magnitudes of all matrices' weights."""
+    weights = [op.constants["weight"] for op in fixed.ops if op.contract == "matvec"]
+    bits = np.bitwise_count(np.abs(np.concatenate([w.astype(np.int64).ravel() for w in weights])))
+    return float(1 - bits.mean() / 8)
 
 
 @dataclass

@@ -17,7 +17,7 @@ from anachron.compiler.sampling import Sampling
 from anachron.compiler.targets import DoesNotFit, Machine, Options
 from anachron.compiler.targets.pdp11.assembler import assemble
 from anachron.compiler.targets.pdp11.forward import forward, forward_done, place_rows
-from anachron.compiler.targets.pdp11.lowering import KERNELS, Lowering, variant_of
+from anachron.compiler.targets.pdp11.lowering import KERNELS, Lowering, clear_bits, variant_of
 from anachron.compiler.targets.pdp11.prediction import Prediction
 from anachron.compiler.targets.pdp11.sections import (
     Section,
@@ -146,7 +146,7 @@ def _sections(lowering: Lowering, machine: Machine, options: Options) -> list[Se
         sections.append(code("att.wide", attention.wide(cpu, fixed.seq_len), "att.reach"))
     if not cpu.multiplies:
         sections.append(code("multiply", arithmetic.multiply()))
-        sections.append(code("multiply.byte", arithmetic.multiply_byte()))
+        sections.append(code("multiply.byte", arithmetic.multiply_byte(clear_bits(fixed))))
     sections.append(words("variables", _variables(fixed, values, options.sampling)))
     sections.append(strings(_messages(fixed, machine, text)))
     sections += _text_tables(fixed)
