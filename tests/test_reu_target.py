@@ -19,6 +19,8 @@ from anachron.emulators import create
 from anachron.emulators.containers import reu
 from anachron.kernels.mos6502 import expansion
 from anachron.kernels.mos6502.expansion import BLOCK, SIGNATURE_BYTES
+from anachron.kernels.mos6502.streamed import smooth
+from anachron.kernels.reference.activation import lookup
 
 MODELS = Path(__file__).parents[2] / "shared" / "models"
 LONG = """
@@ -115,6 +117,34 @@ def test_scores_in_residues_choose_what_the_reference_chooses(
     assert attention.variant.startswith("streamed residues 256, 255")
     run = agree(fixed, "abc", n)
     assert len(run.counts) == n + 2
+
+
+@pytest.mark.parametrize("shift", [1, 6, 7])
+def test_steps_of_a_table_are_its_straight_lines(shift: int) -> None:
+    points = np.arange(-128, 129) / 16
+    table = np.round(points / (1 + np.exp(-points)) * 100).astype(np.int64)
+    steps = smooth.find_steps(table, shift, 16)
+    assert steps is not None
+    x = np.arange(-128 << shift, 128 << shift)
+    place, fraction = (x >> shift) + 128, x & (1 << shift) - 1
+    rows = np.frombuffer(steps.rows, np.uint8).astype(int)
+    found = steps.points[place] + rows[steps.places[place] + fraction]
+    assert np.array_equal(found, lookup(x, table=table, shift=shift, tail=0, bits=16))
+    assert smooth.find_steps(table * 40, 7, 16) is None  # too many different steps
+    assert smooth.find_steps(table, shift, 8) is None  # its results have more bits
+
+
+def test_a_gate_beyond_its_table_is_the_reference_s(tmp_path: Path) -> None:
+    path = tmp_path / "m.model"
+    path.write_text(ROTATED)
+    model = ac.load(path)
+    (silu,) = (node for node in model.nodes if node.op == "silu")
+    name = model[silu.inputs[0]].parameters["weight"]
+    weights = {**model.weights, name: model.weights[name] * 30}
+    fixed = ac.quantize(model.with_weights(weights, "the test"), activations=8)
+    (call,) = (call for call in streamed(fixed).calls if call.kernel == "lookup")
+    assert call.variant == "steps by table"
+    agree(fixed, "abc", 12)
 
 
 def test_a_small_model_needs_no_expansion() -> None:

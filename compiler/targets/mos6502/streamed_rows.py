@@ -8,6 +8,7 @@ again if it is too long.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -21,7 +22,7 @@ from anachron.kernels.mos6502.residue import guard
 from anachron.kernels.mos6502.residue.moduli import SMALL_MODULI, WIDE, reach
 from anachron.kernels.mos6502.streamed import matvec as streamed_matvec
 from anachron.kernels.mos6502.streamed.ends import End
-from anachron.kernels.mos6502.streamed.matvec import Kernel
+from anachron.kernels.mos6502.streamed.matvec import CROSSING, Kernel
 
 PAGE = 256
 ROOM = 1.3  # a guard is worth its time where inputs may be so much longer than any seen
@@ -89,8 +90,9 @@ def plan_streams(
     for op in ops:
         bits = fixed.values[op.inputs[0]].format.bits
         found.setdefault((op.constants["weight"].shape[1], bits), []).append(op)
+    lengths = {name: value.longest for name, value in fixed.values.items()}
     streams = [
-        _stream(ranges, columns, bits, small, group, guarded)
+        _stream(ranges, columns, bits, small, group, guarded, lengths)
         for (columns, bits), group in found.items()
     ]
     return tuple(streams), reasons
@@ -110,6 +112,7 @@ def _stream(
     small: int,
     ops: list[Op],
     guarded: Mapping[str, int],
+    lengths: Mapping[str, float],
 ) -> Stream:
     runs = {op.name: _runs(ranges, op, small, guarded.get(op.name)) for op in ops}
     ends = sorted({run.end for mine in runs.values() for run in mine})
@@ -129,9 +132,22 @@ def _stream(
         origin,
         f"${start:02x}" if fits else ROW_PAGE,
         tuple(ends),
+        _crossing(ops, origin, lengths) if bits == 8 else CROSSING,
     )
     limits = {op.name: _limit(op, guarded[op.name]) for op in ops if op.name in guarded}
     return Stream(kernel, tuple(ops), runs, limits)
+
+
+def _crossing(ops: list[Op], origin: tuple[int, ...], lengths: Mapping[str, float]) -> float:
+    """How often w + x leaves a page: x is normal around its offset, as long as calibration saw."""
+    found, n = 0.0, 0
+    for op in ops:
+        far = 127.5 - op.constants["weight"].astype(float) + np.array(origin)
+        spread = max(lengths[op.inputs[0]], 1.0) / math.sqrt(far.shape[1])
+        values, counts = np.unique(far, return_counts=True)
+        above = [0.5 * math.erfc(value / spread / math.sqrt(2)) for value in values]
+        found, n = found + float(np.dot(above, counts)), n + far.size
+    return found / n
 
 
 def _runs(ranges: Ranges, op: Op, small: int, guarded: int | None) -> tuple[Run, ...]:

@@ -16,17 +16,18 @@ import numpy as np
 from anachron.compiler.fixed import Op
 from anachron.compiler.ranges import Ranges
 from anachron.compiler.targets.mos6502.lowering import ALL
-from anachron.compiler.targets.mos6502.sections import Area
+from anachron.compiler.targets.mos6502.sections import Area, Section
 from anachron.compiler.targets.mos6502.sharing import NAME
 from anachron.compiler.targets.mos6502.streamed_matrices import MatrixStreaming
 from anachron.compiler.targets.mos6502.streamed_rows import MOST_COLUMNS
 from anachron.compiler.targets.mos6502.values import Values
+from anachron.kernels.arithmetic import Array
 from anachron.kernels.mos6502 import embedding, expansion, fast_norm, rope
 from anachron.kernels.mos6502.expansion import BLOCK
 from anachron.kernels.mos6502.instructions import Vector, lines
 from anachron.kernels.mos6502.streamed import attention as streamed_attention
 from anachron.kernels.mos6502.streamed import cache as streamed_cache
-from anachron.kernels.mos6502.streamed import head_shapes, scores, weighing
+from anachron.kernels.mos6502.streamed import head_shapes, scores, smooth, weighing
 from anachron.kernels.mos6502.streamed import heads as streamed_heads
 from anachron.kernels.mos6502.streamed.attention import Shape
 from anachron.kernels.mos6502.streamed.cache import Places
@@ -45,6 +46,7 @@ class StreamedLowering(MatrixStreaming):
         self._places: dict[tuple[str, str, int], tuple[int, int]] = {}
         self._shapes: dict[Shape, Shape] = {}
         self._of_heads: dict[Heads, Heads] = {}
+        self._address_tables: dict[str, str] = {}
 
     def _embed(self, op: Op, name: str) -> None:
         out = self.values.vector(op.name)
@@ -173,6 +175,38 @@ class StreamedLowering(MatrixStreaming):
             *self._places_for(op, f"key{shape.query_bits}", k, keys, shape.kv_heads),
             *self._places_for(op, "value", v, values, shape.kv_heads),
         )
+
+    def _lookup(self, op: Op, name: str) -> None:
+        x, out = self.values.vector(op.inputs[0]), self.values.vector(op.name)
+        shift = op.attributes["shift"]
+        steps = smooth.find_steps(op.constants["table"], shift, out.bits)
+        if steps is None or out.size > smooth.PLACES:
+            super()._lookup(op, name)
+            return
+        rows = np.frombuffer(steps.rows, np.uint8)
+        label = self._bytes(op, "rows", rows, "table")
+        points = self._words(op, "points", steps.points, "table")
+        places = self._addresses(op, "places", label, steps.places)
+        a, b = self._arguments(x, out)
+        text = smooth.lookup(NAME, a, b, points, places, shift, op.attributes["tail"])
+        self._share(op, name, text, x, out)
+        self.variants[op.name] = (
+            "steps by table", f"its table has {len(rows) >> shift} different steps"
+        )
+
+    def _addresses(self, op: Op, role: str, label: str, offsets: Array) -> Vector:
+        """A constant array of addresses, low bytes and high bytes apart."""
+        found = []
+        for part, sign in (("low", "<"), ("high", ">")):
+            text = "\n".join(f"    .byte {sign}({label}+{n})" for n in offsets.tolist())
+            known = self._address_tables.get(text)
+            if known is None:
+                known = self._address_tables[text] = f"{self.values.op(op)}_{role}_{part}"
+                self.tables[known] = Section(
+                    f"{op.name} {role}_{part}", "table", f"{known}:\n{text}", len(offsets)
+                )
+            found.append(known)
+        return Vector(found[0], found[1], len(offsets), 16)
 
     # ---- attention in residues
 

@@ -34,7 +34,7 @@ from anachron.kernels.mos6502.residue.cache import chain, start
 from anachron.kernels.mos6502.residue.moduli import NARROW, WIDE, Basis, row_constants
 from anachron.kernels.mos6502.streamed.ends import End, end
 
-CROSSING = {16: 0.5, 8: 0.5}  # of the reads t+x,Y: x's residues are anything
+CROSSING = 0.5  # of the reads t+x,Y where x's residues are anything
 SMALL_CROSSING = 0.27  # of the moduli below
 MOST_UNROLLED = 96  # columns of a vector that is taken without loops
 STARTS = 5  # numbers below the fourth modulus, or equal to it, that its chain starts with
@@ -49,6 +49,7 @@ class Kernel:
     origin   (columns,)    what is taken off the weights
     record   label of the memory where a row's record comes to
     ends     of its rows, each once
+    crossing how often a read of the two wide moduli's tables leaves its page
     """
 
     name: str
@@ -59,6 +60,7 @@ class Kernel:
     origin: tuple[int, ...]
     record: str
     ends: tuple[End, ...]
+    crossing: float = CROSSING
 
     @property
     def moduli(self) -> tuple[int, ...]:
@@ -143,11 +145,11 @@ def rows(kernel: Kernel) -> str:
             text.append(_exit(kernel, number))
         text.append(_start(kernel, number, m))
         most = STARTS * small  # of the fourth chain's start
-        crossing = CROSSING[kernel.bits] if number < 2 else SMALL_CROSSING
+        crossing = kernel.crossing if number < 2 else SMALL_CROSSING
         terms = [
             (
                 f"    ldy {kernel.record}+{c}",
-                f"{name}_t{m}_{c}:\n    adc {kernel.table(m)},y        ;@ p={crossing}",
+                f"{name}_t{m}_{c}:\n    adc {kernel.table(m)},y        ;@ p={crossing:.3f}",
             )
             for c in range(kernel.columns)
         ]

@@ -108,7 +108,7 @@ def scores(h: Heads) -> str:
     sbc total+1
     lda enough+2
     sbc total+2
-    bcs {name}_next      ;@ p=0.5*(seen-1)/seen""",
+    bcs {name}_next      ;@ p=(0.5*(seen-1)-0.3*min(seen-1,12))/seen""",
         "    ldy row",
         *(
             f"    lda total+{i}\n    sta ({p}),y"

@@ -9,7 +9,7 @@ from anachron.kernels.mos6502.streamed.head_shapes import NOTICED, PAGE, RECORD,
 
 AUTOLOAD = 0x20  # a transfer's registers come back after it
 # Measured on stories of 30 to 250 tokens.
-SEEN_NOTICED = "1+0.5*(seen-1)"
+SEEN_NOTICED = "1+0.5*(seen-1)+0.3*min(seen-1,12)"
 WEIGHED = 0.8  # of those noticed
 
 
