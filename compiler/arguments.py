@@ -113,6 +113,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     c.add_argument(
         "--models", metavar="DIR", help="cuda: measure soul.bin and stories260K.bin there, too"
     )
+    c.add_argument("-o", metavar="FILE.json", help="cuda: rows as they come, to be read meanwhile")
+    c.add_argument("--budget", metavar="S", type=positive, help="cuda: so many seconds (280)")
     c = add("show", "print a stage of the pipeline", add_one, add_hardware)
     c.add_argument("--stage", choices=STAGES, default="model", help="default: model")
     c.add_argument("--logits", action="store_true", help="as built with --logits")

@@ -5,13 +5,16 @@ To add a benchmark: a function that gives rows with the same keys, and a line in
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import anachron.compiler as ac
 from anachron.compiler.targets import find_target
 from anachron.emulators import bench as emulator_bench
+from anachron.emulators.containers.files import write_file
 
 PROGRAMS = ("reverse", "chat")
 N_LINES = 20_000
@@ -57,6 +60,11 @@ def gpu(**options: Any) -> list[dict[str, Any]]:
     from anachron.compiler.targets.cuda.benchmark import bench
 
     return bench(**options)
+
+
+def write_rows(path: str, rows: list[dict[str, Any]]) -> None:
+    """What is known so far, as --json prints it in the end."""
+    write_file(Path(path), json.dumps({"what": "cuda", "rows": rows}, indent=1).encode())
 
 
 BENCHMARKS: dict[str, Callable[..., list[dict[str, Any]]]] = {

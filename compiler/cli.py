@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -274,9 +275,15 @@ def bench(args: argparse.Namespace) -> int:
 
     if args.models and args.what != "cuda":
         raise ValueError(f"--models is for bench cuda, not for bench {args.what}")
+    if (args.o or args.budget) and args.what != "cuda":
+        raise ValueError(f"-o and --budget are for bench cuda, not for bench {args.what}")
     try:
         with err.status(f"bench {args.what} ...") as status:
-            options = {"models": args.models, "tell": status.update} if args.what == "cuda" else {}
+            options: dict[str, Any] = {}
+            if args.what == "cuda":
+                options = {"models": args.models, "tell": status.update}
+                options |= {"budget": args.budget} if args.budget else {}
+                options |= {"keep": partial(benchmarks.write_rows, args.o)} if args.o else {}
             rows = benchmarks.BENCHMARKS[args.what](**options)
     except Absent as error:
         if args.json:

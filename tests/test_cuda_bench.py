@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import json
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 
 import anachron.compiler as ac
 from anachron.compiler import arguments, cli, report
-from anachron.compiler.run import RunError, Sampling, run_reference
+from anachron.compiler.run import Sampling, run_reference
 from anachron.compiler.targets import Absent
 from anachron.compiler.targets.cuda import benchmark, device, peers
 from anachron.compiler.targets.cuda.inspection import assemble, find_tool
@@ -165,16 +164,6 @@ def test_the_measurements_of_one_stream_go_to_their_end(
         "tiny: 1 streams, a block each", "tiny: 2 streams, a block each",
     ]  # fmt: skip
     assert many[1]["value"] == pytest.approx(2 * many[0]["value"], rel=0.01)
-
-
-def test_a_measurement_that_fails_leaves_a_row_that_says_why() -> None:
-    def fails() -> Iterator[benchmark.Row]:
-        yield benchmark.row("before", 1)
-        raise RunError("blocks of a grid\ndiffer")
-
-    rows = benchmark.collect("grid", fails)
-    assert [r["what"] for r in rows] == ["before", "grid"]
-    assert (rows[1]["value"], rows[1]["note"]) == (None, "blocks of a grid differ")
 
 
 @pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")

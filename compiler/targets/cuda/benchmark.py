@@ -4,13 +4,19 @@
     microseconds and clocks a position, one stream          the share of every op
     a grid of single streams; batches; training             PyTorch's times for the same shapes
 
-A row is (what, value, unit, note).  To add a measurement: a generator of rows, called in `bench`.
+A row is (what, value, unit, status, note); status is ok, absent, failed or skipped.  Every
+measurement has a process of its own, so that a kernel that fails or never ends costs no other.
+
+To add a measurement: a generator of rows, called in `plan`.
 """
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -29,7 +35,8 @@ from anachron.compiler.targets.cuda.inspection import assemble
 from anachron.compiler.targets.cuda.kernel import ARGUMENTS, KernelText, write_kernel
 from anachron.compiler.targets.cuda.launching import Launch, prepare
 from anachron.compiler.targets.cuda.peers import BATCHES, MOST_CACHE, bench_torch, find_shape
-from anachron.compiler.targets.cuda.toolkit import compile_kernel
+from anachron.compiler.targets.cuda.supervision import Broken, Child
+from anachron.compiler.targets.cuda.toolkit import compile_kernel, compiled, keep_compiled
 from anachron.compiler.targets.cuda.training.replicas import build_replicas
 from anachron.compiler.targets.cuda.training.throughput import measure as measure_training
 
@@ -44,52 +51,164 @@ MOST_TOKENS = 256
 WINDOW_NS = 50_000_000  # of a timed launch
 MOST_REPEATS = 20_000
 TIMES = 5  # launches, of which the fastest counts
-COMPILED: dict[tuple[int, bool], tuple[ac.FixedModel, KernelText, str]] = {}  # each but once
+WARM_NS = 300_000_000  # of launches before the first timed one: an idle GPU's clock is low
+BUDGET = 280.0  # seconds: under five minutes in all
+LONGEST = 60.0  # of a measurement
+GRACE = 15.0  # for one that began in time
 WAVES = (1, 2, 3, 4, 6, 8)  # blocks for each multiprocessor
 
 
-def row(what: str, value: float | int | str | None, unit: str = "", note: str = "") -> Row:
+def row(
+    what: str, value: float | int | str | None, unit: str = "", note: str = "", status: str = "ok"
+) -> Row:
     if isinstance(value, float):
         value = float(f"{value:.4g}")
-    return {"what": what, "value": value, "unit": unit, "note": note}
+    return {"what": what, "value": value, "unit": unit, "status": status, "note": note}
 
 
-def bench(models: str | None = None, tell: Callable[[str], None] | None = None) -> list[Row]:
+@dataclass(frozen=True)
+class Measurement:
+    """Rows that need a GPU, and what can be made ready for them without one.
+
+    measure  of the device and the rows so far
+    kernel   what it needs compiled; several measurements may need the same
+    compile  leaves that with toolkit.py
+    """
+
+    name: str
+    measure: Callable[[Device, list[Row]], Iterator[Row]]
+    kernel: str
+    compile: Callable[[], object]
+
+
+def plan(models: list[tuple[ac.FixedModel, str]]) -> list[Measurement]:
+    """What is asked most comes first: goals, then peers, then what explains them."""
+
+    def of(
+        measure: Callable[..., Iterator[Row]], kernel: str, make: Callable[..., object]
+    ) -> list[Measurement]:
+        return [
+            Measurement(
+                f"{fixed.name}: {measure.__name__.replace('_', ' ')}",
+                lambda device, rows, fixed=fixed, prompt=prompt: (  # type: ignore[misc]
+                    measure(device, fixed, prompt, rows)
+                ),
+                f"{fixed.name}: {kernel}",
+                partial(make, fixed),
+            )
+            for fixed, prompt in models
+        ]
+
+    alone = of(one_stream, "a stream", compile_stream)
+    many = of(batches, "a batch", build_batch)
+    same = of(identity, "a stream with logits", partial(compile_stream, logits=True))
+    peers = of(torch_peers, "nothing", lambda fixed: None)
+    first = [part[0] for part in (same, alone, many)]
+    learning = Measurement(
+        "training",
+        lambda device, _: training(device),
+        "training",
+        lambda: build_replicas(ac.load("reverse")),
+    )
+    shares = of(phases, "a stream with clocks", partial(compile_stream, phases=True))
+    grids = of(grid, "a stream", compile_stream)
+    rest = [m for part in zip(same[1:], alone[1:], strict=True) for m in part]
+    return [*first, learning, *rest[:2], peers[0], *many[1:2], *shares[:2], *peers[1:2]] + [
+        *rest[2:], *grids, *many[2:], *shares[2:], *peers[2:],
+    ]  # fmt: skip
+
+
+def bench(
+    models: str | None = None,
+    tell: Callable[[str], None] | None = None,
+    budget: float = BUDGET,
+    keep: Callable[[list[Row]], None] | None = None,
+) -> list[Row]:
     """All rows.  Raises Absent where there is no GPU.
 
-    models  a folder with the checkpoints of CHECKPOINTS, to be measured too
+    models  a folder with the checkpoints of CHECKPOINTS, to be measured, too, and first
+    budget  seconds, after which no other measurement begins
+    keep    called with the rows so far, whenever there is one more
     """
-    device = Device.open()
-    tell = tell or (lambda text: None)
-    rows = [*about(device)]
-    for fixed, prompt in load_models(models):
-        for measure in (identity, one_stream, phases, grid, batches, torch_peers):
-            tell(f"{fixed.name}: {measure.__name__.replace('_', ' ')}")
-            found = partial(measure, device, fixed, prompt, rows)
-            rows += collect(f"{fixed.name}: {measure.__name__}", found)
-    tell("training")
-    return [*rows, *collect("training", partial(training, device))]
-
-
-def collect(what: str, measure: Callable[[], Iterator[Row]]) -> list[Row]:
-    """The rows of a measurement; one that says why, where it cannot be made."""
+    tell, keep = tell or (lambda text: None), keep or (lambda rows: None)
+    until = time.monotonic() + budget
     rows: list[Row] = []
-    try:
-        rows.extend(measure())
-    except (Absent, RunError, ValueError, RuntimeError) as error:
-        rows.append(row(what, None, "", " ".join(str(error).split())[:200]))
+
+    def add(found: Row) -> None:
+        rows.append(found)
+        keep(rows)
+
+    for found in Child(look).listen(LONGEST):
+        if isinstance(found, Absent):
+            raise found
+        add(found)
+    measurements = plan([*load_models(models)])
+    compilers = start_compilers(measurements)
+    for measurement in measurements:
+        tell(measurement.name)
+        left = until - time.monotonic()
+        if left <= 0:
+            note = f"the {budget:.0f} seconds are over"
+            add(row(measurement.name, None, "", note, "skipped"))
+            continue
+        try:
+            if measurement.kernel in compilers:
+                for kernels in compilers.pop(measurement.kernel).listen(left):
+                    keep_compiled(kernels)
+            work = partial(run, measurement, rows)
+            left = min(LONGEST, until + GRACE - time.monotonic())
+            for found in Child(work).listen(left):
+                add(found)
+        except Broken as error:
+            add(row(measurement.name, None, "", str(error), "failed"))
+    for compiler in compilers.values():
+        compiler.end()
     return rows
 
 
+def look() -> Iterator[Row | Absent]:
+    """What GPU there is; in a process of its own, for a fork must not find it open."""
+    try:
+        yield from about(Device.open())
+    except Absent as absent:
+        yield absent
+
+
+def run(measurement: Measurement, rows: list[Row]) -> Iterator[Row]:
+    """A measurement; a row that says why, where it cannot be made."""
+    try:
+        yield from measurement.measure(Device.open(), rows)
+    except Absent as absent:
+        yield row(measurement.name, None, "", str(absent), "absent")
+
+
+def start_compilers(measurements: list[Measurement]) -> dict[str, Child]:
+    """All kernels at once, as many as there are processors."""
+
+    def work(measurement: Measurement) -> Iterator[Any]:
+        with turns:
+            measurement.compile()
+        yield compiled()
+
+    turns = multiprocessing.get_context("fork").Semaphore(os.cpu_count() or 1)
+    needed = {m.kernel: m for m in measurements}
+    return {kernel: Child(partial(work, m)) for kernel, m in needed.items()}
+
+
+def compile_stream(
+    fixed: ac.FixedModel, *, logits: bool = False, phases: bool = False
+) -> tuple[KernelText, str]:
+    text = write_kernel(fixed, logits, phases=phases)
+    return text, compile_kernel(text.source, text.threads, ARGUMENTS)
+
+
 def load_models(folder: str | None) -> Iterator[tuple[ac.FixedModel, str]]:
-    """Ours, and those of a folder, with a prompt each."""
+    """Those of a folder, and ours, with a prompt each."""
+    for name, (tokenizer, prompt) in CHECKPOINTS.items() if folder else ():
+        path = Path(folder or "") / name
+        yield ac.quantize(ac.load(path, tokenizer=Path(folder or "") / tokenizer)), prompt
     for name, prompt in OURS.items():
         yield ac.quantize(ac.load(name)), prompt
-    if folder is None:
-        return
-    for name, (tokenizer, prompt) in CHECKPOINTS.items():
-        path = Path(folder) / name
-        yield ac.quantize(ac.load(path, tokenizer=Path(folder) / tokenizer)), prompt
 
 
 def about(device: Device) -> Iterator[Row]:
@@ -113,11 +232,7 @@ def identity(device: Device, fixed: ac.FixedModel, prompt: str, _: list[Row]) ->
 def load_kernel(device: Device, fixed: ac.FixedModel, phases: bool = False) -> tuple[
     KernelText, Loaded, str
 ]:  # fmt: skip
-    key = (id(fixed), phases)
-    if key not in COMPILED:
-        text = write_kernel(fixed, False, phases=phases)
-        COMPILED[key] = fixed, text, compile_kernel(text.source, text.threads, ARGUMENTS)
-    _, text, ptx = COMPILED[key]
+    text, ptx = compile_stream(fixed, phases=phases)
     return text, device.load(ptx, text.layout.shared_bytes), ptx
 
 
@@ -143,6 +258,7 @@ def time_launch(loaded: Loaded, make: Callable[[int], Launch]) -> tuple[float, L
     once = loaded.run(first.arguments, first.threads, first.blocks, 2)
     repeats = max(1, min(MOST_REPEATS, round(WINDOW_NS / max(once, 1.0))))
     launch = make(repeats)
+    loaded.run(launch.arguments, launch.threads, launch.blocks, round(WARM_NS / WINDOW_NS))
     return loaded.run(launch.arguments, launch.threads, launch.blocks, TIMES), launch, repeats
 
 
@@ -173,7 +289,7 @@ def one_stream(
         yield row(f"{fixed.name}: one stream, a cubin", value, "us a position", taken.how)
         taken.close()
     except (Absent, ValueError) as error:
-        yield row(f"{fixed.name}: one stream, a cubin", None, "", str(error))
+        yield row(f"{fixed.name}: one stream, a cubin", None, "", str(error), "absent")
     loaded.close()
 
 
@@ -233,10 +349,10 @@ def torch_peers(
     try:
         torch = import_module("torch")
     except ImportError:
-        yield row(f"{fixed.name}: PyTorch", None, "", "torch is not installed here")
+        yield row(f"{fixed.name}: PyTorch", None, "", "torch is not installed here", "absent")
         return
     if not torch.cuda.is_available():
-        yield row(f"{fixed.name}: PyTorch", None, "", "this torch has no CUDA")
+        yield row(f"{fixed.name}: PyTorch", None, "", "this torch has no CUDA", "absent")
         return
     shape = find_shape(fixed)
     mine = f"{fixed.name}: one stream"

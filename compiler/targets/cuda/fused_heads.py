@@ -63,6 +63,10 @@ def find_fusion(s: Stream, op: Op) -> Fusion | None:
     for o in s.fixed.ops:
         for name in o.inputs:
             users.setdefault(name, []).append(o.name)
+    for name in users[op.name]:  # the heads leave bytes, as fast products alone read them
+        wide = find_largest(s.ranges.accumulators.get(name, {}).get("sum", 0)) >= lowering.NARROW
+        if ops[name].contract != "matvec" or wide:
+            return None
     matrices: list[Op] = []
     ropes: list[Op | None] = []
     for name in op.inputs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from typing import TypeAlias
 
 from anachron.compiler.targets import Absent
 from anachron.compiler.targets.cuda.stretches import fuse
@@ -11,8 +11,10 @@ from anachron.kernels.cuda.instructions import make_stretch
 from anachron.kernels.cuda.intrinsics import make_intrinsics
 
 ARCHITECTURE = (9, 0)  # Hopper
+Key: TypeAlias = tuple[str, int, tuple[tuple[str, str], ...], bool]
 KEPT = 64  # kernels, compiled: a quarter of a megabyte each at most
 INSTALL = "pip install 'anachron[cuda]'"
+_COMPILED: dict[Key, str] = {}
 
 
 def compile_kernel(
@@ -28,10 +30,24 @@ def compile_kernel(
     arguments  name -> bytes or words, a pointer to them, or word, an integer
     fused      the source has stretches of kernels/cuda/instructions.py
     """
-    return _compile(source, threads, tuple(arguments.items()), fused)
+    key = source, threads, tuple(arguments.items()), fused
+    if key not in _COMPILED:
+        keep_compiled({key: _compile(*key)})
+    return _COMPILED[key]
 
 
-@lru_cache(KEPT)
+def compiled() -> dict[Key, str]:
+    """The kernels at hand."""
+    return dict(_COMPILED)
+
+
+def keep_compiled(kernels: Mapping[Key, str]) -> None:
+    """Take kernels, and let the oldest go."""
+    _COMPILED.update(kernels)
+    while len(_COMPILED) > KEPT:
+        del _COMPILED[next(iter(_COMPILED))]
+
+
 def _compile(
     source: str, threads: int, arguments: tuple[tuple[str, str], ...], fused: bool
 ) -> str:

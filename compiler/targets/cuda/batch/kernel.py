@@ -26,7 +26,8 @@ from anachron.kernels.cuda.places import WARP, indent
 from anachron.kernels.reference.sampling import WEIGHTS
 
 STREAMS = 16  # of a warp
-WARPS = 12  # of a block, at most: 32 * 12 threads may have 168 registers each
+WARPS, FEWER_WARPS = 12, 8  # of a block, at most: its threads may have 168 registers each, or 255
+NARROW = 32  # the widest vector that a lane's share of leaves room in 168 registers: no spills
 ACCUMULATOR_BITS = 64
 SHARED_BYTES = 227 * 1024  # of a block on sm_90: CUDA C++ Programming Guide, table 28
 ARGUMENTS = {
@@ -43,6 +44,7 @@ class BatchText:
     warp_bytes     of global memory: rows of keys and values, and logits
     score_bytes    of shared memory, behind the constants; 0 if all scores do not fit
     row_bytes      keys and values of one position of sixteen streams
+    warps          of a block, at most
     """
 
     source: str
@@ -51,6 +53,7 @@ class BatchText:
     warp_bytes: int
     score_bytes: int
     row_bytes: int
+    warps: int
 
     def shared_bytes(self, warps: int) -> int:
         return self.shared_constants + warps * self.score_bytes
@@ -78,7 +81,8 @@ def write_batch(
         raise ValueError(f"{fixed.name}: {fixed.vocab_size} ids, the batch kernel knows {most}")
     rows = fixed.seq_len + fixed.seq_len % 2
     score_bytes = rows // 2 * SCORE_BYTES * WARP
-    near = not far and SHARED_BYTES - WARPS * score_bytes >= room
+    warps = WARPS if fixed.ops[0].value.size <= NARROW else FEWER_WARPS
+    near = not far and SHARED_BYTES - warps * score_bytes >= room
     lowering = Lowering(fixed, analyse(fixed, ACCUMULATOR_BITS), room)
     if not near:
         lowering.scores, score_bytes = lowering.reserve(score_bytes), 0
@@ -127,6 +131,7 @@ def write_batch(
         lowering.warp_bytes,
         score_bytes,
         lowering.row_bytes,
+        warps,
     )
 
 

@@ -18,7 +18,6 @@ from anachron.compiler.run import RunError, Sampling
 from anachron.compiler.targets.cuda.batch.kernel import (
     ARGUMENTS,
     STREAMS,
-    WARPS,
     BatchText,
     write_batch,
 )
@@ -100,7 +99,7 @@ def build_batch(
     compiler is not installed.
     """
     text = write_batch(fixed, sampled=sampled, logits=logits)
-    ptx = compile_kernel(text.source, WARP * WARPS, ARGUMENTS, fused=True)
+    ptx = compile_kernel(text.source, WARP * text.warps, ARGUMENTS, fused=True)
     return BatchKernel(fixed, text, ptx, sampled, logits)
 
 

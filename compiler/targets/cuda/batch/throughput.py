@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from anachron.compiler.run import RunError, Sampling, run_reference
-from anachron.compiler.targets.cuda.batch.kernel import STREAMS, WARPS
+from anachron.compiler.targets.cuda.batch.kernel import ARGUMENTS, STREAMS
 from anachron.compiler.targets.cuda.batch.streams import (
     BatchKernel,
     BatchRun,
@@ -18,7 +18,7 @@ from anachron.compiler.targets.cuda.batch.streams import (
     prepare,
     run_batch,
 )
-from anachron.compiler.targets.cuda.device import Device
+from anachron.compiler.targets.cuda.device import Device, Scratch
 from anachron.kernels.cuda.places import WARP
 
 
@@ -79,15 +79,22 @@ def run_on(
     prompts: list[str],
     n: int | None = None,
     sampling: Sampling | None = None,
-    warps: int = WARPS,
+    warps: int = 0,
 ) -> BatchRun:
-    """The prompts on a GPU: a block for each multiprocessor, or fewer where that is enough."""
+    """The prompts on a GPU: a block for each multiprocessor, or fewer where that is enough.
+
+    warps  of a block; as many as it may have where 0
+    """
     tiles = -(-len(prompts) // STREAMS)
-    warps = min(warps, tiles)
+    warps = min(warps or kernel.text.warps, tiles)
     blocks = min(device.multiprocessors, -(-tiles // warps))
     launch = prepare(kernel, prompts, n, sampling or Sampling(), blocks, warps)
+    arguments = tuple(
+        Scratch(kernel.text.warp_bytes * warps * blocks or 1) if name == "memory" else argument
+        for name, argument in zip(ARGUMENTS, launch.arguments, strict=True)
+    )
     time_ns = device.launch(
-        kernel.ptx, launch.arguments, warps * WARP, kernel.text.shared_bytes(warps), blocks
+        kernel.ptx, arguments, warps * WARP, kernel.text.shared_bytes(warps), blocks
     )
     return collect(kernel, launch, {}, time_ns)
 
@@ -135,7 +142,8 @@ def measure(
     rounds.  Tokens are those chosen; positions count the prompt, too.
     """
     rows = []
-    for warps in (WARPS // 3, 2 * WARPS // 3, WARPS):
+    most = kernel.text.warps
+    for warps in (most, most // 2, most // 4):
         n = streams or 2 * STREAMS * warps * device.multiprocessors
         run = run_on(device, kernel, [prompt] * n, warps=warps)
         check(run, [prompt] * n, None, Sampling())

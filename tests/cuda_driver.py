@@ -1,0 +1,181 @@
+"""NVIDIA's driver library, played by the interpreter: real C functions, of cuda.h's signatures.
+
+device.py calls them as it calls libcuda's: every argument goes through C's own conventions, and a
+launch reads its parameters from where the pointers point.  Memory is the host's.  A context that a
+kernel has broken answers nothing but that error any more, as NVIDIA's does.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+
+from anachron.compiler.targets.cuda.device import SIGNATURES
+from anachron.emulators import ptx
+from anachron.emulators.ptx import PtxError
+
+NAME = b"NVIDIA H200, interpreted"
+UNSUPPORTED_PTX, NOT_FOUND, ILLEGAL_ADDRESS, INVALID_VALUE = 222, 500, 700, 1
+UNKNOWN = 999
+CLOCKS_PER_SECOND = 1e9  # a warp-instruction is a nanosecond
+ATTRIBUTES = {16: 2, 13: 1_980_000}
+
+
+class PlayedDriver:
+    """What ctypes.CDLL gives, for as many functions as device.py names.
+
+    refuses   versions of PTX that cuModuleLoadData does not take
+    breaks    launches after which the context is broken
+    """
+
+    def __init__(self, refuses: tuple[str, ...] = (), breaks: int = 1 << 30) -> None:
+        self.refuses, self.breaks = refuses, breaks
+        self.held: dict[int, np.ndarray] = {}
+        self.modules: dict[int, Any] = {}
+        self.shared: dict[int, int] = {}
+        self.events: dict[int, float] = {}
+        self.cubins: dict[bytes, str] = {}
+        self.defect: Exception | None = None
+        self.time, self.status, self.launches, self.next = 0.0, 0, 0, 64
+        for name, kinds in SIGNATURES.items():
+            kept = ctypes.CFUNCTYPE(ctypes.c_int, *kinds)(self._guard(getattr(self, f"_{name}")))
+            setattr(self, name, kept)
+
+    def _guard(self, function: Any) -> Any:
+        def call(*arguments: Any) -> int:
+            if self.status and function.__name__ != "_cuGetErrorString":
+                return self.status
+            try:
+                return function(*arguments) or 0
+            except Exception as error:  # what C would not survive: the caller's defect
+                self.defect = error
+                return UNKNOWN
+
+        return call
+
+    def _handle(self) -> int:
+        self.next += 64
+        return self.next
+
+    @staticmethod
+    def _put(address: int, kind: Any, value: Any) -> None:
+        kind.from_address(address).value = value
+
+    def _cuInit(self, flags: int) -> int:
+        return INVALID_VALUE if flags else 0
+
+    def _cuDriverGetVersion(self, version: int) -> None:
+        self._put(version, ctypes.c_int, 13000)
+
+    def _cuGetErrorString(self, error: int, text: int) -> None:
+        why = f", {self.defect!r}" if error == UNKNOWN else ""
+        self.text = ctypes.c_char_p(f"error {error}, played{why}".encode())
+        self._put(text, ctypes.c_void_p, ctypes.cast(self.text, ctypes.c_void_p).value)
+
+    def _cuDeviceGetCount(self, count: int) -> None:
+        self._put(count, ctypes.c_int, 1)
+
+    def _cuDeviceGet(self, device: int, ordinal: int) -> None:
+        self._put(device, ctypes.c_int, ordinal)
+
+    def _cuDeviceGetName(self, name: int, length: int, device: int) -> None:
+        ctypes.memmove(name, NAME + b"\0", min(length, len(NAME) + 1))
+
+    def _cuDeviceGetAttribute(self, value: int, which: int, device: int) -> int:
+        if which not in ATTRIBUTES or device:
+            return INVALID_VALUE
+        self._put(value, ctypes.c_int, ATTRIBUTES[which])
+        return 0
+
+    def _cuDevicePrimaryCtxRetain(self, context: int, device: int) -> None:
+        self._put(context, ctypes.c_void_p, self._handle())
+
+    def _cuCtxSetCurrent(self, context: int) -> int:
+        return 0 if context else INVALID_VALUE
+
+    def _cuModuleLoadData(self, module: int, image: int) -> int:
+        raw = ctypes.string_at(image)
+        text = self.cubins[raw] if raw in self.cubins else raw.decode()
+        if raw not in self.cubins and any(f".version {v}\n" in text for v in self.refuses):
+            return UNSUPPORTED_PTX
+        handle = self._handle()
+        self.modules[handle] = ptx.load(text)
+        self._put(module, ctypes.c_void_p, handle)
+        return 0
+
+    def _cuModuleGetFunction(self, function: int, module: int, name: bytes) -> int:
+        if self.modules[module].program.name != name.decode():
+            return NOT_FOUND
+        self._put(function, ctypes.c_void_p, module)
+        return 0
+
+    def _cuModuleUnload(self, module: int) -> None:
+        del self.modules[module]
+
+    def _cuFuncSetAttribute(self, function: int, attribute: int, value: int) -> int:
+        if attribute != 8 or value > 227 * 1024:
+            return INVALID_VALUE
+        self.shared[function] = value
+        return 0
+
+    def _cuLaunchKernel(self, function: int, *rest: Any) -> int:
+        gx, gy, gz, bx, by, bz, shared, stream, parameters, extra = rest
+        if shared > self.shared.get(function, 48 * 1024) or {gy, gz, by, bz} != {1} or extra:
+            return INVALID_VALUE
+        kernel, given = self.modules[function], []
+        for i, (kind, _) in enumerate(kernel.program.parameters):
+            where = ctypes.c_void_p.from_address(parameters + 8 * i).value
+            if kind.endswith("64"):
+                given.append(self.held[ctypes.c_uint64.from_address(where or 0).value])
+            else:
+                given.append(ctypes.c_int32.from_address(where or 0).value)
+        self.launches += 1
+        try:
+            if self.launches > self.breaks:
+                raise PtxError("broken, as was asked for")
+            done = kernel.launch(*given, threads=bx, blocks=gx, shared=shared)
+        except PtxError:
+            self.status = ILLEGAL_ADDRESS
+            return 0  # a launch returns before its kernel ends
+        assert not done.races
+        self.time += sum(done.counts.values()) / CLOCKS_PER_SECOND
+        return 0
+
+    def _cuMemAlloc_v2(self, address: int, size: int) -> int:
+        if not size:
+            return INVALID_VALUE
+        array = np.full(size, 0xA5, np.uint8)
+        self.held[array.ctypes.data] = array
+        self._put(address, ctypes.c_uint64, array.ctypes.data)
+        return 0
+
+    def _cuMemFree_v2(self, address: int) -> None:
+        del self.held[address]
+
+    def _cuMemsetD8_v2(self, address: int, value: int, size: int) -> None:
+        self.held[address][:size] = value
+
+    def _cuMemcpyHtoD_v2(self, address: int, host: int, size: int) -> None:
+        assert size <= self.held[address].nbytes
+        ctypes.memmove(address, host, size)
+
+    def _cuMemcpyDtoH_v2(self, host: int, address: int, size: int) -> None:
+        assert size <= self.held[address].nbytes
+        ctypes.memmove(host, address, size)
+
+    def _cuEventCreate(self, event: int, flags: int) -> None:
+        self._put(event, ctypes.c_void_p, self._handle())
+
+    def _cuEventRecord(self, event: int, stream: int) -> None:
+        self.events[event] = self.time
+
+    def _cuEventSynchronize(self, event: int) -> int:
+        return 0 if event in self.events else INVALID_VALUE
+
+    def _cuEventElapsedTime(self, milliseconds: int, start: int, end: int) -> None:
+        self._put(milliseconds, ctypes.c_float, 1e3 * (self.events[end] - self.events[start]))
+
+    def _cuEventDestroy_v2(self, event: int) -> None:
+        self.events.pop(event, None)

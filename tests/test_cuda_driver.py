@@ -1,0 +1,232 @@
+"""`bench cuda` and a run on `cuda` from end to end, on a driver that is played."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cuda_driver import PlayedDriver
+
+import anachron.compiler as ac
+from anachron.compiler import cli
+from anachron.compiler.targets import Absent
+from anachron.compiler.targets.cuda import benchmark, device, supervision
+from anachron.compiler.targets.cuda.batch import throughput as batch_throughput
+from anachron.compiler.targets.cuda.device import SIGNATURES, Device, Scratch
+from anachron.compiler.targets.cuda.training import throughput as training_throughput
+
+compiles = pytest.mark.skipif(
+    find_spec("numba_cuda") is None, reason="Numba CUDA is not installed: pip install -e '.[cuda]'"
+)
+TINY = """\
+model tiny
+size dim = 8, seq_len = 6, vocab_size = 5
+tokenizer characters("abcde")
+x = embed(token, dim) + embed(position, dim)
+x = x + attention(linear(x, dim), linear(x, dim), linear(x, dim), heads = 2, causal)
+x = x + linear(relu(linear(rms_norm(x), 12)), dim)
+logits = linear(rms_norm(x), vocab_size)
+"""
+COUNTED = """
+.version 9.0
+.target sm_90
+.address_size 64
+.visible .entry count(.param .u64 x, .param .u32 n, .param .u64 room)
+{
+    .reg .b32 %r<9>; .reg .b64 %rd<9>;
+    ld.param.u64 %rd1, [x]; ld.param.u32 %r1, [n]; ld.param.u64 %rd2, [room];
+    mov.u32 %r4, %tid.x; mul.wide.u32 %rd3, %r4, 4; add.s64 %rd1, %rd1, %rd3;
+    ld.global.u32 %r2, [%rd2]; ld.global.u32 %r3, [%rd1];
+    add.s32 %r3, %r3, %r1; add.s32 %r3, %r3, %r2; st.global.u32 [%rd1], %r3;
+    ret;
+}
+"""
+KINDS = {  # of cuda.h -> of ctypes
+    "unsigned int": ctypes.c_uint, "int": ctypes.c_int, "size_t": ctypes.c_size_t,
+    "unsigned char": ctypes.c_ubyte, "CUdevice": ctypes.c_int, "CUresult": ctypes.c_int,
+    "CUdeviceptr": ctypes.c_uint64, "CUdevice_attribute": ctypes.c_int,
+    "CUfunction_attribute": ctypes.c_int,
+}  # fmt: skip
+
+
+def find_header() -> Path | None:
+    spec = find_spec("nvidia")
+    folders = [Path(f) for f in spec.submodule_search_locations or ()] if spec else []
+    places = [p for f in folders for p in f.glob("*/include/cuda.h")]
+    return next((p for p in [*places, Path("/usr/local/cuda/include/cuda.h")] if p.exists()), None)
+
+
+@pytest.fixture
+def played(monkeypatch: pytest.MonkeyPatch) -> PlayedDriver:
+    driver = PlayedDriver()
+    monkeypatch.setattr(device, "_find_driver", lambda: driver)
+    monkeypatch.setattr(device, "REPEATS", 1)
+    return driver
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_signatures_and_numbers_are_the_header_s(name: str) -> None:
+    header = find_header()
+    if header is None:
+        pytest.skip("NVIDIA's cuda.h is not installed")
+    text = header.read_text(errors="replace")
+    found = re.search(rf"CUresult CUDAAPI {name}\(([^)]*)\);", text)
+    if not found:  # a name that the header gives another one by a macro
+        plain = name.removesuffix("_v2")
+        assert name != plain and re.search(rf"#define {plain}\s+{name}\b", text)
+        found = re.search(rf"CUresult CUDAAPI {plain}\(([^)]*)\);", text)
+    assert found
+    kinds = []
+    for parameter in found[1].split(","):
+        words = re.sub(r"\bconst\b", "", parameter).strip()
+        kind = words.rsplit(None, 1)[0].strip() if not words.endswith("*") else words
+        is_pointer = "*" in words or kind in ("CUcontext", "CUmodule", "CUfunction", "CUstream",
+                                              "CUevent")  # fmt: skip
+        kinds.append(ctypes.c_void_p if is_pointer else KINDS[kind])
+    mine = [ctypes.c_void_p if k is ctypes.c_char_p else k for k in SIGNATURES[name]]
+    assert mine == kinds
+    for constant, number in {
+        "CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT": device.MULTIPROCESSORS,
+        "CU_DEVICE_ATTRIBUTE_CLOCK_RATE": device.CLOCK_KHZ,
+        "CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES": device.MOST_DYNAMIC_SHARED,
+        "CUDA_ERROR_NO_BINARY_FOR_GPU": 209,
+        "CUDA_ERROR_INVALID_PTX": 218,
+        "CUDA_ERROR_UNSUPPORTED_PTX_VERSION": 222,
+    }.items():
+        assert re.search(rf"\b{constant}\s*=\s*{number}\b", text), constant
+
+
+def test_a_launch_goes_through_c(played: PlayedDriver) -> None:
+    found = Device.open("H200")
+    assert (found.name, found.multiprocessors, found.driver_version) == (
+        "NVIDIA H200, interpreted", 2, "13.0",
+    )  # fmt: skip
+    x = np.arange(33, dtype=np.int32)
+    assert found.launch(COUNTED, (x, -3, Scratch(64)), 32, 1024) > 0
+    assert x.tolist() == [*range(-3, 29), 32]
+    assert not played.held and not played.modules and not played.events
+
+
+def test_a_driver_that_is_older_takes_the_same_ptx(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = PlayedDriver(refuses=("9.0",))
+    monkeypatch.setattr(device, "_find_driver", lambda: driver)
+    loaded = Device.open().load(COUNTED, 0)
+    assert loaded.how == "PTX as of version 8.0, compiled by the driver"
+
+
+def test_a_gpu_that_is_another_is_absent(played: PlayedDriver) -> None:
+    with pytest.raises(Absent, match="the GPU here is a NVIDIA H200, interpreted: use --on cuda"):
+        Device.open("A100")
+
+
+def test_a_broken_context_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "_find_driver", lambda: PlayedDriver(breaks=0))
+    with pytest.raises(Absent, match=r"the GPU refuses: error 700, played \(CUDA error 700\)"):
+        Device.open().launch(COUNTED, (np.zeros(32, np.int32), 0, Scratch(4)), 32, 0)
+
+
+@compiles
+def test_a_run_on_the_gpu_is_the_reference(played: PlayedDriver, tmp_path: Path) -> None:
+    (tmp_path / "tiny.model").write_text(TINY)
+    fixed = ac.quantize(ac.load(tmp_path / "tiny.model"))
+    run = ac.build(fixed, "h200", logits=True).run("ab", n=3)
+    assert run.agrees(ac.run_reference(fixed, "ab", 3)) and played.launches == 1
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Every measurement, of the smallest size."""
+    path = tmp_path / "tiny.model"
+    path.write_text(TINY)
+    monkeypatch.setattr(benchmark, "OURS", {str(path): "ab"})
+    monkeypatch.setattr(benchmark, "WINDOW_NS", 1)
+    monkeypatch.setattr(benchmark, "WARM_NS", 1)
+    monkeypatch.setattr(benchmark, "TIMES", 1)
+    monkeypatch.setattr(benchmark, "WAVES", (1,))
+    monkeypatch.setattr(batch_throughput.measure, "__defaults__", (32,))
+    monkeypatch.setattr(training_throughput.measure, "__defaults__", (2,))
+    build = benchmark.build_replicas
+    monkeypatch.setattr(benchmark, "build_replicas", lambda model: build(model, 2))
+
+
+@compiles
+def test_the_whole_command_ends_with_every_row(
+    played: PlayedDriver, small: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "rows.json"
+    assert cli.main(["bench", "cuda", "--json", "-o", str(kept)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert json.loads(kept.read_text())["rows"] == told["rows"]
+    rows = {(r["what"], r["unit"]): r for r in told["rows"]}
+    for row in told["rows"]:
+        assert row["status"] == "ok" or "torch" in row["note"] or "cubin" in row["what"], row
+    assert rows["GPU", ""]["value"] == "NVIDIA H200, interpreted"
+    for how in ("greedy", "sampled"):
+        assert rows[f"tiny: {how}, equal to the reference", ""]["value"] == "true"
+    assert rows["tiny: one stream", "us a position"]["value"] > 0
+    assert rows["tiny: one stream", "clocks a position"]["value"] > 0
+    assert rows["tiny: logits", "clocks a position"]["note"].endswith("%")
+    assert rows["reverse: training", "M steps/s"]["value"] > 0
+    assert any("warps a multiprocessor" in what for what, _ in rows)
+    names = [r["what"] for r in told["rows"]]
+    assert names.index("tiny: one stream") < names.index("reverse: training")
+
+
+@compiles
+def test_a_context_that_breaks_costs_one_measurement(
+    monkeypatch: pytest.MonkeyPatch, played: PlayedDriver, small: None
+) -> None:
+    """Each has a process, and so a context, of its own."""
+
+    def breaks(*_: object) -> Iterator[benchmark.Row]:
+        yield benchmark.row("before", 1)
+        raise OSError("an address\nthat is none")
+
+    def dies(*_: object) -> Iterator[benchmark.Row]:
+        os._exit(9)
+        yield benchmark.row("never", 1)
+
+    def hangs(*_: object) -> Iterator[benchmark.Row]:
+        time.sleep(1000)
+        yield benchmark.row("never", 1)
+
+    whole = benchmark.plan
+
+    def some(models: list) -> list[benchmark.Measurement]:
+        first = whole(models)[0]
+        broken = [
+            benchmark.Measurement(work.__name__, work, "nothing", lambda: None)
+            for work in (breaks, dies, hangs)
+        ]
+        return [*broken, first]
+
+    monkeypatch.setattr(benchmark, "plan", some)
+    monkeypatch.setattr(benchmark, "LONGEST", 20.0)
+    hanging = supervision.Child.listen
+    monkeypatch.setattr(
+        supervision.Child, "listen", lambda self, s: hanging(self, min(s, benchmark.LONGEST))
+    )
+    rows = benchmark.bench()[4:]
+    assert [(r["what"], r["status"]) for r in rows] == [
+        ("before", "ok"), ("breaks", "failed"), ("dies", "failed"), ("hangs", "failed"),
+        ("tiny: greedy, equal to the reference", "ok"),
+        ("tiny: sampled, equal to the reference", "ok"),
+    ]  # fmt: skip
+    assert rows[1]["note"] == "an address that is none"
+    assert "its process died" in rows[2]["note"]
+    assert rows[3]["note"] == "ended after 20 seconds"
+
+
+@compiles
+def test_what_there_is_no_time_for_is_skipped(played: PlayedDriver, small: None) -> None:
+    rows = benchmark.bench(budget=0.0)[4:]
+    assert {r["status"] for r in rows} == {"skipped"}
+    assert {r["note"] for r in rows} == {"the 0 seconds are over"}
