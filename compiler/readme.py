@@ -68,6 +68,7 @@ SOUL_PLAYER = 1_907_761_609
 # from the CPU included, measured at positions 0 to 59 of one run in VICE 3.10: so much, and so much
 # more for each position before.
 LLAMA2_C64 = 467_900_000, 2_281_000
+CARTRIDGE_CONTEXT = 32  # positions of stories260K that a cartridge's RAM holds, all in residues
 # Names a folder with soul.bin and soul_tokenizer.json, stories260K.bin and tok512.bin, if you have
 # them.
 MODELS = "ANACHRON_MODELS"
@@ -94,16 +95,27 @@ def inference() -> str:
     if stories.exists():
         story = ac.load(stories, tokenizer=pieces)
         cases.append(("stories260K, a C64 with an REU", story, "Once upon a time", {}, False))
-    return tabulate([_inference_row(*case) for case in cases])
+    rows = [_inference_row(*case) for case in cases]
+    if stories.exists():
+        short = ac.load(stories, pieces, {"seq_len": CARTRIDGE_CONTEXT})
+        name = f"the same, {CARTRIDGE_CONTEXT} positions, a C64 with an EasyFlash"
+        rows.append(_inference_row(name, short, "Once upon a time", {}, False, "c64+crt"))
+    return tabulate(rows)
 
 
 def _inference_row(
-    name: str, model: ac.Model, prompt: str, numerics: dict[str, Any], logits: bool
+    name: str,
+    model: ac.Model,
+    prompt: str,
+    numerics: dict[str, Any],
+    logits: bool,
+    machine: str = "",
 ) -> dict[str, str]:
     fixed = ac.quantize(model, **numerics)
     large = fixed.n_weights > 1 << 16
     n = 20 if large else None
-    run = ac.build(fixed, "c64+reu" if large else "c64", logits=logits).run(prompt, n)
+    machine = machine or ("c64+reu" if large else "c64")
+    run = ac.build(fixed, machine, logits=logits).run(prompt, n)
     if not run.agrees(ac.run_reference(fixed, prompt, n)):
         raise RuntimeError(f"{name}: the C64 does not agree with the reference")
     assert run.time_ns is not None  # a C64 has a clock

@@ -158,13 +158,20 @@ def test_the_restore_key_does_no_harm_while_rom_is_seen(tmp_path: Path) -> None:
 
 
 def test_too_long_a_context_says_which_would_fit(tmp_path: Path) -> None:
-    fixed = quantized(tmp_path, WIDE.replace("seq_len = 12", "seq_len = 240"))
+    fixed = quantized(tmp_path, WIDE.replace("seq_len = 12", "seq_len = 150"))
     with pytest.raises(DoesNotFit, match=r"seq_len = (\d+) would fit") as error:
         ac.build(fixed, "c64+crt")
     assert error.value.bytes_over > 0
     fits = int(str(error.value).split("seq_len = ")[1].split()[0])
     text = WIDE.replace("seq_len = 12", f"seq_len = {fits * 3 // 4}")
     ac.build(quantized(tmp_path, text), "c64+crt")
+
+
+def test_a_past_that_no_memory_holds_is_refused_at_once(tmp_path: Path) -> None:
+    fixed = quantized(tmp_path, WIDE.replace("seq_len = 12", "seq_len = 400"))
+    with pytest.raises(DoesNotFit, match="keys and values of 400 positions") as error:
+        ac.build(fixed, "c64+crt")
+    assert error.value.bytes_over > 0
 
 
 @stories

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 from anachron.compiler.assembly.errors import PastMemory
 from anachron.compiler.assembly.program import Program
+from anachron.compiler.fixed import FixedModel
 from anachron.compiler.memory import Placed, find_free
-from anachron.compiler.targets import DoesNotFit
+from anachron.compiler.targets import DoesNotFit, Machine
 from anachron.compiler.targets.mos6502.linking import (
     BUFFERS,
     IO_START,
@@ -84,6 +85,20 @@ def split(sections: Iterable[Section], areas: Iterable[Area], data: Mapping[str,
         tuple(a for a in areas if a.label in words),
         tuple(a for a in areas if a.label not in words),
     )
+
+
+def check_past(fixed: FixedModel, machine: Machine) -> None:
+    """Raise DoesNotFit where keys and values alone are more than the RAM."""
+    reads = {n for op in fixed.ops if op.contract == "attention" for n in op.inputs[1:]}
+    each = sum(fixed.values[n].size * fixed.values[n].format.bits // 8 for n in reads)
+    room = MEMORY_END - prg.BASIC_START
+    if each * fixed.seq_len > room:
+        over = each * fixed.seq_len - room
+        raise DoesNotFit(
+            f"{fixed.name} for {machine.title}: the keys and values of {fixed.seq_len} positions "
+            f"take {each * fixed.seq_len:,} bytes of RAM, {over:,} more than there are",
+            over,
+        )
 
 
 def link_banked(

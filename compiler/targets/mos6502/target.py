@@ -18,7 +18,7 @@ from anachron.compiler.ranges import Ranges, analyse
 from anachron.compiler.targets import DoesNotFit, Machine, Options
 from anachron.compiler.targets.mos6502.banked import BankedLowering
 from anachron.compiler.targets.mos6502.banked_constants import place_constants
-from anachron.compiler.targets.mos6502.banked_linking import link_banked, split
+from anachron.compiler.targets.mos6502.banked_linking import check_past, link_banked, split
 from anachron.compiler.targets.mos6502.banked_rom import BANK_PAGES
 from anachron.compiler.targets.mos6502.containers import pack_files
 from anachron.compiler.targets.mos6502.forward import forward
@@ -95,6 +95,7 @@ def build_banked(
     fixed: FixedModel, machine: Machine, options: Options, ranges: Ranges | None = None
 ) -> Image:
     """The program of a model whose weights lie in the banks of a cartridge."""
+    check_past(fixed, machine)
     ranges = ranges or analyse(fixed)
     plans = choices(make_plan(fixed, ranges, options, BANK_PAGES))
     return _build_first(fixed, machine, options, ranges, plans, BankedLowering)
