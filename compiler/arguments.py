@@ -207,7 +207,7 @@ def sizes(args: argparse.Namespace) -> dict[str, int]:
 def numerics(args: argparse.Namespace) -> dict[str, Any]:
     """--fixed activations=8 ... as options of quantize."""
     chosen: dict[str, Any] = {}
-    words = {f.name for f in fields(Numerics) if f.type == "str"}
+    words = {f.name for f in fields(Numerics) if str(f.type).startswith("str")}
     for name, value in pairs(args.fixed, "--fixed activations=8"):
         chosen[name] = value if name in words else whole(value, name)
     return chosen

@@ -63,3 +63,12 @@ def test_a_file_without_a_text_is_told(
     path.write_text("123\n\n")
     assert cli.main(["fidelity", "reverse", "--texts", str(path)]) == 2
     assert "no line has a text that reverse's context of 8 tokens holds" in capsys.readouterr().err
+
+
+def test_words_and_numbers_choose_numerics(capsys: pytest.CaptureFixture[str]) -> None:
+    words = "activations=8,weights=nearest,gains=kept"
+    assert cli.main(["fidelity", "reverse", "--fixed", words, "--contexts", "80", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["numerics"] == "activations=8, weights=nearest, gains=kept"
+    assert cli.main(["fidelity", "reverse", "--fixed", "weights=floor"]) == 2
+    assert "weights are nearest or fitted, not floor" in capsys.readouterr().err
