@@ -20,7 +20,7 @@ from anachron.kernels.mos6502.residue import sparse as residue_sparse
 from anachron.kernels.mos6502.residue.moduli import WIDE, reduce
 
 ACTIVE = 0.47  # of a vector's elements, expected
-SLOTS = 0.61  # of them that are taken at once: more is rare
+SLOTS = 0.67  # of them that are taken at once: more is rare
 SAVES = 9  # cycles of an element of a matrix, at that share
 MOST_ROWS = 256  # of all of a group's matrices: they share pages
 MOST_COLUMNS = 64
