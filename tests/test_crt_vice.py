@@ -91,8 +91,7 @@ def test_vice_answers_soul_players_question_from_a_cartridge(
     soul, names = MODELS / "soul.bin", MODELS / "soul_tokenizer.json"
     if not soul.is_file():
         pytest.skip(f"{soul} is absent")
-    image = ac.build(ac.quantize(ac.load(soul, tokenizer=names)), "c64+crt")
-    assert image.expansion
+    image = build_banked(ac.quantize(ac.load(soul, tokenizer=names)), CRT, Options())
     same(vicectl, image, tmp_path / "soul.crt", "hey", 19)
 
 
