@@ -25,7 +25,7 @@ MOST_GUARDED = 128  # columns
 MODULI = len(WIDE.moduli)
 HALVINGS = 40  # orders of columns that are tried
 LEAST_LIMIT = 256  # of a guard: below, most inputs would be too long
-MOST_EXACT = 0.15  # of rows that it may leave to the slow way, usually, and still be a gain
+MOST_EXACT = 0.5  # of rows that it may leave to the slow way, usually
 MOST_BEYOND = 4 * WIDE.highest  # that a sum may reach: beyond, sums as large are to be expected
 
 
