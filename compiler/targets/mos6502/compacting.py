@@ -69,7 +69,8 @@ class Compacting(ResidueTables):
         self._emit(
             op,
             residue_sparse.call(
-                self.shape, name, matrix, x, out, label, limit, ends, "half_sums"
+                self.shape, name, matrix, x, out, label, limit, ends, "half_sums",
+                self.sparse.in_halves(op),
             ),
         )
         self.environments[op.name] = {"rows": out.size}

@@ -13,13 +13,13 @@ import numpy as np
 
 from anachron.compiler.fixed import FixedModel, Op
 from anachron.compiler.ranges import Ranges
+from anachron.compiler.targets.mos6502.chances import vectors
 from anachron.compiler.targets.mos6502.matrices import Group, longest_inputs
 from anachron.kernels.arithmetic import Array
 from anachron.kernels.mos6502.residue import matvec as residue_matvec
 from anachron.kernels.mos6502.residue import sparse as residue_sparse
 from anachron.kernels.mos6502.residue.moduli import WIDE, reduce
 
-ACTIVE = 0.47  # of a vector's elements, expected
 SLOTS = 0.67  # of them that are taken at once: more is rare
 SAVES = 9  # cycles of an element of a matrix, at that share
 MOST_ROWS = 256  # of all of a group's matrices: they share pages
@@ -34,11 +34,13 @@ class Sparse:
     orders  op -> the order of columns, whose halves are proven to fit
     limits  op -> the largest sum of squares, in units, with which its whole sums are proven to
             fit; residue_sparse.ENOUGH where any is
+    counts  op -> how many elements of its vectors are above 0, in texts of the model's own
     """
 
     ops: tuple[Op, ...]
     orders: Mapping[str, Array]
     limits: Mapping[str, int]
+    counts: Mapping[str, Array]
 
     @property
     def columns(self) -> int:
@@ -83,8 +85,23 @@ class Sparse:
         ordered = [op.constants["weight"][:, self.orders[op.name]] for op in self.ops]
         packed = residue_sparse.pack(self.name, ordered)
         guarded = any(limit < residue_sparse.ENOUGH for limit in self.limits.values())
-        slots, active = (round(share * self.columns) for share in (SLOTS, ACTIVE))
-        return residue_sparse.Shape(packed, max(slots, self.columns // 2), active, guarded, order)
+        counts = np.concatenate(list(self.counts.values()))
+        at_once = np.where(counts > self.slots, counts / 2, counts)
+        active = int(at_once.mean())
+        return residue_sparse.Shape(packed, self.slots, active, guarded, order)
+
+    @property
+    def slots(self) -> int:
+        return max(round(SLOTS * self.columns), self.columns // 2)
+
+    def in_halves(self, op: Op) -> float:
+        """The share of vectors that have more elements than slots, less what their halves take
+        less than the vectors that are expected."""
+        counts = self.counts[op.name]
+        far = counts[counts > self.slots]
+        near = counts[counts <= self.slots]
+        usual = max(1.0, float(near.mean())) if len(near) else 1.0
+        return round(min(1.0, float((far / 2 / usual).sum()) / len(counts)), 3)
 
 
 def find_sparse(
@@ -107,7 +124,8 @@ def find_sparse(
             halves = {name: order for name, order in group.halves.items() if name not in orders}
             left = replace(group, ops=rest, halves=halves)
             others = tuple(left if other is group else other for other in groups)
-            return Sparse(tuple(ops), orders, limits), tuple(g for g in others if g.ops)
+            counts = {op.name: (vectors(fixed, op.inputs[0]) > 0).sum(1) for op in ops}
+            return Sparse(tuple(ops), orders, limits, counts), tuple(g for g in others if g.ops)
     return None, groups
 
 

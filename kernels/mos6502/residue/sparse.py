@@ -186,6 +186,7 @@ def call(
     limit: int,
     ends: tuple[End, End, End],
     sums: str,
+    in_halves: float = 0.04,
 ) -> str:
     """The op's text: at once where that is possible, else in halves.
 
@@ -220,7 +221,7 @@ def call(
         f"    lda #{first - 1 & 255}\n    sta {shape.name}_last+1",
         guard,
         took(x.size - 1, -1),
-        f"    bcs {op}_parts      ;@ p=0.04",
+        f"    bcs {op}_parts      ;@ p={in_halves}",
         go(whole, "jmp"),
         f"{op}_parts:",
         sure,
