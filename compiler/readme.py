@@ -94,11 +94,15 @@ def inference() -> str:
         ]
     if stories.exists():
         story = ac.load(stories, tokenizer=pieces)
-        cases.append(("stories260K, a C64 with an REU", story, "Once upon a time", {}, False))
+        narrow = {"activations": 8}
+        cases += [
+            ("stories260K, a C64 with an REU", story, "Once upon a time", {}, False),
+            ("the same, int8 activations", story, "Once upon a time", narrow, False),
+        ]
     rows = [_inference_row(*case) for case in cases]
     if stories.exists():
         short = ac.load(stories, pieces, {"seq_len": CARTRIDGE_CONTEXT})
-        name = f"the same, {CARTRIDGE_CONTEXT} positions, a C64 with an EasyFlash"
+        name = f"stories260K, {CARTRIDGE_CONTEXT} positions, a C64 with an EasyFlash"
         rows.append(_inference_row(name, short, "Once upon a time", {}, False, "c64+crt"))
     return tabulate(rows)
 
