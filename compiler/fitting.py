@@ -16,7 +16,6 @@ from anachron.compiler.targets import MACHINES, DoesNotFit, Machine, find_machin
 
 MEMORY_STEP = 1024  # memories are multiples of it
 PARTS = 4  # of a size, one of which builds where any value does
-NEARBY = 4  # sizes below the one that the search found, where its quick builds were too hopeful
 
 
 class Attempt(Protocol):
@@ -132,24 +131,24 @@ def _largest(
             return value
         return 0
 
-    starts = dict.fromkeys(max(1, now * part // PARTS) for part in range(PARTS))
-    tried = (allowed(range(start, now)) for start in starts)
-    best, beyond = next((value for value in tried if value and builds(name, value)), 0), now
-    if not best:
-        return 0
-    while beyond - best > 1:
-        middle = (best + beyond) // 2
-        value = allowed(range(middle, best, -1))
-        if not value:  # none up to the middle
-            value = allowed(range(middle + 1, beyond))
+    def between(best: int, beyond: int, rough: bool) -> int:
+        """The largest that builds, of values from one that does to one that does not."""
+        while beyond - best > 1:
+            middle = (best + beyond) // 2
+            value = allowed(range(middle, best, -1)) or allowed(range(middle + 1, beyond))
             if not value:
                 break
-        if builds(name, value):
-            best = value
-        else:
-            beyond = value
-    for _ in range(NEARBY):
-        if not best or builds(name, best, rough=False):
-            return best
-        best = allowed(range(best - 1, 0, -1))
-    return 0
+            if builds(name, value, rough):
+                best = value
+            else:
+                beyond = value
+        return best
+
+    starts = dict.fromkeys(max(1, now * part // PARTS) for part in range(PARTS))
+    tried = (allowed(range(start, now)) for start in starts)
+    best = next((value for value in tried if value and builds(name, value)), 0)
+    best = best and between(best, now, True)
+    beyond, step = now, 1
+    while best and not builds(name, best, rough=False):  # the quick builds were too hopeful
+        best, beyond, step = allowed(range(best - step, 0, -1)), best, 2 * step
+    return best and between(best, beyond, False) if step > 1 else best
