@@ -13,7 +13,6 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from anachron.compiler.assembly.errors import PastMemory
 from anachron.compiler.assembly.program import Program
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.memory import Placed, find_free
@@ -110,15 +109,7 @@ def link_banked(
     """
     sections = parts.sections
     areas = [*parts.areas_beside, *parts.areas_beneath]
-    try:
-        program, _ = assemble_at(title, sections, constants, {a.label: ANYWHERE for a in areas})
-    except PastMemory as past:
-        over = past.n_bytes + (1 << 16) - IO_START
-        raise DoesNotFit(
-            f"{title} needs at least {over:,} bytes more than the {IO_START - prg.BASIC_START:,} "
-            "that can be loaded",
-            over,
-        ) from None
+    program, _ = assemble_at(title, sections, constants, {a.label: ANYWHERE for a in areas})
     end = program.symbols["image_end"]
     last = program.symbols[f"{parts.beside[-1].label}_end"]
     seen_bytes = last - prg.BASIC_START + sum(a.size for a in parts.areas_beside)

@@ -36,11 +36,19 @@ SMALL_REGIONS = [(0x0200, 0x0259), (0x02A7, 0x0300), (0x0334, 0x0400)]
 def assemble_at(
     title: str, sections: list[Section], constants: str, addresses: Mapping[str, int]
 ) -> tuple[Program, str]:
-    """The program, and its source, with areas at some addresses."""
+    """The program, and its source, with areas at some addresses; raises DoesNotFit."""
     words = [f"{label} = ${address:04x}" for label, address in sorted(addresses.items())]
     head = "\n".join([zeropage.definitions(), *words, constants])
     source = compose(title, prg.BASIC_START, head, sections)
-    return assemble(source, "model.asm"), source
+    try:
+        return assemble(source, "model.asm"), source
+    except PastMemory as past:
+        over = past.n_bytes + (1 << 16) - IO_START
+        raise DoesNotFit(
+            f"{title} needs at least {over:,} bytes more than the {IO_START - prg.BASIC_START:,} "
+            "that can be loaded",
+            over,
+        ) from None
 
 
 def page_gaps(program: Program, sections: list[Section]) -> list[tuple[int, int]]:
@@ -56,17 +64,8 @@ def link(
 
     upper  where memory begins again behind what a file can be loaded to
     """
-
-    try:
-        addresses = {a.label: IO_START for a in areas}
-        program, _ = assemble_at(title, sections, constants, addresses)
-    except PastMemory as past:
-        over = past.n_bytes + (1 << 16) - IO_START
-        raise DoesNotFit(
-            f"{title} needs at least {over:,} bytes more than the {IO_START - prg.BASIC_START:,} "
-            "that can be loaded",
-            over,
-        ) from None
+    addresses = {a.label: IO_START for a in areas}
+    program, _ = assemble_at(title, sections, constants, addresses)
     end = program.symbols["image_end"]
     once = program.symbols.get("section_tables", end)  # routines that run once, at the image's end
     free = [*SMALL_REGIONS, (end, IO_START), (upper, MEMORY_END)]
