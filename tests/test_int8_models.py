@@ -35,3 +35,10 @@ def test_soul_takes_half_a_million_cycles_a_token() -> None:
     assert run.agrees(ac.run_reference(fixed, "hey"))
     assert run.total / len(run.counts) < 500_000
     assert abs(run.predicted.expected / run.total - 1) < 0.01
+
+
+def test_heads_that_take_the_slow_way_are_expected() -> None:
+    fixed = ac.quantize(ac.load("chat"), activations=8)
+    run = ac.build(fixed, "c64").run("hello")
+    assert run.agrees(ac.run_reference(fixed, "hello"))
+    assert abs(run.predicted.expected / run.total - 1) < 0.01

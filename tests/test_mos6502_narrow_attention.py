@@ -90,7 +90,8 @@ def test_attention_of_any_int8_is_exact(more, size, heads, n_rows, shift, entrie
                 bench.set(name, x, 8)
             bench.call(f"keep_k{number}", {})
             bench.call("keep_v", {})
-            bench.call(f"mix{number}", {"seen": position + 1})
+            usual = {"seen": position + 1, "short_heads": 0.9, "light_heads": 0.9}
+            bench.call(f"mix{number}", usual)
             meant = meant_attention.attention(
                 q[None],
                 np.array(keys),

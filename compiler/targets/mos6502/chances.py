@@ -14,6 +14,9 @@ import numpy as np
 
 from anachron.compiler.fixed import FixedModel, Op
 from anachron.kernels.arithmetic import Array
+from anachron.kernels.mos6502.narrow import attention as narrow_attention
+from anachron.kernels.mos6502.narrow import cache as narrow_cache
+from anachron.kernels.mos6502.narrow import guard as narrow_guard
 from anachron.kernels.mos6502.residue.guard import SHIFT
 from anachron.kernels.mos6502.residue.mixing import Mixer
 
@@ -75,14 +78,8 @@ def mixed(fixed: FixedModel, op: Op, mixer: Mixer) -> dict[str, object]:
     upper byte of a result, and one more
     """
     q, k, v, out = (fixed.usual[name].astype(np.int64) for name in (*op.inputs, op.name))
-    heads, table = mixer.shape.heads, op.constants["table"].astype(np.int64)
-    samples, n, size = q.shape
-    q, k = (x.reshape(samples, n, heads, size // heads) for x in (q, k))
-    scores = np.einsum("sihd,sjhd->shij", q, k) >> mixer.shift
-    seen = np.tri(n, dtype=bool)
-    largest = np.where(seen, scores, np.iinfo(np.int64).min).max(-1, keepdims=True)
-    distance = largest - scores
-    weight = np.where(seen, table[distance.clip(0, len(table) - 1)], 0)
+    scores, seen, distance, weight = _weigh(op, q, k, mixer.shape.heads, mixer.shift)
+    table = op.constants["table"]
     high = np.where(v < 0, ~v, v).max(-1) >> 8
     limits = np.asarray(mixer.narrow_weights)[np.maximum.accumulate(high, axis=1)]
     later = np.maximum.accumulate(np.where(seen, scores, -(1 << 40))[..., ::-1], -1)[..., ::-1]
@@ -94,3 +91,34 @@ def mixed(fixed: FixedModel, op: Op, mixer: Mixer) -> dict[str, object]:
         "far_rows": float((distance >= len(table))[:, :, seen].mean()),
         "quotient": (1, float(above.mean()) + 1, mixer.largest // 256 + 1),
     }
+
+
+def lengths(fixed: FixedModel, op: Op, shape: narrow_cache.Shape) -> dict[str, object]:
+    """What an attention of int8 vectors asks for.
+
+    short_heads: of those whose query and keys prove that the scores fit two residues; light_heads:
+    whose weights do
+    """
+    q, k = (fixed.usual[name].astype(np.int64) for name in op.inputs[:2])
+    squares = np.frombuffer(narrow_guard.squares(), np.uint8).astype(np.int64)
+    split = (*q.shape[:2], shape.heads, shape.head_size)
+    query, key = (-(-squares[x.reshape(split) & 0xFF].sum(-1) >> shape.coarse) for x in (q, k))
+    most = np.frombuffer(narrow_attention.limits(shape), np.uint8)[query.clip(0, FAR - 1)]
+    weight = _weigh(op, q, k, shape.heads, op.attributes["score_shift"])[-1]
+    return {
+        "short_heads": float((most >= np.maximum.accumulate(key, axis=1)).mean()),
+        "light_heads": float((weight.sum(-1) < FAR).mean()),
+    }
+
+
+def _weigh(op: Op, q: Array, k: Array, heads: int, shift: int) -> tuple[Array, Array, Array, Array]:
+    """(samples, heads, n, n) scores, which of them are seen (n, n), how far below the largest they
+    are, and their weights, of an attention's queries and keys (samples, n, size)."""
+    samples, n, size = q.shape
+    q, k = (x.reshape(samples, n, heads, size // heads) for x in (q, k))
+    scores, table = np.einsum("sihd,sjhd->shij", q, k) >> shift, op.constants["table"]
+    seen = np.tri(n, dtype=bool)
+    largest = np.where(seen, scores, np.iinfo(np.int64).min).max(-1, keepdims=True)
+    distance = largest - scores
+    weight = np.where(seen, table.astype(np.int64)[distance.clip(0, len(table) - 1)], 0)
+    return scores, seen, distance, weight

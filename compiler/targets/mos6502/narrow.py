@@ -340,6 +340,8 @@ class NarrowLowering(FastLowering):
         assert not self._choose_cache(heads, op)  # its keys and values have just been kept
         shift = op.attributes["score_shift"]
         self._emit(op, narrow_attention.call(heads.mixer, name, q, out, shift))
+        self.environments[op.name] = chances.lengths(self.values.fixed, op, heads.shape)
+        self.anything |= self.environments[op.name]
         self.variants[op.name] = (
             f"residues {', '.join(map(str, NARROW.moduli))}",
             f"while lengths prove that scores fit {-NARROW.lowest:,}, and weights sum to at most "

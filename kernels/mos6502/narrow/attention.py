@@ -121,7 +121,7 @@ def _query(shape: Shape) -> str:
     ldy {name}_number
     cmp {shape.longest},y     ;@ aligned
     ldx {name}_row
-    bcs _short          ;@ p=0.9995
+    bcs _short          ;@ p=short_heads
     jmp {name}_slow_scores
 _short:""",
     )
@@ -207,7 +207,7 @@ def _weights(mixer: Mixer) -> str:
             "    bcc *+5             ;@ p=0.99\n    inc divisor+1\n    clc"
         )
     text.append(
-        f"    sta divisor\n    lda divisor+1\n    beq _little         ;@ p=0.998\n"
+        f"    sta divisor\n    lda divisor+1\n    beq _little         ;@ p=light_heads\n"
         f"    jmp {name}_much\n_little:"
     )
     return lines(*text)
