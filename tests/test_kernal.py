@@ -460,3 +460,15 @@ def test_basics_print_routines_are_served(k: Kernal) -> None:
 def test_editor_knows_every_colour_code() -> None:
     assert len(set(editor.COLOUR_CODES)) == 16
     assert set(editor.COLOUR_CODES) <= set(editor.CONTROLS)
+
+
+def test_what_is_typed_while_the_machine_starts_is_not_lost(k: Kernal) -> None:
+    k.keys.type(b"HELLO\r")
+    k.keys.feed(k.ram)
+    assert k.ram[keyboard.QUEUE_LENGTH] == 6
+    start.ramtas(k)
+    start.cint(k)
+    assert k.ram[keyboard.QUEUE_LENGTH] == 0
+    k.keys.feed(k.ram)
+    queue = keyboard.QUEUE
+    assert bytes(k.ram[queue:queue + k.ram[keyboard.QUEUE_LENGTH]]) == b"HELLO\r"

@@ -65,6 +65,7 @@ def start(k: Kernal) -> None:
 
 def ramtas(k: Kernal) -> None:
     """Clear pages 0, 2 and 3 and set the limits of memory."""
+    k.keys.take_back(k.ram)  # what was typed before a cartridge was ready is not lost
     k.ram[2:0x102] = bytes(0x100)
     k.ram[0x200:0x400] = bytes(0x200)
     for at, value in MEMORY_LIMITS.items():
@@ -91,6 +92,7 @@ def ioinit(k: Kernal) -> None:
 
 def cint(k: Kernal) -> None:
     """The VIC-II's registers, the keyboard's and the editor's variables, and a clear screen."""
+    k.keys.take_back(k.ram)
     for register, value in enumerate(VIC_START):
         k.machine.poke(0xD000 + register, value)
     for at, value in EDITOR_START.items():
