@@ -87,10 +87,7 @@ class BankedLowering(SharedOps):
         (x,) = self._inputs(op)
         out = self.values.vector(op.name)
         columns, bits = x.size, x.bits
-        shift = op.constants["shift"].astype(np.int64)
-        packed = matvec.pack_rows(op.constants["weight"], op.constants["bias"], shift, bits)
-        record = matvec.HEAD_BYTES + columns
-        rows = [packed[at : at + record] for at in range(0, len(packed), record)]
+        shift, rows = self._pack_rows(op)
         shape = (op.inputs[0], columns, bits)
         prepared = self._prepared == shape
         self._prepared = shape

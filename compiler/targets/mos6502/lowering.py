@@ -56,10 +56,9 @@ class Lowering(Gathering):
         (x,) = self._inputs(op)
         out = self.values.vector(op.name)
         columns, bits = x.size, x.bits
-        shift = op.constants["shift"].astype(np.int64)
-        packed = matvec.pack_rows(op.constants["weight"], op.constants["bias"], shift, bits)
+        shift, rows = self._pack_rows(op)
         label = f"{name}_rows"
-        self.tables[label] = data(op.name, "weights", label, packed)
+        self.tables[label] = data(op.name, "weights", label, b"".join(rows))
         shape = (op.inputs[0], columns, bits)
         prepared = self._prepared == shape
         self._prepared = shape
@@ -67,6 +66,14 @@ class Lowering(Gathering):
         self._emit(op, matvec.call(name, x, out, label, prepared))
         self._shift_claims(op.name, shift)
         return [name]
+
+    def _pack_rows(self, op: Op) -> tuple[Array, list[bytes]]:
+        """The shifts of a matrix's rows, and the rows as the general kernel reads them."""
+        (x,) = self._inputs(op)
+        shift = op.constants["shift"].astype(np.int64)
+        packed = matvec.pack_rows(op.constants["weight"], op.constants["bias"], shift, x.bits)
+        record = matvec.HEAD_BYTES + x.size
+        return shift, [packed[at : at + record] for at in range(0, len(packed), record)]
 
     def _general_routines(
         self, op: Op, columns: int, bits: int, out_bits: int, fetch: str = ""

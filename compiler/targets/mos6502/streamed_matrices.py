@@ -180,10 +180,8 @@ class MatrixStreaming(SharedOps):
         (x,) = self._inputs(op)
         out = self.values.vector(op.name)
         columns, bits = x.size, x.bits
-        shift = op.constants["shift"].astype(np.int64)
-        packed = matvec.pack_rows(op.constants["weight"], op.constants["bias"], shift, bits)
-        record = matvec.HEAD_BYTES + columns
-        rows = [packed[at : at + record] for at in range(0, len(packed), record)]
+        shift, rows = self._pack_rows(op)
+        record = len(rows[0])
         pieces = self.expansion.place_rows(op.name, rows, "weights")
         shape = (op.inputs[0], columns, bits)
         spare = op.name in self.stream_of  # and rarely called: it prepares its vector itself

@@ -258,3 +258,25 @@ _wrap:
 _alias:
 {aliases}    dex
     bpl _alias          ;@ times {CORRECTION}"""
+
+
+def add(modulus: int, what: str, label: str = "") -> str:
+    """A += what, in a chain; a label of the ADC, if it has one."""
+    text = "    clc\n" if modulus == 256 else ""
+    text += f"{label}    adc {what}"
+    if modulus == MIDDLE:
+        text += f"\n    bcc *+4             ;@ p=0.5\n    adc #{CORRECTION - 1}"
+    return text
+
+
+def raise_turns() -> str:
+    """total+2, total+3 = the upper bytes of three chains' sum, without sign, Y the third's end."""
+    return f"""\
+    clc
+    lda total+1
+    adc wraps{MIDDLE}_low,y    ;@ aligned
+    sta total+2
+    lda wraps{MIDDLE}_high,y   ;@ aligned
+    adc #0
+    eor #$80            ; 32768 more, so that it has no sign
+    sta total+3"""

@@ -32,7 +32,7 @@ from anachron.kernels.mos6502.residue.ends import (
     operands,
     order_labels,
 )
-from anachron.kernels.mos6502.residue.levels import CORRECTION, LIFT, MIDDLE
+from anachron.kernels.mos6502.residue.levels import CORRECTION, LIFT, MIDDLE, add, raise_turns
 from anachron.kernels.mos6502.residue.matvec import negate_own
 from anachron.kernels.mos6502.residue.runs import PAGE, Packed, Run
 
@@ -118,15 +118,6 @@ def arrays(packed: Packed) -> list[str]:
     return [f"{packed.name}_{m}" for m in moduli]
 
 
-def _add(m: int, what: str) -> str:
-    """A += what, in a chain."""
-    text = "    clc\n" if m == 256 else ""
-    text += f"    adc {what}"
-    if m == MIDDLE:
-        text += f"\n    bcc *+4             ;@ p=0.5\n    adc #{CORRECTION - 1}"
-    return text
-
-
 def reduce_middle() -> str:
     """A modulo 253: with more, what a chain's next carry is worth could carry again."""
     return f"    cmp #{MIDDLE}\n    bcc *+4             ;@ p=0.99\n    sbc #{MIDDLE}"
@@ -151,7 +142,7 @@ def _own(packed: Packed, m: int) -> str:
             text.append(_fold())
             most = m - 1
         text.append(f"    ldy {array}+{c}\n    sty {name}_t{m}_{c}+1")
-        text.append(_add(m, f"{_table(m)}+{-int(packed.origin[c])},y"))
+        text.append(add(m, f"{_table(m)}+{-int(packed.origin[c])},y"))
         most += m - 1
     match m:
         case 256 | 255 | 99:
@@ -193,7 +184,7 @@ def rows(packed: Packed) -> str:
             share = packed.crossing[m][c]
             text.append("    clc" if m == 256 else "")
             operand = f"{_table(m)},y            ;@ p={share:.3f}"
-            text.append(f"{name}_t{m}_{c}:\n" + _add(m, operand).replace("    clc\n", ""))
+            text.append(f"{name}_t{m}_{c}:\n" + add(m, operand).replace("    clc\n", ""))
         match m:
             case 255:
                 text.append("    adc #0")
@@ -247,21 +238,14 @@ def _start(packed: Packed, m: int) -> str:
                 "    cmp #$80            ; k, -127 .. 127\n    adc #0\n    eor #$80\n"
                 f"    sta total+1         ; and {LIFT} more\n    eor #$7f\n    tay\n{keep[0]}"
                 f"    lda total\n    eor #$ff\n{keep[1]}    clc",
-                _add(m, f"high_mod{m},y     ;@ aligned"),
+                add(m, f"high_mod{m},y     ;@ aligned"),
                 f"{name}_r{m}:",
-                _add(m, constant),
+                add(m, constant),
                 f"{own}:",
-                _add(m, "#0"),
+                add(m, "#0"),
             )
     return f"""\
-    clc
-    lda total+1
-    adc wraps{MIDDLE}_low,y    ;@ aligned
-    sta total+2
-    lda wraps{MIDDLE}_high,y   ;@ aligned
-    adc #0
-    eor #$80            ; 32768 more, so that it has no sign
-    sta total+3
+{raise_turns()}
     clc
     lda row_less_top,y  ;@ aligned
     ldy total+5         ; 255 - a

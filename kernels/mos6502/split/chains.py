@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from anachron.kernels.mos6502.instructions import lines
-from anachron.kernels.mos6502.residue.levels import CORRECTION, LIFT, MIDDLE
+from anachron.kernels.mos6502.residue.levels import LIFT, MIDDLE, add
 
 
 class Term(NamedTuple):
@@ -18,15 +18,6 @@ class Term(NamedTuple):
 
 def table(modulus: int) -> str:
     return f"t{modulus}" if modulus >= MIDDLE else "row_t"
-
-
-def add(modulus: int, what: str, more: str = "") -> str:
-    """A += what, in a chain; more: before it, a label."""
-    text = "    clc\n" if modulus == 256 else ""
-    text += f"{more}    adc {what}"
-    if modulus == MIDDLE:
-        text += f"\n    bcc *+4             ;@ p=0.5\n    adc #{CORRECTION - 1}"
-    return text
 
 
 def fold() -> str:

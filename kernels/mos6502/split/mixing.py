@@ -11,8 +11,8 @@ What bounds it: 2 * 27 cycles a product, 200 a result, 600 its division.
 from __future__ import annotations
 
 from anachron.kernels.mos6502.instructions import lines
-from anachron.kernels.mos6502.residue.levels import LIFT, MIDDLE
-from anachron.kernels.mos6502.split.chains import add, fold, start_middle, table
+from anachron.kernels.mos6502.residue.levels import LIFT, MIDDLE, add
+from anachron.kernels.mos6502.split.chains import fold, start_middle, table
 from anachron.kernels.mos6502.split.shape import Shape
 
 

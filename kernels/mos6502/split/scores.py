@@ -14,8 +14,8 @@ put together and compared.
 from __future__ import annotations
 
 from anachron.kernels.mos6502.instructions import add_to_word, clear, lines
-from anachron.kernels.mos6502.residue.levels import MIDDLE
-from anachron.kernels.mos6502.split.chains import Term, add, chain, fold, start_middle
+from anachron.kernels.mos6502.residue.levels import MIDDLE, add, raise_turns
+from anachron.kernels.mos6502.split.chains import Term, chain, fold, start_middle
 from anachron.kernels.mos6502.split.shape import FLIP, PARTS, Mixer, Shape
 from anachron.kernels.mos6502.split.weights import ladder
 
@@ -253,14 +253,7 @@ def _four(shape: Shape, part: int) -> str:
     """total, total+1, total+2, A = the sum of four chains, Y the third one's end."""
     small = shape.moduli[3]
     start = f"""\
-    clc
-    lda total+1
-    adc wraps{MIDDLE}_low,y    ;@ aligned
-    sta total+2
-    lda wraps{MIDDLE}_high,y   ;@ aligned
-    adc #0
-    eor #$80            ; 32768 more, so that it has no sign
-    sta total+3
+{raise_turns()}
     lda row_less_top,y  ;@ aligned
     sta scratch
     lda total
