@@ -210,10 +210,18 @@ class Formats:
         if not readers or node.op in ("embed", "add") or any(r.op not in narrow for r in readers):
             return 16
         width = self.numerics.activations
+        if self.numerics.queries and all(self._scores(r, node.name) for r in readers):
+            width = self.numerics.queries
         fine = ("rope", "multiply")
         if width == 8 and (node.op in fine or any(r.op in fine for r in readers)):
             return width + FINER
         return width
+
+    def _scores(self, reader: Node, name: str) -> bool:
+        """Whether all that becomes of a value that is read so is a factor of scores."""
+        if reader.op == "rope":
+            return all(self._scores(r, reader.name) for r in self.model.nodes if reader.name in r.inputs)
+        return reader.op == "attention" and name not in reader.inputs[2:]
 
     # ---- norms
 

@@ -20,6 +20,8 @@ class Numerics:
 
     activations    8 to 16: bits of values that matrices read, stored in 8 or 16; sums and logits
                    always have 16
+    queries        8 to 16: the same of values that are only multiplied with each other for scores;
+                   None: as activations
     weight_scales  "row" (a power of two for each row of a matrix) or "tensor"
     sums           32, or 16: weights as fine as the sums of a matrix's products allow that 16 bits
                    hold them, for inputs as long as calibration saw; None: as many as activations
@@ -38,6 +40,7 @@ class Numerics:
     """
 
     activations: int = 16
+    queries: int | None = None
     weight_scales: str = "row"
     sums: int | None = None
     gains: str | None = None
@@ -97,6 +100,10 @@ def find_numerics(model: Model, asked: Mapping[str, Any] | None = None) -> Numer
     chosen = replace(chosen, **hints)
     if chosen.activations not in WIDTHS:
         raise ModelError(f"activations have 8 to 16 bits, not {chosen.activations}")
+    if chosen.queries is None:
+        chosen = replace(chosen, queries=chosen.activations)
+    if chosen.queries not in WIDTHS:
+        raise ModelError(f"queries have 8 to 16 bits, not {chosen.queries}")
     if chosen.sums is None:
         chosen = replace(chosen, sums=16 if chosen.activations == 8 else 32)
     if chosen.gains is None:

@@ -18,6 +18,7 @@ from anachron.compiler.targets.mos6502.sections import (
     Overflow,
     Section,
     compose,
+    least_size,
     place_areas,
 )
 from anachron.emulators.containers import prg
@@ -26,6 +27,9 @@ from anachron.kernels.mos6502 import zeropage
 IO_START = 0xD000  # a .prg cannot load into the I/O chips' addresses
 UPPER_RAM = 0xE000  # and where they must be seen, nothing else can lie there
 MEMORY_END = 0xFFFA  # the vectors, of which the RESTORE key's is used
+SLACK = 2 * PAGE  # by which an estimate of what is loaded may be wrong
+ROOM = IO_START - prg.BASIC_START + SLACK
+END_PAGE = MEMORY_END // PAGE * PAGE
 BUFFERS = "buffers_"  # begins the labels of the areas of values
 # Free between the KERNAL's variables: BASIC's input line, its vectors' neighbours, the cassette's.
 # None in the stack's page: arrays are addressed from up to a page below their start, and in the
@@ -51,6 +55,20 @@ def assemble_at(
         ) from None
 
 
+def _check_size(title: str, sections: list[Section], areas: list[Area], upper: int) -> None:
+    """Raise DoesNotFit, with an estimate, where there is no hope."""
+    loaded = sum(map(least_size, sections))
+    over = loaded + sum(a.size for a in areas) - (MEMORY_END - upper + IO_START - prg.BASIC_START)
+    over = max(over - sum(end - start for start, end in SMALL_REGIONS) - SLACK, loaded - ROOM)
+    if over > 0:
+        raise DoesNotFit(f"{title} needs about {over:,} bytes more than there are", over)
+
+
+def reach(area: Area) -> int:
+    """Bytes from an area's label to its last one, in whole pages."""
+    return -(-max((at + size for at, size in area.pieces), default=0) // PAGE) * PAGE
+
+
 def page_gaps(program: Program, sections: list[Section]) -> list[tuple[int, int]]:
     """What is unused before sections that begin on pages."""
     starts = [program.symbols[section.label] for section in sections if section.aligned]
@@ -58,13 +76,22 @@ def page_gaps(program: Program, sections: list[Section]) -> list[tuple[int, int]
 
 
 def link(
-    title: str, sections: list[Section], areas: list[Area], constants: str, upper: int
+    title: str,
+    sections: list[Section],
+    areas: list[Area],
+    constants: str,
+    upper: int,
+    hasty: bool = False,
 ) -> tuple[Program, str, tuple[Placed, ...]]:
     """Assemble twice: what is loaded is as long wherever the rest lies.
 
     upper  where memory begins again behind what a file can be loaded to
+    hasty  what is clearly too large is not assembled once
     """
-    addresses = {a.label: IO_START for a in areas}
+    if hasty:
+        _check_size(title, sections, areas, upper)
+    # Somewhere behind the zero page, so low that all of an area has addresses.
+    addresses = {a.label: min(IO_START, END_PAGE - reach(a)) for a in areas}
     program, _ = assemble_at(title, sections, constants, addresses)
     end = program.symbols["image_end"]
     once = program.symbols.get("section_tables", end)  # routines that run once, at the image's end

@@ -43,6 +43,7 @@ class Plan:
     screening  how the likeliest token is found, or None
     opening    what the first position leaves, or None
     sparse     matrices whose vectors are 0 in many places, or None; dense: the same plan without
+    compact    a plan of `rows` and `split` alone, in place of `groups` and `heads`, or None
     reasons    op -> why it has no faster way
     """
 
@@ -57,6 +58,7 @@ class Plan:
     opening: Opening | None = None
     sparse: Sparse | None = None
     dense: Plan | None = None
+    compact: Plan | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -88,15 +90,37 @@ def make_plan(
     fixed: FixedModel, ranges: Ranges, options: Options, most_pages: int = PAGE
 ) -> Plan:
     """Everything that may be done in a faster way, with blocks of no more than so many pages."""
+    matrices = group_matrices(fixed, ranges, _narrow_ops(fixed, ranges, most_pages), most_pages)
+    attentions = group_attentions(Values(fixed), ranges)
+    whole = _make_plan(fixed, ranges, options, most_pages, matrices, attentions)
+    if not (whole.groups or whole.heads) or most_pages < PAGE:
+        return whole
+    left = (dict(known[1]) for known in (matrices, attentions))
+    none: tuple[tuple, ...] = ((), ())
+    compact = _make_plan(fixed, ranges, options, most_pages, *zip(none, left, strict=True))
+    return replace(whole, compact=compact)
+
+
+def _narrow_ops(fixed: FixedModel, ranges: Ranges, most_pages: int) -> set[str]:
+    return {op.name for group in group_narrow(fixed, ranges, most_pages) for op in group.ops}
+
+
+def _make_plan(
+    fixed: FixedModel,
+    ranges: Ranges,
+    options: Options,
+    most_pages: int,
+    matrices: tuple[tuple[Group, ...], dict[str, str]],
+    attentions: tuple[tuple[Heads, ...], Mapping[str, str]],
+) -> Plan:
+    """The same with matrices and attentions in residues that are given, and why others are not."""
+    (groups, reasons), (heads, objections) = matrices, attentions
     narrow = group_narrow(fixed, ranges, most_pages)
-    others = {op.name for group in narrow for op in group.ops}
-    groups, reasons = group_matrices(fixed, ranges, others, most_pages)
-    heads, objections = group_attentions(Values(fixed), ranges)
+    others = {op.name for group in (*narrow, *groups) for op in group.ops}
     narrow_heads = group_narrow_heads(Values(fixed))
     own = {op.name for shared in narrow_heads for op in shared.ops}
     complete = options.logits or options.draws
     screening = None if complete else find_screening(fixed, ranges, groups, narrow)
-    others |= {op.name for group in groups for op in group.ops}
     split, refused = group_split_heads(
         Values(fixed), ranges, {op.name for group in heads for op in group.ops} | own
     )
@@ -136,17 +160,27 @@ def choices(whole: Plan) -> Iterator[Plan]:
     """The whole plan, then what saves the most in less memory or without some of it."""
     if whole.dense:
         yield whole
-        yield from choices(whole.dense)
+        yield from choices(replace(whole.dense, compact=whole.compact))
         return
+    first = replace(whole, compact=None)
+    yield first
+    plans = _in_less(first)
+    if whole.compact:
+        plans += [whole.compact, *_in_less(whole.compact)]
+    different = {tuple(map(id, plan.parts)): plan for plan in plans}
+    yield from sorted(different.values(), key=lambda plan: -plan.saves)
+
+
+def _in_less(whole: Plan) -> list[Plan]:
+    """All other plans of a whole one's parts."""
     wholes = [whole, *(replace(whole, rows=rows, smaller=()) for rows in whole.smaller)]
-    yield whole
     plans = wholes[1:]
     for way in wholes:
         rest = replace(way, rows=())
         plans += (replace(plan, rows=way.rows) for plan in _without_some(rest.parts)[1:])
     plans += _without_some(wholes[-1].parts)
-    plans = [plan for i, plan in enumerate(plans) if plan not in [wholes[0], *plans[:i]]]
-    yield from sorted(plans, key=lambda plan: -plan.saves)
+    own = [*map(id, whole.parts)]
+    return [plan for plan in plans if [*map(id, plan.parts)] != own]
 
 
 def _without_some(parts: list[Part]) -> list[Plan]:

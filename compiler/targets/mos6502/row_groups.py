@@ -35,7 +35,7 @@ class Style(NamedTuple):
 
     shared  one kernel does matrices of all widths
     wide    rows may be in the wide basis
-    small   or in that of 256, 255 and the small modulus, if some rows need that modulus
+    small   or in that of 256, 255 and a small modulus
     """
 
     shared: bool
@@ -125,8 +125,8 @@ def group_rows(
     bounds = {op.name: _bounds(op, ranges, widths[op.name]) for op in ops}
     small = max(_choose_small(bounds) or 0, least or 0) or None
     bases = [NARROW, WIDE, residue_levels.WIDER]
-    if small and style.small:
-        small = _best_small(bounds, small)
+    if ops and style.small:
+        small = _best_small(bounds, small or 0)
         bases[1] = residue_levels.small_basis(small)
     elif not style.wide:
         del bases[1]

@@ -15,6 +15,7 @@ from anachron.kernels.mos6502 import zeropage
 BYTES_A_LINE = 24
 SHUFFLES = 60  # orders of chance in which areas are placed where others fail
 PAGE = 256
+ZERO_PAGE = frozenset(name for name, _, _ in zeropage.ROWS)
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,27 @@ def compose(title: str, origin: int, constants: str, sections: Iterable[Section]
         f"{section.label}:\n{section.text}\n{section.label}_end:" for section in sections
     )
     return f"; {title}\n{constants}\n\n* = ${origin:04x}\n{body}\nimage_end:\n"
+
+
+def least_size(section: Section) -> int:
+    """The bytes of a section, or about so many, and hardly more than there will be."""
+    if section.size:
+        return section.size
+    return sum(_least_bytes(line) for line in section.text.splitlines())
+
+
+def _least_bytes(line: str) -> int:
+    word, _, operand = line.partition(";")[0].strip().partition(" ")
+    operand = operand.strip()
+    if not line.startswith(" ") or not word or (not word.isalpha() and word != ".byte"):
+        return 0
+    if word == ".byte":
+        return operand.count(",") + 1
+    if operand in ("", "a") or word[0] == ".":
+        return 1
+    short = operand[0] in "#(*" or (word[0] == "b" and word != "bit")
+    name = operand.partition(",")[0].partition("+")[0]
+    return 2 if short or name in ZERO_PAGE else 3
 
 
 def place_sections(sections: Iterable[Section], symbols: Mapping[str, int]) -> tuple[Placed, ...]:

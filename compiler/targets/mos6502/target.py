@@ -141,11 +141,11 @@ def _build_first(
     whole, *others = [*plans][-1:] if options.smallest else plans
     why = ""
 
-    def build_plan(plan: Plan) -> Image:
+    def build_plan(plan: Plan, hasty: bool = False) -> Image:
         plan = replace(plan, reasons=plan.explain(whole, why))
         unmade = plan.sparse.unmade(fixed) if plan.sparse else {}
         values = Values(fixed, share_vectors(Values(fixed), plan.groups), unmade)
-        return _build(machine, options, lower(values, ranges, plan))
+        return _build(machine, options, lower(values, ranges, plan), hasty)
 
     try:
         return build_plan(whole)
@@ -157,14 +157,16 @@ def _build_first(
     last = build_plan(smallest)  # where that does not fit, nothing does
     for plan in others:
         try:
-            return build_plan(plan)
+            return build_plan(plan, hasty=True)
         except DoesNotFit:
             pass
     return last
 
 
-def _build(machine: Machine, options: Options, lowering: Lowering) -> Image:
-    """The program as a lowering makes it."""
+def _build(
+    machine: Machine, options: Options, lowering: Lowering, hasty: bool = False
+) -> Image:
+    """The program as a lowering makes it; hasty: none where memory clearly cannot hold it."""
     values, fixed = lowering.values, lowering.values.fixed
     lowering.samples = options.draws
     if not values.encoder and len(values.stages) > 1:
@@ -197,7 +199,7 @@ def _build(machine: Machine, options: Options, lowering: Lowering) -> Image:
         labels = f"{constants}\n{lowering.rom.definitions()}"
         program, source, placed = link_banked(title, parts, labels, past, fixed.seq_len)
     else:
-        program, source, placed = link(title, sections, areas, constants, upper)
+        program, source, placed = link(title, sections, areas, constants, upper, hasty)
     objects = (*zero_page(), *place_sections(sections, program.symbols), *placed)
     load_end = program.symbols["image_end"]
     memory = next(d for a, d in program.segments if a == prg.BASIC_START)
