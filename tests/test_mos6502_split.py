@@ -83,24 +83,28 @@ KINDS = ("usual", "ends", "any", "least", "usual", "most", "edge", "usual", "any
 
 
 @pytest.mark.parametrize(
-    "heads, kv_heads, head, n_rows, small, four, causal, caches, shifts, entries",
+    "heads, kv_heads, head, n_rows, small, four, causal, caches, shifts, entries, value_bits",
     (
-        (4, 4, 8, 39, 41, True, True, 2, (21, 20), 256),
-        (4, 2, 8, 25, 13, True, True, 2, (20,), 256),
-        (4, 4, 8, 39, 41, False, True, 2, (21, 20), 256),
-        (4, 4, 8, 31, None, False, True, 2, (21,), 256),
-        (4, 2, 3, 9, 7, False, False, 2, (19, 20), 256),
-        (1, 1, 16, 8, 49, True, False, 1, (21,), 256),
-        (2, 2, 4, 5, 31, True, True, 1, (24,), 256),
-        (6, 3, 1, 9, 13, True, True, 3, (16, 24, 17), 200),
-        (3, 1, 7, 4, 47, True, False, 1, (18,), 100),
-        (5, 5, 24, 3, 37, True, True, 2, (22,), 128),
+        (4, 4, 8, 39, 41, True, True, 2, (21, 20), 256, 16),
+        (4, 2, 8, 25, 13, True, True, 2, (20,), 256, 16),
+        (4, 4, 8, 39, 41, False, True, 2, (21, 20), 256, 16),
+        (4, 4, 8, 31, None, False, True, 2, (21,), 256, 16),
+        (4, 2, 3, 9, 7, False, False, 2, (19, 20), 256, 16),
+        (1, 1, 16, 8, 49, True, False, 1, (21,), 256, 16),
+        (2, 2, 4, 5, 31, True, True, 1, (24,), 256, 16),
+        (6, 3, 1, 9, 13, True, True, 3, (16, 24, 17), 200, 16),
+        (3, 1, 7, 4, 47, True, False, 1, (18,), 100, 16),
+        (5, 5, 24, 3, 37, True, True, 2, (22,), 128, 16),
+        (4, 4, 8, 12, None, False, True, 2, (21, 20), 256, 12),
+        (2, 1, 6, 17, 31, True, True, 1, (20,), 200, 9),
+        (3, 3, 4, 6, 29, False, False, 2, (19,), 256, 11),
     ),
 )
 def test_attention_is_exact_for_any_vectors(
-    heads, kv_heads, head, n_rows, small, four, causal, caches, shifts, entries
+    heads, kv_heads, head, n_rows, small, four, causal, caches, shifts, entries, value_bits
 ):
-    shape = Shape("att", heads, kv_heads, head, n_rows, small, four, causal, caches)
+    sizes = (heads, kv_heads, head, n_rows, small)
+    shape = Shape("att", *sizes, four, causal, caches, value_bits)
     longest = min(head * 32768, 1 << 24)
     most = split_attention.highest_sum(longest)
     assert not four or residue_levels.widest(small).holds(-most, most)
@@ -115,6 +119,7 @@ def test_attention_is_exact_for_any_vectors(
         for c in range(caches):
             k = vectors(rng, shape.kv_size, KINDS[(position + 2 * c) % len(KINDS)])
             v = vectors(rng, shape.kv_size, KINDS[(position * 4 + c) % len(KINDS)])
+            v >>= 16 - value_bits
             keys[c].append(k)
             values[c].append(v)
             bench.set(f"k{c}", k, 16)

@@ -26,12 +26,14 @@ class SplitHeads:
 
     least  small modulus that tells sums of scores apart, where queries may well be too long for
            256, 255 and 253
+    value_bits  of their values, by what is proven of them
     """
 
     name: str
     ops: tuple[Op, ...]
     n_rows: int
     least: int | None
+    value_bits: int = 16
 
     @property
     def table(self) -> bytes:
@@ -44,7 +46,8 @@ class SplitHeads:
         size = op.value.size // heads
         causal = bool(op.attributes["causal"])
         four, caches = self.least is not None, len(self.ops)
-        shape = Shape(self.name, heads, kv_heads, size, self.n_rows, small, four, causal, caches)
+        sizes = (heads, kv_heads, size, self.n_rows, small)
+        shape = Shape(self.name, *sizes, four, causal, caches, self.value_bits)
         shifts = tuple(op.attributes["score_shift"] for op in self.ops)
         return Mixer(shape, shifts, f"{self.name}_exponential", len(self.table))
 
@@ -87,10 +90,21 @@ def group_split_heads(
             [],
         ).append(op)
     groups = (
-        SplitHeads(f"split{number}", tuple(ops), n_rows, _largest(least[op.name] for op in ops))
+        SplitHeads(
+            f"split{number}",
+            tuple(ops),
+            n_rows,
+            _largest(least[op.name] for op in ops),
+            max(_value_bits(ranges.values[op.inputs[2]]) for op in ops),
+        )
         for number, ops in enumerate(found.values())
     )
     return tuple(groups), reasons
+
+
+def _value_bits(values: Bound) -> int:
+    """So many hold every value; of a byte's, one more."""
+    return max(9, min(16, int(values.peak.max(initial=0)).bit_length() + 1))
 
 
 def _largest(moduli: Iterable[int | None]) -> int | None:

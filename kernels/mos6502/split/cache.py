@@ -133,7 +133,7 @@ def keep_value(shape: Shape) -> str:
     ldx #{size - 1}
 {name}_value_high:
     lda $ffff,x         ;@ p=0.3
-    eor #$80
+{shape.flip}
 {name}_to_high:
     sta $ffff,x
 {name}_value_low:

@@ -5,7 +5,7 @@ unrolled over the rows and entered at the last one seen.  Weighted bytes are not
 256, 255 and a small modulus, or 253, their sum is told from 0 on.  A result is 256 times the sum
 of the high bytes and that of the low ones, divided by the sum of the weights.
 
-What bounds it: 2 * 27 cycles a product, 200 a result, 600 its division.
+What bounds it: 2 * 27 cycles a product, 200 a result, 33 a bit of its division.
 """
 
 from __future__ import annotations
@@ -13,13 +13,18 @@ from __future__ import annotations
 from anachron.kernels.mos6502.instructions import lines
 from anachron.kernels.mos6502.residue.levels import LIFT, MIDDLE, add
 from anachron.kernels.mos6502.split.chains import fold, start_middle, table
+from anachron.kernels.mos6502.split.division import divide
 from anachron.kernels.mos6502.split.shape import Shape
 
 
 def mix(shape: Shape) -> str:
     """A head's results."""
     name, n, third = shape.name, shape.n_rows, shape.third
-    text = [f"    ldx {name}_from_value\n    stx value_index\n    ldx {name}_head\n    stx index"]
+    text = [
+        "    lda divisor         ; less 1\n    bne *+4             ;@ p=0.99\n    dec divisor+1\n"
+        f"    dec divisor\n    ldx {name}_from_value\n    stx value_index\n"
+        f"    ldx {name}_head\n    stx index"
+    ]
     if shape.causal:
         text.append(f"{name}_enter_patch:\n    jmp {name}_patch_1 ;@ goes {name}_patch_{{seen}}")
     for row in range(n - 1, -1, -1):
@@ -63,13 +68,13 @@ def mix(shape: Shape) -> str:
     lda term+2
     adc #0
     sta total+3
-    jsr divide_short
+{divide(shape.value_bits)}
     ldx index
     lda total
 {name}_out_low:
     sta $ffff,x
     lda total+1
-    eor #$80
+{shape.unflip}
 {name}_out_high:
     sta $ffff,x
     inc value_index

@@ -1,7 +1,7 @@
 """What the code of an attention depends on that keeps two bytes a number, and where they lie.
 
-A number is 256 h + l.  Its high byte is kept with its top bit flipped, h + 128, its low byte as it
-is: of both 0 .. 255, so that a sum of products with either goes through one table of t (moduli.py).
+A number is 256 h + l.  Its high byte is kept with its top bit flipped, h + 128, or of values with as
+much more as makes it 0 or more, its low byte as it is: of both 0 .. 255, so that a sum of products with either goes through one table of t (moduli.py).
 A key's feature is an array over (head, position) for each byte; a value is an array over features,
 the high bytes of all, then the low ones, at a power of two from one position's to the next's, so
 that several layers may share a row.  With them go the sums of t that every product has too much,
@@ -37,6 +37,7 @@ class Shape:
     small    the modulus beside 256, 255 and 253, if its tables are there
     four     it follows where three do not tell scores apart; else products do such rows
     caches   attentions that share the code, one cache each
+    value_bits  of the values, their sign counted: 9 to 16
     """
 
     name: str
@@ -48,6 +49,7 @@ class Shape:
     four: bool
     causal: bool
     caches: int
+    value_bits: int = 16
 
     @property
     def size(self) -> int:
@@ -124,6 +126,21 @@ class Shape:
         return f"{self.key_sums(part, modulus)},x    {_claim(where)}"
 
     # ---- values
+
+    @property
+    def flipped(self) -> int:
+        """What is added to a value's high byte."""
+        return 1 << self.value_bits - 9
+
+    @property
+    def flip(self) -> str:
+        """Add it to A."""
+        return "    eor #$80" if self.value_bits == 16 else f"    clc\n    adc #{self.flipped}"
+
+    @property
+    def unflip(self) -> str:
+        """Take it off."""
+        return "    eor #$80" if self.value_bits == 16 else f"    sec\n    sbc #{self.flipped}"
 
     @property
     def sharing(self) -> int:
