@@ -220,7 +220,8 @@ class Formats:
     def _scores(self, reader: Node, name: str) -> bool:
         """Whether all that becomes of a value that is read so is a factor of scores."""
         if reader.op == "rope":
-            return all(self._scores(r, reader.name) for r in self.model.nodes if reader.name in r.inputs)
+            further = [r for r in self.model.nodes if reader.name in r.inputs]
+            return all(self._scores(r, reader.name) for r in further)
         return reader.op == "attention" and name not in reader.inputs[2:]
 
     # ---- norms

@@ -1,7 +1,8 @@
 """What the code of an attention depends on that keeps two bytes a number, and where they lie.
 
-A number is 256 h + l.  Its high byte is kept with its top bit flipped, h + 128, or of values with as
-much more as makes it 0 or more, its low byte as it is: of both 0 .. 255, so that a sum of products with either goes through one table of t (moduli.py).
+A number is 256 h + l.  Its high byte is kept as h + 128, its top bit flipped, or a value's with as
+much more as makes it 0 or more, its low byte as it is: of both 0 .. 255, so that a sum of products
+with either goes through one table of t (moduli.py).
 A key's feature is an array over (head, position) for each byte; a value is an array over features,
 the high bytes of all, then the low ones, at a power of two from one position's to the next's, so
 that several layers may share a row.  With them go the sums of t that every product has too much,
