@@ -116,7 +116,8 @@ def _make_plan(
     """The same with matrices and attentions in residues that are given, and why others are not."""
     (groups, reasons), (heads, objections) = matrices, attentions
     narrow = group_narrow(fixed, ranges, most_pages)
-    others = {op.name for group in (*narrow, *groups) for op in group.ops}
+    others = {op.name for group in narrow for op in group.ops}
+    others |= {op.name for group in groups for op in group.ops}
     narrow_heads = group_narrow_heads(Values(fixed))
     own = {op.name for shared in narrow_heads for op in shared.ops}
     complete = options.logits or options.draws
