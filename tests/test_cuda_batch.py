@@ -200,7 +200,7 @@ def test_the_quotient_by_a_reciprocal_is_floored(n: int, by: int) -> None:
     scope = {
         "sar32": lambda a, b: a >> b,
         "xor32": lambda a, b: a ^ b,
-        "umulhi32": lambda a, b: a * b >> 32,
+        "mulhi32": lambda a, b: a * b >> 32,
         "mul32": lambda a, b: wrap(a * b),
         "sub32": lambda a, b: wrap(a - b),
         "add32": lambda a, b: wrap(a + b),

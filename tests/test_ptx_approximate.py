@@ -17,7 +17,7 @@ import pytest
 
 from anachron.emulators.ptx import load
 from anachron.emulators.ptx.approximate import LARGEST_ERROR
-from anachron.kernels.cuda.intrinsics import ASSEMBLY
+from anachron.kernels.cuda.intrinsics import QUOTIENT, ROOT
 from anachron.kernels.cuda.lanes import GUESS
 from anachron.kernels.reference.norm import LARGEST_RECIPROCAL
 
@@ -38,8 +38,8 @@ FRAME = """
 }}"""
 
 
-def guess(name: str, operands: tuple[str, ...], x: np.ndarray, n: int, error: float):
-    body = ASSEMBLY[name][0].replace("$0", "%r5")
+def guess(text: str, operands: tuple[str, ...], x: np.ndarray, n: int, error: float):
+    body = text.replace("$0", "%r5")
     for i, operand in enumerate(operands, 1):
         body = body.replace(f"${i}", operand)
     padded = np.ones(-(-len(x) // THREADS) * THREADS, np.uint32)
@@ -52,7 +52,7 @@ def guess(name: str, operands: tuple[str, ...], x: np.ndarray, n: int, error: fl
 
 
 def test_the_constants_are_exact_in_single_precision() -> None:
-    assert struct.pack(">f", GUESS).hex().upper() in ASSEMBLY["root_below"][0]
+    assert struct.pack(">f", GUESS).hex().upper() in ROOT
     assert struct.unpack("<f", struct.pack("<f", GUESS))[0] == GUESS
     assert struct.pack(">f", 2.0**23).hex().upper() == "4B000000"
 
@@ -92,7 +92,7 @@ def test_the_interpreted_root_is_between(error: float) -> None:
     """The text itself, at the first and the last number of every root."""
     root = np.array(ROOTS, np.int64)
     x = np.concatenate([root * root, np.minimum((1 << 32) - 1, (root + 1) ** 2 - 1)])
-    got = guess("root_below", ("%r4",), x.astype(np.uint32), 0, error)
+    got = guess(ROOT, ("%r4",), x.astype(np.uint32), 0, error)
     exact = np.array([math.isqrt(int(v)) for v in x])
     assert set((exact - got).tolist()) == {0, 1}  # the correction is needed
 
@@ -102,7 +102,7 @@ def test_the_interpreted_root_is_between(error: float) -> None:
 def test_the_interpreted_quotient_is_between(bits: int, error: float) -> None:
     n = struct.unpack("<I", struct.pack("<f", (1 << bits) * GUESS))[0]
     root = np.array(ROOTS, np.int64)
-    got = guess("quotient_below", ("%r1", "%r4"), root.astype(np.uint32), n, error)
+    got = guess(QUOTIENT, ("%r1", "%r4"), root.astype(np.uint32), n, error)
     exact = (1 << bits) // root
     large = exact > LARGEST_RECIPROCAL
     assert set((exact - got)[~large].tolist()) <= {0, 1}
@@ -114,7 +114,7 @@ def test_an_error_beyond_what_is_proven_shows(error: float) -> None:
     """The other way round: the test can fail."""
     root = np.array(ROOTS, np.int64)
     last = np.minimum((1 << 32) - 1, (root + 1) ** 2 - 1)
-    got = guess("root_below", ("%r4",), last.astype(np.uint32), 0, error)
+    got = guess(ROOT, ("%r4",), last.astype(np.uint32), 0, error)
     assert not set((root - got).tolist()) <= {0, 1}
 
 

@@ -1,271 +1,348 @@
-"""What the kernels are written in: exact 32-bit operations that Numba's own integers are not.
+"""What the kernels are written in: exact 32-bit operations, each described once.
 
-Numba widens every sum and product to 64 bits; these do not.  They are made when a kernel is
-compiled, so that nothing here needs the compiler to be installed.
+Numba widens every sum and product to 64 bits; these do not.  A row of INTRINSICS says what an
+operation takes and gives, how it is emitted, as LLVM's IR or as an instruction of PTX, and what it
+means in Python's integers.  wrapping.py makes Numba's functions of the rows; the tests run each
+row's PTX in the interpreter (emulators/ptx) and compare it with the row's meaning.
 
-    load8 load16 load32 loadu8 loadu16   from sm or gm at a byte offset, the first two by sign
-    load64 load128                       two and four words, a tuple
-    store8 store16 store32               to the same
-    forward                              gm moved on by 64 bits of bytes
-    add32 sub32 mul32 shl32 sar32        32 bits, wrapping; sar32 keeps the sign
-    and32 or32 xor32 popc32 lowest32     bits; how many are set; the number of the lowest
-    shr32 mulhi32                        without sign: a shift, the upper half of a product
-    select                               one of two, by a truth
-    min32 max32 clamp32 clamp64          signed; clamp64 takes 64 bits and gives 32
-    udiv32 urem32 udiv64                 without sign     floordiv32 floordiv64  flooring
-    dp2a_lo dp2a_hi dp4a                 two words by two bytes, four bytes by four, and a sum;
-    dp2a_lo_u dp2a_hi_u dp4a_u           the second operand's bytes without sign
-    mma_s8 mma_u8                        16x32 bytes (the second: without sign) by 32x8, and a sum
-    prmt                                 any four bytes of eight
-    redux_add redux_max ballot           over a warp
-    shfl_xor shfl_up shfl_idx            another lane's word
-    isqrt32 isqrt64                      floored roots, bit by bit
-    root_below quotient_below            floored roots and quotients, or one less: see norm.py
-    clock                                clocks of the multiprocessor, the low 32 bits
+    add32 sub32 mul32 shl32 sar32 shr32     sar32 keeps the sign, shr32 does not
+    and32 or32 xor32 popc32 lowest32        bits; how many are set; the number of the lowest
+    mulhi32                                 the upper half of a product without sign
+    select select_lt eq32                   one of two, by a truth, or if x < y; 1 where x = y
+    min32 max32 clamp32 umin32              signed, but for umin32
+    clamp64                                 takes 64 bits, gives 32
+    udiv32 urem32 udiv64 udiv_all           without sign; udiv_all: 0xffffffff / x
+    floordiv32 floordiv64                   flooring, by what is above 0
+    isqrt32 isqrt64                         floored roots, bit by bit
+    root_below quotient_below               floored roots and quotients, or one less: see lanes.py
+    low16 high16 pack16 positive16          halves of a word; two numbers saturated, the high one
+                                            first; max(0, x) of both halves
+    dp2a_lo dp2a_hi dp4a                    two words by two bytes, four bytes by four, and a sum;
+    dp2a_lo_u dp2a_hi_u dp4a_u              the second operand's bytes without sign
+    prmt                                    any four bytes of two words
+    mma_s8 mma_u8                           16x32 bytes (the second: without sign) by 32x8, a sum
+    redux_add redux_max ballot              over a warp
+    shfl_xor shfl_up shfl_idx               another lane's word
+    clock                                   clocks of the multiprocessor, the low 32 bits
 
-To add one: a line of a table, or a function of a builder.
+Memory is read and written by byte offset, `load32(memory, offset)`; a constant may follow the
+offset, `load32(memory, offset, 8)`, and becomes part of the instruction:
+
+    load8 loadu8 load16 loadu16 load32      a number      store8 store16 store32
+    load64 load128                          two words, four words       store64 store128
+
+To add one: a row.
 Source: PTX ISA 9.0 for the instructions named in the texts.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-BINARY = {
-    **{"add32": "add", "sub32": "sub", "mul32": "mul", "shl32": "shl", "sar32": "ashr"},
-    **{"and32": "and_", "or32": "or_", "xor32": "xor"},
-    **{"shr32": "lshr", "udiv32": "udiv", "urem32": "urem"},
-}
-ASSEMBLY = {  # name -> (instruction, operands)
-    "dp2a_lo": ("dp2a.lo.s32.s32 $0, $1, $2, $3;", 3),
-    "dp2a_hi": ("dp2a.hi.s32.s32 $0, $1, $2, $3;", 3),
-    "dp4a": ("dp4a.s32.s32 $0, $1, $2, $3;", 3),
-    "dp2a_lo_u": ("dp2a.lo.s32.u32 $0, $1, $2, $3;", 3),
-    "dp2a_hi_u": ("dp2a.hi.s32.u32 $0, $1, $2, $3;", 3),
-    "dp4a_u": ("dp4a.s32.u32 $0, $1, $2, $3;", 3),
-    "prmt": ("prmt.b32 $0, $1, $2, $3;", 3),
-    "mulhi32": ("mul.hi.u32 $0, $1, $2;", 2),
-    # A little less than the root: 0f3F7FFFF8 is 1 - 2**-21.  Adding 2**23 (0f4B000000) leaves the
-    # integer in the low bits: sooner done than a conversion.
-    "root_below": (
-        "{ .reg .f32 f; .reg .b32 r; cvt.rz.f32.u32 f, $1; sqrt.approx.ftz.f32 f, f; "
-        "fma.rz.f32 f, f, 0f3F7FFFF8, 0f4B000000; mov.b32 r, f; sub.s32 $0, r, 0x4B000000; }",
-        1,
-    ),
-    # The first operand is the bits of a float.
-    "quotient_below": (
-        "{ .reg .f32 f, n; .reg .b32 r; mov.b32 n, $1; cvt.rn.f32.u32 f, $2; "
-        "rcp.approx.ftz.f32 f, f; fma.rz.f32 f, f, n, 0f4B000000; mov.b32 r, f; "
-        "sub.s32 $0, r, 0x4B000000; }",
-        2,
-    ),
-}
-COLLECTIVE = {  # the same, of all threads of a warp together: not to be moved
-    "redux_add": ("redux.sync.add.s32 $0, $1, -1;", 1),
-    "redux_max": ("redux.sync.max.s32 $0, $1, -1;", 1),
-    "ballot": ("{ .reg .pred q; setp.ne.s32 q, $1, 0; vote.sync.ballot.b32 $0, q, -1; }", 1),
-    "shfl_xor": ("shfl.sync.bfly.b32 $0, $1, $2, 31, -1;", 2),
-    "shfl_up": ("shfl.sync.up.b32 $0, $1, $2, 0, -1;", 2),
-    "shfl_idx": ("shfl.sync.idx.b32 $0, $1, $2, 31, -1;", 2),
-    "clock": ("{ .reg .b64 t; mov.u64 t, %clock64; cvt.u32.u64 $0, t; }", 0),
-}
-MATRIX = (
-    "mma.sync.aligned.m16n8k32.row.col.s32.{kind}.s8.s32 "
-    "{{$0, $1, $2, $3}}, {{$4, $5, $6, $7}}, {{$8, $9}}, {{$10, $11, $12, $13}};"
-)
-ELEMENTS = {
-    "8": (8, True), "u8": (8, False), "16": (16, True), "u16": (16, False), "32": (32, True),
-}  # fmt: skip
+from llvmlite import ir
+
+BYTE, WORD, LONG = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+MASK = (1 << 32) - 1
+WARP = 32
 
 
-def make_intrinsics() -> dict[str, Any]:
-    """Every intrinsic by name, for Numba CUDA; ImportError where that is not installed."""
-    from llvmlite import ir
-    from numba import types
-    from numba.core.typing import signature
-    from numba.cuda.extending import intrinsic
+@dataclass(frozen=True)
+class Intrinsic:
+    """One operation.
 
-    i8, i32, i64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
-    made: dict[str, Any] = {}
+    takes     a letter an operand: w a word, l 64 bits, t a truth
+    emit      (LLVM's builder, values) -> a value, or a list of words
+    meaning   the same of Python's integers, words with their sign; of lists of a warp's 32 where
+              `together`.  Wider results wrap.  None: what no two machines have in common
+    gives     w, l, or how many words
+    together  all threads of a warp take part, and it stays where it is
+    """
 
-    def function(name: str, result: Any, arguments: list[Any], emit: Callable[..., Any]) -> None:
-        """An intrinsic of fixed types; emit(builder, *values) gives the result."""
-        numba_result = {i32: types.int32, i64: types.int64}[result]
-        numba_arguments = [{i32: types.int32, i64: types.int64}[a] for a in arguments]
-        parameters = ", ".join("abcdefghij"[: len(arguments)])
+    takes: str
+    emit: Callable[..., Any]
+    meaning: Callable[..., Any] | None
+    gives: str | int = "w"
+    together: bool = False
 
-        def codegen(context: Any, builder: Any, sig: Any, values: Any) -> Any:
-            return emit(builder, *values)
 
-        def typed(typingctx: Any, *_: Any) -> Any:
-            return signature(numba_result, *numba_arguments), codegen
+def unsigned(x: int) -> int:
+    return x & MASK
 
-        scope: dict[str, Any] = {"typed": typed}
-        exec(f"def {name}(context, {parameters}): return typed(context)", scope)
-        made[name] = intrinsic(scope[name])
 
-    def choose(typingctx: Any, truth: Any, a: Any, b: Any) -> Any:
-        def codegen(context: Any, b: Any, sig: Any, values: Any) -> Any:
-            return b.select(*values)
+def wrap(x: int, bits: int = 32) -> int:
+    """The low bits of x as a number with a sign."""
+    half = 1 << (bits - 1)
+    return (x + half) % (2 * half) - half
 
-        return signature(types.int32, types.boolean, types.int32, types.int32), codegen
 
-    made["select"] = intrinsic(choose)
+def _byte(x: int, i: int, signed: bool = True) -> int:
+    value = x >> 8 * i & 255
+    return wrap(value, 8) if signed else value
 
-    for name, operation in BINARY.items():
-        function(name, i32, [i32, i32], lambda b, x, y, op=operation: getattr(b, op)(x, y))
-    function("popc32", i32, [i32], lambda b, x: b.ctpop(x))
 
-    def lowest(b: Any, x: Any) -> Any:
-        one = b.and_(x, b.neg(x))
-        return b.ctpop(b.sub(one, ir.Constant(i32, 1)))
+def _half(x: int, i: int) -> int:
+    return wrap(x >> 16 * i, 16)
 
-    function("lowest32", i32, [i32], lowest)
-    function("udiv64", i64, [i64, i64], lambda b, x, y: b.udiv(x, y))
-    for name, (text, count) in {**ASSEMBLY, **COLLECTIVE}.items():
-        fixed = name in COLLECTIVE
 
-        def assemble(b: Any, *values: Any, text: str = text, fixed: bool = fixed) -> Any:
-            kind = ir.FunctionType(i32, [i32] * len(values))
-            return b.asm(kind, text, "=r" + ",r" * len(values), values, fixed)
+def _assembled(text: str, together: bool = False) -> Callable[..., Any]:
+    def emit(b: Any, *values: Any) -> Any:
+        kind = ir.FunctionType(WORD, [WORD] * len(values))
+        return b.asm(kind, text, "=r" + ",r" * len(values), values, together)
 
-        function(name, i32, [i32] * count, assemble)
+    return emit
 
-    def multiplier(kind: str) -> Any:
-        """D = A B + C in fragments: four words of A, two of B, four of C, four of D."""
-        four = types.UniTuple(types.int32, 4)
 
-        def codegen(context: Any, b: Any, sig: Any, values: Any) -> Any:
-            function = ir.FunctionType(ir.LiteralStructType([i32] * 4), [i32] * 10)
-            constraints = ",".join(["=r"] * 4 + ["r"] * 10)
-            whole = b.asm(function, MATRIX.format(kind=kind), constraints, values, False)
-            parts = [b.extract_value(whole, i) for i in range(4)]
-            return context.make_tuple(b, four, parts)
+def _ptx(text: str, takes: int, meaning: Callable[..., Any]) -> Intrinsic:
+    return Intrinsic("w" * takes, _assembled(text), meaning)
 
-        def typed(typingctx: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any,
-                  i: Any, j: Any) -> Any:  # fmt: skip
-            return signature(four, *[types.int32] * 10), codegen
 
-        return intrinsic(typed)
+def _warp(text: str, takes: int, meaning: Callable[..., Any] | None) -> Intrinsic:
+    return Intrinsic("w" * takes, _assembled(text, True), meaning, together=True)
 
-    made["mma_s8"], made["mma_u8"] = multiplier("s8"), multiplier("u8")
 
-    def least(b: Any, x: Any, y: Any) -> Any:
-        return b.select(b.icmp_signed("<", x, y), x, y)
+def _binary(operation: str, meaning: Callable[..., Any]) -> Intrinsic:
+    return Intrinsic("ww", lambda b, x, y: getattr(b, operation)(x, y), meaning)
 
-    def most(b: Any, x: Any, y: Any) -> Any:
-        return b.select(b.icmp_signed(">", x, y), x, y)
 
-    function("min32", i32, [i32, i32], least)
-    function("max32", i32, [i32, i32], most)
-    function("clamp32", i32, [i32, i32, i32], lambda b, x, lo, hi: least(b, most(b, x, lo), hi))
-    function(
-        "clamp64",
-        i32,
-        [i64, i64, i64],
-        lambda b, x, lo, hi: b.trunc(least(b, most(b, x, lo), hi), i32),
+def _least(b: Any, x: Any, y: Any) -> Any:
+    return b.select(b.icmp_signed("<", x, y), x, y)
+
+
+def _most(b: Any, x: Any, y: Any) -> Any:
+    return b.select(b.icmp_signed(">", x, y), x, y)
+
+
+def _lowest(b: Any, x: Any) -> Any:
+    return b.ctpop(b.sub(b.and_(x, b.neg(x)), WORD(1)))
+
+
+def _high_half(b: Any, x: Any, y: Any) -> Any:
+    return b.trunc(b.lshr(b.mul(b.zext(x, LONG), b.zext(y, LONG)), LONG(32)), WORD)
+
+
+def _floored(b: Any, x: Any, y: Any) -> Any:
+    """x / y, y > 0: the complement of a negative x makes truncation flooring."""
+    sign = b.ashr(x, x.type(x.type.width - 1))
+    return b.xor(b.udiv(b.xor(x, sign), y), sign)
+
+
+def _rooted(b: Any, x: Any) -> Any:
+    """The root, a bit at a time from the top: a bit stays if its square is not too large."""
+    root = x.type(0)
+    for i in reversed(range(x.type.width // 2 - (x.type == LONG))):
+        tried = b.or_(root, x.type(1 << i))
+        root = b.select(b.icmp_unsigned("<=", b.mul(tried, tried), x), tried, root)
+    return root
+
+
+def _multiplied(kind: str) -> Callable[..., Any]:
+    text = f"mma.sync.aligned.m16n8k32.row.col.s32.{kind}.s8.s32 "
+    text += "{$0, $1, $2, $3}, {$4, $5, $6, $7}, {$8, $9}, {$10, $11, $12, $13};"
+
+    def emit(b: Any, *values: Any) -> list[Any]:
+        kind = ir.FunctionType(ir.LiteralStructType([WORD] * 4), [WORD] * 10)
+        whole = b.asm(kind, text, ",".join(["=r"] * 4 + ["r"] * 10), values, False)
+        return [b.extract_value(whole, i) for i in range(4)]
+
+    return emit
+
+
+def _matrix_product(signed: bool) -> Callable[..., list[list[int]]]:
+    """D = A B + C: lane 4 g + p has rows g and g + 8 of A, column g of B, and of D's rows g, g + 8
+    the columns 2 p and 2 p + 1."""
+
+    def meaning(*operands: list[int]) -> list[list[int]]:
+        a, b, c = operands[:4], operands[4:6], operands[6:]
+        results: list[list[int]] = [[] for _ in range(4)]
+        for lane in range(WARP):
+            for i in range(4):
+                row, column = lane // 4 + 8 * (i // 2), 2 * (lane % 4) + i % 2
+                total = c[i][lane]
+                for k in range(32):
+                    left = a[row // 8 + 2 * (k // 16)][4 * (row % 8) + k % 16 // 4]
+                    right = b[k // 16][4 * column + k % 16 // 4]
+                    total += _byte(left, k % 4, signed) * _byte(right, k % 4)
+                results[i].append(total)
+        return results
+
+    return meaning
+
+
+def _dp2a(first: int, signed: bool) -> Callable[[int, int, int], int]:
+    return lambda x, y, total: total + sum(
+        _half(x, i) * _byte(y, first + i, signed) for i in range(2)
     )
 
-    def floored(kind: Any) -> Callable[..., Any]:
-        """x / y, y > 0: the complement of a negative x makes truncation flooring."""
 
-        def emit(b: Any, x: Any, y: Any) -> Any:
-            sign = b.ashr(x, ir.Constant(kind, kind.width - 1))
-            return b.xor(b.udiv(b.xor(x, sign), y), sign)
+def _dp4a(signed: bool) -> Callable[[int, int, int], int]:
+    return lambda x, y, total: total + sum(_byte(x, i) * _byte(y, i, signed) for i in range(4))
 
-        return emit
 
-    function("floordiv32", i32, [i32, i32], floored(i32))
-    function("floordiv64", i64, [i64, i64], floored(i64))
+def _permuted(x: int, y: int, control: int) -> int:
+    """Any four bytes of two words; the top bit of a choice asks for the byte's sign."""
+    result = 0
+    for i in range(4):
+        choice = control >> 4 * i & 15
+        byte = _byte((x, y)[choice >> 2 & 1], choice & 3, signed=False)
+        result |= (255 * (byte >> 7) if choice & 8 else byte) << 8 * i
+    return result
 
-    def rooted(kind: Any, bits: int) -> Callable[..., Any]:
-        """The root, a bit at a time from the top: a bit stays if its square is not too large."""
 
-        def emit(b: Any, x: Any) -> Any:
-            root = ir.Constant(kind, 0)
-            for i in reversed(range(bits)):
-                tried = b.or_(root, ir.Constant(kind, 1 << i))
-                fits = b.icmp_unsigned("<=", b.mul(tried, tried), x)
-                root = b.select(fits, tried, root)
-            return root
+def _saturated(x: int) -> int:
+    return min(max(x, -(1 << 15)), (1 << 15) - 1)
 
-        return emit
 
-    function("isqrt32", i32, [i32], rooted(i32, 16))
-    function("isqrt64", i64, [i64], rooted(i64, 31))
+# A little less than the root: 0f3F7FFFF8 is 1 - 2**-21.  Adding 2**23 (0f4B000000) leaves the
+# integer in the low bits: sooner done than a conversion.
+ROOT = (
+    "{ .reg .f32 f; .reg .b32 r; cvt.rz.f32.u32 f, $1; sqrt.approx.ftz.f32 f, f; "
+    "fma.rz.f32 f, f, 0f3F7FFFF8, 0f4B000000; mov.b32 r, f; sub.s32 $0, r, 0x4B000000; }"
+)
+# The first operand is the bits of a float.
+QUOTIENT = (
+    "{ .reg .f32 f, n; .reg .b32 r; mov.b32 n, $1; cvt.rn.f32.u32 f, $2; "
+    "rcp.approx.ftz.f32 f, f; fma.rz.f32 f, f, n, 0f4B000000; mov.b32 r, f; "
+    "sub.s32 $0, r, 0x4B000000; }"
+)
 
-    def pointer(context: Any, b: Any, kind: Any, memory: Any, offset: Any, element: Any) -> Any:
-        """Where an element lies: shared memory is an array, global memory a plain pointer."""
-        if isinstance(kind, types.Array):
-            start = b.bitcast(context.make_array(kind)(context, b, memory).data, i8.as_pointer())
-            start = b.addrspacecast(start, i8.as_pointer(3))
-            return b.bitcast(b.gep(start, [offset]), element.as_pointer(3))
-        start = b.bitcast(memory, i8.as_pointer())
-        return b.bitcast(b.gep(start, [offset]), element.as_pointer())
+INTRINSICS: dict[str, Intrinsic] = {
+    "int32": Intrinsic("w", lambda b, x: x, lambda x: x),
+    "add32": _binary("add", lambda x, y: x + y),
+    "sub32": _binary("sub", lambda x, y: x - y),
+    "mul32": _binary("mul", lambda x, y: x * y),
+    "shl32": _binary("shl", lambda x, y: x << y),
+    "sar32": _binary("ashr", lambda x, y: x >> y),
+    "shr32": _binary("lshr", lambda x, y: unsigned(x) >> y),
+    "and32": _binary("and_", lambda x, y: x & y),
+    "or32": _binary("or_", lambda x, y: x | y),
+    "xor32": _binary("xor", lambda x, y: x ^ y),
+    "udiv32": _binary("udiv", lambda x, y: unsigned(x) // unsigned(y)),
+    "urem32": _binary("urem", lambda x, y: unsigned(x) % unsigned(y)),
+    "popc32": Intrinsic("w", lambda b, x: b.ctpop(x), lambda x: unsigned(x).bit_count()),
+    "lowest32": Intrinsic("w", _lowest, lambda x: (unsigned(x & -x) - 1 & MASK).bit_count()),
+    "mulhi32": Intrinsic("ww", _high_half, lambda x, y: unsigned(x) * unsigned(y) >> 32),
+    "select": Intrinsic("tww", lambda b, t, x, y: b.select(t, x, y), lambda t, x, y: x if t else y),
+    "select_lt": Intrinsic(
+        "wwww",
+        lambda b, x, y, yes, no: b.select(b.icmp_signed("<", x, y), yes, no),
+        lambda x, y, yes, no: yes if x < y else no,
+    ),
+    "eq32": Intrinsic("ww", lambda b, x, y: b.zext(b.icmp_signed("==", x, y), WORD), int.__eq__),
+    "min32": Intrinsic("ww", _least, min),
+    "max32": Intrinsic("ww", _most, max),
+    "umin32": Intrinsic(
+        "ww",
+        lambda b, x, y: b.select(b.icmp_unsigned("<", x, y), x, y),
+        lambda x, y: min(unsigned(x), unsigned(y)),
+    ),
+    "clamp32": Intrinsic(
+        "www",
+        lambda b, x, lo, hi: _least(b, _most(b, x, lo), hi),
+        lambda x, lo, hi: min(max(x, lo), hi),
+    ),
+    "clamp64": Intrinsic(
+        "lll",
+        lambda b, x, lo, hi: b.trunc(_least(b, _most(b, x, lo), hi), WORD),
+        lambda x, lo, hi: min(max(x, lo), hi),
+    ),
+    "udiv64": Intrinsic(
+        "ll",
+        lambda b, x, y: b.udiv(x, y),
+        lambda x, y: x % (1 << 64) // (y % (1 << 64)),
+        gives="l",
+    ),
+    "udiv_all": Intrinsic("w", lambda b, x: b.udiv(WORD(MASK), x), lambda x: MASK // unsigned(x)),
+    "floordiv32": Intrinsic("ww", _floored, lambda x, y: x // y),
+    "floordiv64": Intrinsic("ll", _floored, lambda x, y: x // y, gives="l"),
+    "isqrt32": Intrinsic("w", _rooted, lambda x: math.isqrt(unsigned(x))),
+    "isqrt64": Intrinsic("l", _rooted, math.isqrt, gives="l"),
+    "root_below": _ptx(ROOT, 1, None),
+    "quotient_below": _ptx(QUOTIENT, 2, None),
+    "low16": Intrinsic(
+        "w", lambda b, x: b.ashr(b.shl(x, WORD(16)), WORD(16)), lambda x: _half(x, 0)
+    ),
+    "high16": Intrinsic("w", lambda b, x: b.ashr(x, WORD(16)), lambda x: _half(x, 1)),
+    "pack16": _ptx(
+        "cvt.pack.sat.s16.s32 $0, $1, $2;",
+        2,
+        lambda x, y: _saturated(x) << 16 | _saturated(y) & 0xFFFF,
+    ),
+    "positive16": _ptx(
+        "max.s16x2 $0, $1, 0;", 1, lambda x: max(0, _half(x, 1)) << 16 | max(0, _half(x, 0))
+    ),
+    "dp2a_lo": _ptx("dp2a.lo.s32.s32 $0, $1, $2, $3;", 3, _dp2a(0, True)),
+    "dp2a_hi": _ptx("dp2a.hi.s32.s32 $0, $1, $2, $3;", 3, _dp2a(2, True)),
+    "dp2a_lo_u": _ptx("dp2a.lo.s32.u32 $0, $1, $2, $3;", 3, _dp2a(0, False)),
+    "dp2a_hi_u": _ptx("dp2a.hi.s32.u32 $0, $1, $2, $3;", 3, _dp2a(2, False)),
+    "dp4a": _ptx("dp4a.s32.s32 $0, $1, $2, $3;", 3, _dp4a(True)),
+    "dp4a_u": _ptx("dp4a.s32.u32 $0, $1, $2, $3;", 3, _dp4a(False)),
+    "prmt": _ptx("prmt.b32 $0, $1, $2, $3;", 3, _permuted),
+    "mma_s8": Intrinsic("w" * 10, _multiplied("s8"), _matrix_product(True), 4, True),
+    "mma_u8": Intrinsic("w" * 10, _multiplied("u8"), _matrix_product(False), 4, True),
+    "redux_add": _warp("redux.sync.add.s32 $0, $1, -1;", 1, lambda x: [sum(x)] * WARP),
+    "redux_max": _warp("redux.sync.max.s32 $0, $1, -1;", 1, lambda x: [max(x)] * WARP),
+    "ballot": _warp(
+        "{ .reg .pred q; setp.ne.s32 q, $1, 0; vote.sync.ballot.b32 $0, q, -1; }",
+        1,
+        lambda x: [sum((value != 0) << i for i, value in enumerate(x))] * WARP,
+    ),
+    "shfl_xor": _warp(
+        "shfl.sync.bfly.b32 $0, $1, $2, 31, -1;",
+        2,
+        lambda x, by: [x[i ^ by[i] & 31] for i in range(WARP)],
+    ),
+    "shfl_up": _warp(
+        "shfl.sync.up.b32 $0, $1, $2, 0, -1;",
+        2,
+        lambda x, by: [x[i - (by[i] & 31) if i >= by[i] & 31 else i] for i in range(WARP)],
+    ),
+    "shfl_idx": _warp(
+        "shfl.sync.idx.b32 $0, $1, $2, 31, -1;",
+        2,
+        lambda x, lane: [x[lane[i] & 31] for i in range(WARP)],
+    ),
+    "clock": _warp("{ .reg .b64 t; mov.u64 t, %clock64; cvt.u32.u64 $0, t; }", 0, None),
+}
+LOADS = {  # suffix -> bits of a number, sign, numbers
+    **{"8": (8, True, 1), "u8": (8, False, 1), "16": (16, True, 1), "u16": (16, False, 1)},
+    **{"32": (32, True, 1), "64": (32, True, 2), "128": (32, True, 4)},
+}
+STORES = {suffix: (bits, count) for suffix, (bits, signed, count) in LOADS.items() if signed}
+NAMES = frozenset(
+    (*INTRINSICS, *(f"load{suffix}" for suffix in LOADS), *(f"store{suffix}" for suffix in STORES))
+)
 
-    def loader(bits: int, signed: bool) -> Any:
-        element = ir.IntType(bits)
 
-        def typed(memory: Any) -> Any:
-            def codegen(context: Any, b: Any, sig: Any, values: Any) -> Any:
-                at = pointer(context, b, sig.args[0], values[0], values[1], element)
-                value = b.load(at, align=bits // 8)
-                if bits == 32:
-                    return value
-                return b.sext(value, i32) if signed else b.zext(value, i32)
+def _locate(b: Any, start: Any, places: tuple[Any, ...], element: Any) -> Any:
+    """start is a pointer to bytes; the constant comes last, to be part of the instruction."""
+    for place in places:
+        start = b.gep(start, [place])
+    return b.bitcast(start, element.as_pointer(start.type.addrspace))
 
-            return signature(types.int32, memory, types.int32), codegen
 
-        return typed
+def emit_load(b: Any, suffix: str, start: Any, places: tuple[Any, ...]) -> Any:
+    """A number with 32 bits, or a list of words, from `start` and one or two offsets on."""
+    bits, signed, count = LOADS[suffix]
+    element = ir.IntType(bits)
+    whole = element if count == 1 else ir.VectorType(element, count)
+    loaded = b.load(_locate(b, start, places, whole), align=bits // 8 * count)
+    if count > 1:
+        return [b.extract_element(loaded, WORD(i)) for i in range(count)]
+    if bits == 32:
+        return loaded
+    return b.sext(loaded, WORD) if signed else b.zext(loaded, WORD)
 
-    def storer(bits: int) -> Any:
-        element = ir.IntType(bits)
 
-        def typed(memory: Any) -> Any:
-            def codegen(context: Any, b: Any, sig: Any, values: Any) -> Any:
-                value = values[2] if bits == 32 else b.trunc(values[2], element)
-                at = pointer(context, b, sig.args[0], values[0], values[1], element)
-                b.store(value, at, align=bits // 8)
-                return context.get_dummy_value()
-
-            return signature(types.void, memory, types.int32, types.int32), codegen
-
-        return typed
-
-    def vector_loader(count: int) -> Any:
-        def typed(memory: Any) -> Any:
-            words = types.UniTuple(types.int32, count)
-
-            def codegen(context: Any, b: Any, sig: Any, values: Any) -> Any:
-                element = ir.VectorType(i32, count)
-                at = pointer(context, b, sig.args[0], values[0], values[1], element)
-                whole = b.load(at, align=4 * count)
-                parts = [b.extract_element(whole, ir.Constant(i32, i)) for i in range(count)]
-                return context.make_tuple(b, words, parts)
-
-            return signature(words, memory, types.int32), codegen
-
-        return typed
-
-    def accessor(name: str, typed: Any, parameters: str) -> None:
-        scope: dict[str, Any] = {"typed": typed}
-        exec(f"def {name}(context, memory, {parameters}): return typed(memory)", scope)
-        made[name] = intrinsic(scope[name])
-
-    for suffix, (bits, signed) in ELEMENTS.items():
-        accessor(f"load{suffix}", loader(bits, signed), "offset")
-        if signed:
-            accessor(f"store{suffix}", storer(bits), "offset, value")
-    accessor("load64", vector_loader(2), "offset")
-    accessor("load128", vector_loader(4), "offset")
-
-    def move_on(memory: Any) -> Any:
-        def codegen(context: Any, b: Any, sig: Any, values: Any) -> Any:
-            moved = b.gep(b.bitcast(values[0], i8.as_pointer()), [values[1]])
-            return b.bitcast(moved, values[0].type)
-
-        return signature(memory, memory, types.int64), codegen
-
-    accessor("forward", move_on, "offset")
-    return made
+def emit_store(b: Any, suffix: str, start: Any, places: tuple[Any, ...], words: Any) -> None:
+    bits, count = STORES[suffix]
+    element = ir.IntType(bits)
+    whole = element if count == 1 else ir.VectorType(element, count)
+    stored = words[0] if bits == 32 else b.trunc(words[0], element)
+    if count > 1:
+        stored = ir.Constant(whole, ir.Undefined)
+        for i, word in enumerate(words):
+            stored = b.insert_element(stored, word, WORD(i))
+    b.store(stored, _locate(b, start, places, whole), align=bits // 8 * count)

@@ -7,30 +7,21 @@ from typing import TypeAlias
 
 from anachron.compiler.targets import Absent
 from anachron.compiler.targets.cuda.stretches import fuse
-from anachron.kernels.cuda.instructions import make_stretch
-from anachron.kernels.cuda.intrinsics import make_intrinsics
+from anachron.kernels.cuda.wrapping import make_intrinsics, make_stretch
 
 ARCHITECTURE = (9, 0)  # Hopper
-Key: TypeAlias = tuple[str, int, tuple[tuple[str, str], ...], bool]
+Key: TypeAlias = tuple[str, int, tuple[tuple[str, str], ...]]
 KEPT = 64  # kernels, compiled: a quarter of a megabyte each at most
 INSTALL = "pip install 'anachron[cuda]'"
 _COMPILED: dict[Key, str] = {}
 
 
-def compile_kernel(
-    source: str,
-    threads: int,
-    arguments: Mapping[str, str],
-    *,
-    fused: bool = False,
-) -> str:
+def compile_kernel(source: str, threads: int, arguments: Mapping[str, str]) -> str:
     """The PTX of a kernel, of those met last at once; Absent where the compiler is not here.
 
     threads    of a block, at most
-    arguments  name -> bytes or words, a pointer to them, or word, an integer
-    fused      the source has stretches of kernels/cuda/instructions.py
-    """
-    key = source, threads, tuple(arguments.items()), fused
+    arguments  name -> bytes or words, a pointer to them, or word, an integer    """
+    key = source, threads, tuple(arguments.items())
     if key not in _COMPILED:
         keep_compiled({key: _compile(*key)})
     return _COMPILED[key]
@@ -48,9 +39,7 @@ def keep_compiled(kernels: Mapping[Key, str]) -> None:
         del _COMPILED[next(iter(_COMPILED))]
 
 
-def _compile(
-    source: str, threads: int, arguments: tuple[tuple[str, str], ...], fused: bool
-) -> str:
+def _compile(source: str, threads: int, arguments: tuple[tuple[str, str], ...]) -> str:
     try:
         import numba_cuda  # noqa: F401  (numba's own CUDA, older, lacks what is needed)
         from numba import cuda, int32, int64, types
@@ -59,9 +48,8 @@ def _compile(
     except ImportError as error:
         raise Absent(f"Numba CUDA is not installed here ({error}): {INSTALL}") from None
     scope |= {"cuda": cuda, "int32": int32, "int64": int64}
-    if fused:
-        source, intrinsics = fuse(source, make_stretch)
-        scope |= intrinsics
+    source, intrinsics = fuse(source, make_stretch)
+    scope |= intrinsics
     exec(compile(source, "<kernel>", "exec"), scope)
     kinds = {
         "bytes": types.CPointer(types.int8),

@@ -71,14 +71,14 @@ class Cache:
                 for line in range(self._words // self._line):
                     some = ", ".join(words[line * self._line :][: self._line])
                     to = f"mine, at, {self._at(key, half, line)}"
-                    lines.append(f"put{32 * self._line}({to}, {some})")
+                    lines.append(f"store{32 * self._line}({to}, {some})")
         return lines
 
     def _split(self, words: list[str]) -> list[str]:
         pairs = list(zip(words[::2], words[1::2], strict=True))
-        parts = [f"bytes_of({a}, {b}, {LOW})" for a, b in pairs]
+        parts = [f"prmt({a}, {b}, {LOW})" for a, b in pairs]
         if self.bits > 8:
-            parts += [f"bytes_of({a}, {b}, {HIGH})" for a, b in pairs]
+            parts += [f"prmt({a}, {b}, {HIGH})" for a, b in pairs]
         return parts
 
     def load(self, name: str, key: int, half: int, next_row: bool) -> tuple[list[str], list[str]]:
@@ -87,7 +87,7 @@ class Cache:
         width = 32 * self._line
         for line in range(self._words // self._line):
             offset = self._at(key, half, line) + next_row * self.row_bytes
-            lines.append(f"{name}{line} = fetch{width}(mine, at, {offset})")
+            lines.append(f"{name}{line} = load{width}(mine, at, {offset})")
             words += [f"{name}{line}[{i}]" if self._line > 1 else f"{name}{line}"
                       for i in range(self._line)]
         return lines, words
@@ -135,8 +135,8 @@ def attention(
                 scoring += _score(query, words, keys.bits, name, score_shift, wide_score)
             scoring.append(f"s{half}1 = select_lt(j, {seen}, s{half}1, {LOWEST})")
             scoring.append(f"largest{half} = max32(largest{half}, max32(s{half}0, s{half}1))")
-        scoring.append(f"put128({place}, s00, s01, s10, s11)")
-        mixing = [values.stride, f"s = fetch128({place})"]
+        scoring.append(f"store128({place}, s00, s01, s10, s11)")
+        mixing = [values.stride, f"s = load128({place})"]
         for half in range(2):
             mixing += _weights(half, table, last, seen, 16 if wide_sum else 8)
             mixing += _mix(half, values, key, tiles, wide_sum)
@@ -185,14 +185,14 @@ def _mix(half: int, values: Cache, key: int, tiles: int, wide: bool) -> list[str
         a, b = rows[0][m], rows[1][m]
         if wide:
             for part, (select, kind) in zip(PARTS, ((LOWS, "_u"), (HIGHS, "")), strict=True):
-                lines.append(f"both = bytes_of({a}, {b}, {select})")
+                lines.append(f"both = prmt({a}, {b}, {select})")
                 for e, which in enumerate(("lo", "hi")):
                     name = f"{part}{half}_{2 * m + e}"
                     lines.append(f"{name} = dp2a_{which}{kind}(near, both, {name})")
             continue
         for e, select in enumerate((PAIR_LOW, PAIR_HIGH)):
             name = f"sum{half}_{2 * m + e}"
-            lines.append(f"{name} = dp2a_lo_u(bytes_of({a}, {b}, {select}), near, {name})")
+            lines.append(f"{name} = dp2a_lo_u(prmt({a}, {b}, {select}), near, {name})")
     return lines
 
 
@@ -224,8 +224,8 @@ def _score(
     lows, highs = words[: len(query) // 2], words[len(query) // 2 :]
     lines = [f"{name} = int32(0)"]
 
-    def products(bytes_of: list[str], suffix: str, total: str = name) -> None:
-        for four, word in enumerate(bytes_of):
+    def products(prmt: list[str], suffix: str, total: str = name) -> None:
+        for four, word in enumerate(prmt):
             for part, which in enumerate(("lo", "hi")):
                 other = query[2 * four + part]
                 lines.append(f"{total} = dp2a_{which}{suffix}({other}, {word}, {total})")
@@ -255,7 +255,7 @@ def divide(name: str, by: str, whole: str) -> list[str]:
     return [
         f"sign = sar32({name}, 31)",
         f"n = xor32({name}, sign)",
-        f"quotient = umulhi32(n, {whole})",
+        f"quotient = mulhi32(n, {whole})",
         f"n = sub32(n, mul32(quotient, {by}))",
         f"quotient = select_lt(n, {by}, quotient, add32(quotient, 1))",
         f"{name} = xor32(quotient, sign)",

@@ -185,7 +185,7 @@ class At:
 
     def fetch(self, width: str, base: str, more: int = 0) -> str:
         """The text of a load at base + offset + more."""
-        return f"fetch{width}({self.memory}, {base}, {self.offset + more})"
+        return f"load{width}({self.memory}, {base}, {self.offset + more})"
 
 
 def packed(high: str, low: str, bits: int) -> str:

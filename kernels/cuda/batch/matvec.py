@@ -31,9 +31,9 @@ def split(x: Value) -> list[str]:
                 if first == "0":
                     lines += [f"{x.stem}L{name} = int32(0)", f"{x.stem}H{name} = int32(0)"]
                     continue
-                lines.append(f"{x.stem}L{name} = bytes_of({first}, {second}, {LOW})")
+                lines.append(f"{x.stem}L{name} = prmt({first}, {second}, {LOW})")
                 if x.bits > 8:
-                    lines.append(f"{x.stem}H{name} = bytes_of({first}, {second}, {HIGH})")
+                    lines.append(f"{x.stem}H{name} = prmt({first}, {second}, {HIGH})")
     return lines
 
 

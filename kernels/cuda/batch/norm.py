@@ -12,7 +12,7 @@ from anachron.kernels.reference.norm import LARGEST_RECIPROCAL, RECIPROCAL_SHIFT
 
 def around(name: str) -> list[str]:
     """The sum of a variable over the four lanes of a stream."""
-    return [f"{name} = add32({name}, shuffle_xor({name}, {d}))" for d in (1, 2)]
+    return [f"{name} = add32({name}, shfl_xor({name}, {d}))" for d in (1, 2)]
 
 
 def norm(
@@ -62,7 +62,7 @@ def norm(
         f"total = max32(1, udiv32(total, {size}))",
         f"root = max32(1, isqrt32(shl32(total, {root_shift})))",
         f"inverse = min32({LARGEST_RECIPROCAL}, udiv32({1 << reciprocal_bits}, root))",
-        "other = shuffle_xor(inverse, 1)",
+        "other = shfl_xor(inverse, 1)",
         "inverse0 = select_lt(odd, 1, inverse, other)",
         "inverse1 = select_lt(odd, 1, other, inverse)",
     ]

@@ -39,7 +39,7 @@ def argmax_end() -> list[str]:
     lines = []
     for half in range(2):
         for d in (1, 2):
-            lines.append(f"key{half} = max32(key{half}, shuffle_xor(key{half}, {d}))")
+            lines.append(f"key{half} = max32(key{half}, shfl_xor(key{half}, {d}))")
         lines.append(f"best{half} = sub32({MOST_IDS - 1}, and32(key{half}, {MOST_IDS - 1}))")
     return lines
 
@@ -58,7 +58,7 @@ def keep_tile(logits: Value, tile: int, offset: int) -> list[str]:
     lines = []
     for half in range(2):
         at = offset + (2 * tile + half) * 4 * WARP
-        lines.append(f"put32(mine, lane4, {at}, {logits.word(half, tile)})")
+        lines.append(f"store32(mine, lane4, {at}, {logits.word(half, tile)})")
     return lines
 
 
@@ -73,7 +73,7 @@ def sample(
     lines: list[str] = []
     for half in range(2):
         for d in (1, 2):
-            lines.append(f"key{half} = max32(key{half}, shuffle_xor(key{half}, {d}))")
+            lines.append(f"key{half} = max32(key{half}, shfl_xor(key{half}, {d}))")
         lines += [
             f"largest = high16(key{half})",
             *_stream(half, offset, weights, tiles, frac, first_id, n_ids),
@@ -84,7 +84,7 @@ def sample(
 def _stream(
     half: int, offset: int, weights: At, tiles: int, frac: int, first_id: int, n_ids: int
 ) -> list[str]:
-    word = f"w = fetch32(mine, add32(mul32(j, {8 * WARP}), lane4), {offset + 4 * WARP * half})"
+    word = f"w = load32(mine, add32(mul32(j, {8 * WARP}), lane4), {offset + 4 * WARP * half})"
     tile = [word]
     for e, part in enumerate(("low", "high")):
         distance = f"mul32(sub32(largest, {part}16(w)), coldness)"
@@ -102,7 +102,7 @@ def _stream(
     def total(name: str, *parts: str) -> list[str]:
         lines = [f"{name} = int32(0)", *loop([f"{name} = add32({name}, {p})" for p in parts])]
         return lines + [
-            f"{name} = add32({name}, shuffle_xor({name}, {d}))" for d in (1, 2)
+            f"{name} = add32({name}, shfl_xor({name}, {d}))" for d in (1, 2)
         ]
 
     below = [f"select_lt(middle, rank{e}, 0, near{e})" for e in range(2)]
@@ -163,7 +163,7 @@ def _stream(
         find.append(f"best{half} = max32(best{half}, select_lt(target, {start}, -1, {hit}))")
     text += loop(find)
     for d in (1, 2):
-        text.append(f"best{half} = max32(best{half}, shuffle_xor(best{half}, {d}))")
+        text.append(f"best{half} = max32(best{half}, shfl_xor(best{half}, {d}))")
     return text
 
 
@@ -172,7 +172,7 @@ def _scan(name: str, before: str, whole: str) -> list[str]:
     lines = [f"{whole} = {name}"]
     for d in (1, 2):
         lines += [
-            f"other = shuffle_xor({whole}, {d})",
+            f"other = shfl_xor({whole}, {d})",
             # the other half of this pair lies before where that bit of the place is set
             f"{'part' + str(d)} = mul32(and32(shr32(place, {d - 1}), 1), other)",
             f"{whole} = add32({whole}, other)",

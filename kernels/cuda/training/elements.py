@@ -41,7 +41,7 @@ def read_fields(
         names, lines = [], []
         for f, field in enumerate(fields):
             at = field.offset + 4 * m * field.stride
-            lines.append(f"x{f} = fetch32(sm, from{f}_{n}, {at})")
+            lines.append(f"x{f} = load32(sm, from{f}_{n}, {at})")
             names.append(f"x{f}")
         return lines, meaning(*names)
 
@@ -57,9 +57,9 @@ def embed(index: Field | None, table: int, rows: int, columns: int, sink: SinkOf
     def read(grid: Grid, m: int, n: int) -> tuple[list[str], str]:
         lines = [f"which = add32(row, {m})"]
         if index is not None:
-            lines = [f"which = fetch32(sm, add32(w, mul32(row, 4)), {index.offset + 4 * m})"]
+            lines = [f"which = load32(sm, add32(w, mul32(row, 4)), {index.offset + 4 * m})"]
         at = f"add32(mul32(which, {4 * columns}), mul32(column{n}, 4))"
-        return lines, f"fetch32(mine, {at}, {table})"
+        return lines, f"load32(mine, {at}, {table})"
 
     return each(rows, columns, read, sink)
 
@@ -90,7 +90,7 @@ def add_bias(x: Field, bias: int, shift: int, sink: SinkOf) -> list[str]:
 
     def read(grid: Grid, m: int, n: int) -> tuple[list[str], str]:
         lines, value = inner(grid, m, n)
-        weight = f"fetch32(mine, mul32(column{n}, 4), {bias})"
+        weight = f"load32(mine, mul32(column{n}, 4), {bias})"
         return lines, f"low16(add32({value}, sar32({weight}, {shift})))"
 
     return each(x.rows, x.columns, read, sink, prepare)

@@ -85,11 +85,11 @@ class Tables:
         if saturates:
             value = f"clamp32({value}, {-FARTHEST_CODED}, {FARTHEST_CODED})"
         at = f"and32({value}, {INDEX_MASK})"
-        return [f"{to} = shl32(fetch16(sm, {at}, {self.codes}), {SLOT.bit_length() - 1})"]
+        return [f"{to} = shl32(load16(sm, {at}, {self.codes}), {SLOT.bit_length() - 1})"]
 
     def product(self, to: str, total: str) -> str:
         """The product of a sum of words and lane4."""
-        return f"{to} = fetch32(sm, max32({total}, below), {self.products})"
+        return f"{to} = load32(sm, max32({total}, below), {self.products})"
 
 
 def contract(
@@ -140,7 +140,7 @@ def _sum(tables: Tables, grid: Grid, a: View, b: View, terms: int) -> list[str]:
             for k in some:
                 for m in range(0, grid.each, VECTOR):
                     at = a.field.offset + 4 * (a.first + m + k * a.term)
-                    lines.append(f"v = fetch128(sm, left, {at})")
+                    lines.append(f"v = load128(sm, left, {at})")
                     lines += [f"a{m + i}_{k - start} = v[{i}]" for i in range(VECTOR)]
         for m in range(grid.each):
             if not by_row:
@@ -159,10 +159,10 @@ def _load(name: str, base: str, view: View, some: range, vector: bool = True) ->
     offset = view.field.offset + 4 * view.first
     whole = view.term == 1 and view.first % VECTOR == 0 and view.row % VECTOR == 0
     if vector and whole and len(some) == VECTOR:
-        lines = [f"v = fetch128(sm, {base}, {offset + 4 * some[0]})"]
+        lines = [f"v = load128(sm, {base}, {offset + 4 * some[0]})"]
         return lines + [f"{name}_{i} = v[{i}]" for i in range(VECTOR)]
     return [
-        f"{name}_{i} = fetch32(sm, {base}, {offset + 4 * k * view.term})"
+        f"{name}_{i} = load32(sm, {base}, {offset + 4 * k * view.term})"
         for i, k in enumerate(some)
     ]
 
@@ -200,7 +200,7 @@ def to_field(
                 if not grid.whole:  # others write where nobody reads
                     text.append(f"to = select_lt(0, own, {to}, sub32(spare, {at}))")
                     to = "to"
-                text.append(f"put32(sm, {to}, {at}, {stored})")
+                text.append(f"store32(sm, {to}, {at}, {stored})")
             return text
 
         return lines, take

@@ -25,7 +25,7 @@ def fill(weight: int, count: int, shift: int, spare: int) -> list[str]:
         f"value = and32(sar32(low16(shr32(state, 16)), {shift}), -2)",
         f"to = add32(mul32(i, 4), {weight})",
         f"to = select_lt(eq32(and32(i, {WARP - 1}), lane), 1, add32(lane4, {spare}), to)",
-        "put32(mine, to, 0, value)",
+        "store32(mine, to, 0, value)",
         "i = add32(i, 1)",
     ]
     return ["i = int32(0)", f"while i < {count}:", *indent(body)]
@@ -34,7 +34,7 @@ def fill(weight: int, count: int, shift: int, spare: int) -> list[str]:
 def set_all(weight: int, count: int, value: int) -> list[str]:
     """One start value for all: the lanes take turns."""
     body = [
-        f"put32(mine, mul32(i, 4), {weight}, {value})",
+        f"store32(mine, mul32(i, 4), {weight}, {value})",
         f"i = add32(i, {WARP})",
     ]
     return ["i = add32(lane, 0)", f"while i < {count}:", *indent(body)]
@@ -61,8 +61,8 @@ def take(tokens: Field, targets: Field) -> list[str]:
             [
                 f"asked = samples[({row}) * {n} + lane]",
                 f"wanted = samples[({row} + 1) * {n} + lane]",
-                f"put32(sm, add32(w, lane4), {tokens.offset}, asked)",
-                f"put32(sm, add32(w, lane4), {targets.offset}, wanted)",
+                f"store32(sm, add32(w, lane4), {tokens.offset}, asked)",
+                f"store32(sm, add32(w, lane4), {targets.offset}, wanted)",
             ]
         ),
     ]
@@ -78,7 +78,7 @@ def _place(names: list[str], field: Field) -> list[str]:
             lines.append(f"value = select_lt(eq32(lane, {i}), 1, value, {name})")
         at = field.offset + 4 * start
         to = f"select_lt(lane, {len(some)}, add32(w, lane4), sub32(spare, {at}))"
-        lines.append(f"put32(sm, {to}, {at}, value)")
+        lines.append(f"store32(sm, {to}, {at}, value)")
     return lines
 
 

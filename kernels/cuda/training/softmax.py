@@ -37,7 +37,7 @@ def _store(name: str, field: Field, j: int, value: str) -> list[str]:
     """An element of the lane's row, and nowhere if the row is not its own."""
     at = field.offset + 4 * j
     to = f"select_lt(0, own, {name}, sub32(spare, {at}))"
-    return [f"put32(sm, {to}, {at}, {value})"]
+    return [f"store32(sm, {to}, {at}, {value})"]
 
 
 def _words(tables: Tables, scores: Field, seen: Callable[[int], str] | None) -> list[str]:
@@ -49,7 +49,7 @@ def _words(tables: Tables, scores: Field, seen: Callable[[int], str] | None) -> 
     top = softmax_octaves(scores.columns)
     lines = [_at("from_", scores), f"most = int32({LEAST})"]
     for j in entries:
-        lines.append(f"l{j} = fetch32(sm, from_, {scores.offset + 4 * j})")
+        lines.append(f"l{j} = load32(sm, from_, {scores.offset + 4 * j})")
         value = f"l{j}" if seen is None else f"select_lt({seen(j)}, l{j}, {LEAST})"
         lines.append(f"most = max32(most, {value})")
     lines.append("total = int32(0)")
@@ -97,7 +97,7 @@ def cross_entropy(
 
     def body() -> list[str]:
         lines = [*_words(tables, logits, None), _at("to", gradient)]
-        lines.append(f"target = fetch32(sm, add32(w, mul32(row, 4)), {target.offset})")
+        lines.append(f"target = load32(sm, add32(w, mul32(row, 4)), {target.offset})")
         lines += ["right = p0", "best = int32(0)", "largest = l0"]
         for j in range(1, n):
             lines.append(f"right = select_lt(eq32(target, {j}), 1, right, p{j})")
@@ -122,7 +122,7 @@ def cross_entropy(
             "counted = add32(counted, counts)",
             "active = add32(active, sends)",
             f"to = select_lt(0, own, add32(w, mul32(row, 4)), sub32(spare, {answers.offset}))",
-            f"put32(sm, to, {answers.offset}, best)",
+            f"store32(sm, to, {answers.offset}, best)",
         ]
 
     return each_row(logits.rows, body)
@@ -144,8 +144,8 @@ def scores_gradient(
     def body() -> list[str]:
         lines = [_at("from_", gradient), _at("other", weights), "mean = int32(0)"]
         for j in entries:
-            lines.append(f"g{j} = fetch32(sm, from_, {gradient.offset + 4 * j})")
-            lines.append(f"p{j} = add32(fetch32(sm, other, {weights.offset + 4 * j}), lane4)")
+            lines.append(f"g{j} = load32(sm, from_, {gradient.offset + 4 * j})")
+            lines.append(f"p{j} = add32(load32(sm, other, {weights.offset + 4 * j}), lane4)")
             lines += tables.code("c", f"g{j}", 0, saturates)
             lines.append(tables.product("v", f"add32(c, p{j})"))
             lines.append("mean = add32(mean, v)")

@@ -43,8 +43,8 @@ def from_weights(
                 text += grid.owns(m, n)
                 text.append(f"to = select_lt(0, own, at{n}, add32(lane4, {spare - at}))")
                 to = "to"
-            text.append(f"new = low16(sub32(fetch32(mine, {to}, {at}), gradient))")
-            text.append(f"put32(mine, {to}, {at}, new)")
+            text.append(f"new = low16(sub32(load32(mine, {to}, {at}), gradient))")
+            text.append(f"store32(mine, {to}, {at}, new)")
             if take_code is not None:
                 text += take_code(m, n, "new")
             return text
@@ -56,7 +56,7 @@ def from_weights(
 
 def load_rate(rate: int, cut: bool) -> list[str]:
     """`rate`: the word that each product is brought to its scale by, the window's cut included."""
-    lines = [f"rate = fetch32(mine, 0, {rate})"]
+    lines = [f"rate = load32(mine, 0, {rate})"]
     return [*lines, "rate = add32(rate, cut)"] if cut else lines
 
 
@@ -87,7 +87,7 @@ def update_table(
     grid = Grid(rows, dy.columns)
     prepared, take = sink(grid, False)
     if shifts:
-        lines = [f"down = fetch32(mine, 0, {rate})", f"up = fetch32(mine, 0, {rate + 4})"]
+        lines = [f"down = load32(mine, 0, {rate})", f"up = load32(mine, 0, {rate + 4})"]
     else:
         lines = [*load_rate(rate, cut), "scale = add32(lane4, rate)"]
     lines += [*grid.start(), *prepared]
@@ -95,7 +95,7 @@ def update_table(
     for p in range(dy.rows):
         for n in range(grid.wide):
             at = dy.offset + 4 * p * dy.stride
-            lines.append(f"d{n} = fetch32(sm, add32(w, mul32(column{n}, 4)), {at})")
+            lines.append(f"d{n} = load32(sm, add32(w, mul32(column{n}, 4)), {at})")
             if shifts:
                 lines.append(f"d{n} = shl32(sar32(d{n}, down), up)")
             else:
@@ -103,7 +103,7 @@ def update_table(
         which = f"{p}"
         if index is not None:
             which = "which"
-            lines.append(f"which = fetch32(sm, w, {index.offset + 4 * p})")
+            lines.append(f"which = load32(sm, w, {index.offset + 4 * p})")
         for m, n in grid.elements:
             here = f"eq32({which}, add32(row, {m}))"
             lines.append(f"t{m}_{n} = add32(t{m}_{n}, select_lt({here}, 1, 0, d{n}))")
@@ -121,7 +121,7 @@ def update_bias(tables: Tables, dy: Field, rate: int, sink: SinkOf, cut: bool) -
         lines.append(f"t0_{n} = int32(0)")
         for p in range(dy.rows):
             at = dy.offset + 4 * p * dy.stride
-            lines.append(f"d = fetch32(sm, add32(w, mul32(column{n}, 4)), {at})")
+            lines.append(f"d = load32(sm, add32(w, mul32(column{n}, 4)), {at})")
             lines.append(tables.product("d", "add32(d, scale)"))
             lines.append(f"t0_{n} = add32(t0_{n}, d)")
         lines += take(0, n, f"t0_{n}")

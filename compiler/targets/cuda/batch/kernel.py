@@ -152,8 +152,8 @@ def _start(shared: int, score_bytes: int, warp_bytes: int) -> list[str]:
         f"top_id = sub32({sampling.MOST_IDS - 1}, place2)",
         "i = mul32(tid, 16)",
         f"while i < {shared}:",
-        "    z = fetch128(gm, i, 0)",
-        "    put128(sm, i, 0, z[0], z[1], z[2], z[3])",
+        "    z = load128(gm, i, 0)",
+        "    store128(sm, i, 0, z[0], z[1], z[2], z[3])",
         "    i = add32(i, mul32(threads, 16))",
         "cuda.syncthreads()",
         "tile = add32(mul32(block, shr32(threads, 5)), warp)",
@@ -220,7 +220,7 @@ def _copy_logits(fixed: FixedModel, half: int, keep: int, row: str) -> list[str]
     size = fixed.vocab_size
     lines = ["j = int32(0)", f"while j < {-(-size // 8)}:"]
     body = [
-        f"w = fetch32(mine, add32(mul32(j, {8 * WARP}), lane4), {keep + 4 * WARP * half})",
+        f"w = load32(mine, add32(mul32(j, {8 * WARP}), lane4), {keep + 4 * WARP * half})",
         "f = add32(mul32(j, 8), place2)",
         "low = low16(w)",
         "high = high16(w)",

@@ -158,13 +158,13 @@ def _start(lowering: StepLowering) -> list[str]:
         "cut = int32(0)",
         "i = mul32(tid, 4)",
         f"while i < {CODE_BYTES}:",
-        "    value = fetch32(gm, i, 0)",
-        "    put32(sm, i, 0, value)",
+        "    value = load32(gm, i, 0)",
+        "    store32(sm, i, 0, value)",
         "    i = add32(i, mul32(threads, 4))",
         "i = int32(warp)",
         f"while i < {tables.n_entries}:",
-        f"    value = fetch32(gm, mul32(i, 4), {CODE_BYTES})",
-        f"    put32(sm, add32(mul32(i, {SLOT}), lane4), {CODE_BYTES}, value)",
+        f"    value = load32(gm, mul32(i, 4), {CODE_BYTES})",
+        f"    store32(sm, add32(mul32(i, {SLOT}), lane4), {CODE_BYTES}, value)",
         "    i = add32(i, shr32(threads, 5))",
         "cuda.syncthreads()",
         "training = add32(mul32(block, shr32(threads, 5)), warp)",
@@ -220,7 +220,7 @@ def _step(
     parts = (lowering.tokens, lowering.targets, lowering.answers)
     test = [
         f"if lane < {n}:",
-        *(f"    said{k} = fetch32(sm, add32(w, lane4), {p.offset})" for k, p in enumerate(parts)),
+        *(f"    said{k} = load32(sm, add32(w, lane4), {p.offset})" for k, p in enumerate(parts)),
         *(
             f"    tests[((training * n_tests + step - steps) * 3 + {k}) * {n} + lane] = said{k}"
             for k in range(len(parts))

@@ -130,7 +130,7 @@ def build_replicas(
     window = model.recipe.get("window", WINDOW)
     n_tests = N_TESTS if tests and model.generation.mode == "sequence" else 0
     text = write_training(log, window, others)
-    ptx = compile_kernel(text.source, WARP * text.warps, ARGUMENTS, fused=True)
+    ptx = compile_kernel(text.source, WARP * text.warps, ARGUMENTS)
     return ReplicaKernel(logs, steps, window, n_tests, text, ptx)
 
 
