@@ -95,7 +95,7 @@ def _assembled(text: str, together: bool = False) -> Callable[..., Any]:
     return emit
 
 
-def _ptx(text: str, takes: int, meaning: Callable[..., Any]) -> Intrinsic:
+def _ptx(text: str, takes: int, meaning: Callable[..., Any] | None) -> Intrinsic:
     return Intrinsic("w" * takes, _assembled(text), meaning)
 
 
