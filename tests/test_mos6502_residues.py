@@ -6,20 +6,14 @@ from test_mos6502_kernels import Bench
 
 from anachron.kernels.mos6502 import fast_norm
 from anachron.kernels.mos6502.instructions import set_word
-from anachron.kernels.mos6502.residue import attention as residue_attention
-from anachron.kernels.mos6502.residue import cache as residue_cache
 from anachron.kernels.mos6502.residue import guard
 from anachron.kernels.mos6502.residue import matvec as residue_matvec
-from anachron.kernels.mos6502.residue import mixing as residue_mixing
 from anachron.kernels.mos6502.residue import moduli as residues
-from anachron.kernels.reference import attention as meant_attention
 from anachron.kernels.reference import matvec as meant_matvec
 from anachron.kernels.reference import norm as meant_norm
 
 # What claims of time ask for; the bounds hold whatever is expected.
 MEASURED = {"long_elements": 0.1, "long_turns": (1, 2, 8)}
-MIXED = {"narrow_heads": 0.5, "less_rows": 0.5, "far_rows": 0.1, "farther_rows": 0.1}
-MIXED["quotient"] = (1, 1.5, 200)
 
 
 class ResidueBench(Bench):
@@ -133,86 +127,6 @@ def test_the_machine_builds_the_tables_itself():
     for name, content in tables.items():
         at = bench.symbols[name]
         assert bytes(bench.machine.memory[at : at + len(content)]) == content, name
-
-
-def attention_bench(size, heads, n_rows, small, table, largest, shift=14):
-    shape = residue_cache.Shape("att", size, heads, n_rows, small)
-    mixer = residue_mixing.Mixer(shape, shift, "exponential", len(table), largest)
-    bench = ResidueBench()
-    for name, content in residues.make_small_tables(small).items():
-        bench.pages(name, content)
-    bench.pages("att_cache", bytes(shape.cache_bytes))
-    bench.pages("att_taken", bytes(shape.taken_bytes))
-    for name in ("scores_low", "scores_high", "weights"):
-        bench.pages(f"att_{name}", bytes(heads * n_rows))
-    bench.pages("exponential", np.asarray(table, np.uint8).tobytes())
-    bench.data("position", bytes(1))
-    vectors = [bench.vector(name, np.zeros(size, int), 16) for name in ("q", "k", "v", "made")]
-    q, k, v, out = vectors
-    bench.add(
-        residue_cache.take(shape),
-        residue_cache.keep_key(shape),
-        residue_cache.keep_value(shape),
-        residue_attention.attend(mixer),
-        residue_attention.call(mixer, "mix", q, out),
-        residue_attention.call_keep(shape, "keep_k", "key", k),
-        residue_attention.call_keep(shape, "keep_v", "value", v),
-    )
-    return bench.start(), mixer
-
-
-@pytest.mark.parametrize(
-    ("size", "heads", "n_rows", "small", "spread", "values"),
-    (
-        (32, 4, 20, 19, 500, 900),
-        (32, 4, 19, 29, 1500, 4095),
-        (16, 2, 9, 49, 1700, 8000),
-        (8, 8, 7, 29, 2600, 16383),
-    ),
-)
-def test_attention_is_exact_up_to_its_bounds(size, heads, n_rows, small, spread, values):
-    rng = np.random.default_rng(size + small)
-    table = np.maximum(1, np.round(255 * np.exp(-np.arange(128) / 16))).astype(int)
-    table[0], table[127] = 255, 0
-    bench, mixer = attention_bench(size, heads, n_rows, small, table, values)
-    head = size // heads
-    reach = residues.reach(small)
-    keys, mixed = [], []
-    for position in range(n_rows):
-        k = np.clip(rng.normal(0, spread, size), -32768, 32767).astype(int)
-        v = rng.integers(-values, values + 1, size)
-        if position % 3 == 0:
-            v = np.where(rng.integers(0, 2, size) > 0, values, -values)
-        if position == 1:
-            k[:] = np.sign(k) * int((reach // head) ** 0.5)
-        q = np.clip(rng.normal(0, spread, size), -32768, 32767).astype(int)
-        if position % 4 == 1:
-            q = np.roll(k, 0) * (1 if position % 8 == 1 else -1)
-        keys.append(k)
-        mixed.append(v)
-        scores = (np.array(keys) * q).reshape(position + 1, heads, head).sum(-1)
-        while np.abs(scores).max() > reach:
-            q = q * 9 // 10
-            scores = (np.array(keys) * q).reshape(position + 1, heads, head).sum(-1)
-        bench.machine.memory[bench.symbols["position"]] = position
-        for name, x in (("q", q), ("k", k), ("v", v)):
-            bench.set(name, x, 16)
-        bench.call("keep_k", {})
-        bench.call("keep_v", {})
-        bench.call("mix", {"seen": position + 1} | MIXED)
-        meant = meant_attention.attention(
-            q[None],
-            np.array(keys),
-            np.array(mixed),
-            heads=heads,
-            kv_heads=heads,
-            causal=True,
-            first=position,
-            score_shift=14,
-            table=table,
-            bits=16,
-        )
-        assert bench.read("made", size, 16).tolist() == meant[0].tolist(), position
 
 
 @pytest.mark.parametrize(

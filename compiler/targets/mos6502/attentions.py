@@ -10,8 +10,9 @@ from anachron.compiler.fixed import Op
 from anachron.compiler.ranges import Ranges
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.mos6502.residue.cache import Shape
+from anachron.kernels.mos6502.residue.middle import REACH
 from anachron.kernels.mos6502.residue.mixing import MOST_WEIGHT, Mixer
-from anachron.kernels.mos6502.residue.moduli import SMALL_MODULI, reach
+from anachron.kernels.mos6502.residue.turns import PART, holds
 
 MOST_ROWS = 64  # the code is unrolled over them
 MOST_FEATURES = 128
@@ -43,10 +44,11 @@ class Heads:
 
 @dataclass(frozen=True)
 class _Needs:
-    """What an attention needs of a fourth modulus and of a division."""
+    """What an attention's sums and values may reach."""
 
-    largest_sum: int
-    largest_value: int
+    score: int
+    weighted: int
+    value: int
 
 
 def group_attentions(values: Values, ranges: Ranges) -> tuple[tuple[Heads, ...], Mapping[str, str]]:
@@ -63,9 +65,13 @@ def group_attentions(values: Values, ranges: Ranges) -> tuple[tuple[Heads, ...],
         n = values.fixed.seq_len
         score = math.ceil(float(ranges.accumulators[op.name]["score"]))
         value = int(ranges.values[op.inputs[2]].peak.max(initial=0))
-        need = _Needs(max(score, MOST_WEIGHT * n * value), value)
-        if need.largest_sum > reach(SMALL_MODULI[-1]):
-            reasons[op.name] = f"its sums may reach {need.largest_sum:,}"
+        need = _Needs(score, MOST_WEIGHT * n * value, value)
+        dropped = (1 << PART) - 1
+        keys = ranges.values[op.inputs[1]].peak.reshape(op.attributes["heads"], -1).sum(1)
+        if not holds(score, dropped * int(keys.max())):
+            reasons[op.name] = f"its scores may reach {score:,}"
+        elif not holds(need.weighted, dropped * n * value):
+            reasons[op.name] = f"its weighted sums may reach {need.weighted:,}"
         elif score >> op.attributes["score_shift"] >= 1 << 15:
             reasons[op.name] = "its scores may leave 16 bits"
         elif value.bit_length() + 1 > MOST_BITS:
@@ -76,13 +82,16 @@ def group_attentions(values: Values, ranges: Ranges) -> tuple[tuple[Heads, ...],
             attributes = op.attributes
             key = (op.value.size, attributes["heads"], attributes["score_shift"], table)
             found.setdefault(key, []).append(op)
-    largest = max((need.largest_sum for need in needs.values()), default=0)
-    small = next((m for m in SMALL_MODULI if reach(m) >= largest), SMALL_MODULI[-1])
     groups = []
     for number, ((size, heads, shift, table), ops) in enumerate(found.items()):
         n = values.fixed.seq_len - 1  # nothing is asked of a full context's last token
-        shape = Shape(f"heads{number}", size, heads, n, small)
-        value = max(needs[op.name].largest_value for op in ops)
+        needed = [needs[op.name] for op in ops]
+        measured = (
+            any(need.score > REACH for need in needed),
+            any(need.weighted > REACH for need in needed),
+        )
+        shape = Shape(f"heads{number}", size, heads, n, measured)
+        value = max(need.value for need in needed)
         label = f"{shape.name}_exponential"
         mixer = Mixer(shape, shift, label, len(table), value)
         groups.append(Heads(mixer, tuple(ops), table))

@@ -17,7 +17,10 @@ from anachron.kernels.arithmetic import Array
 from anachron.kernels.mos6502.narrow import attention as narrow_attention
 from anachron.kernels.mos6502.narrow import cache as narrow_cache
 from anachron.kernels.mos6502.narrow import guard as narrow_guard
+from anachron.kernels.mos6502.residue.cache import COARSE
 from anachron.kernels.mos6502.residue.guard import SHIFT
+from anachron.kernels.mos6502.residue.lengths import key_limits
+from anachron.kernels.mos6502.residue.middle import FAR as FAR_SQUARES
 from anachron.kernels.mos6502.residue.mixing import Mixer
 
 FAR = 256  # what a byte does not hold: an element with SHIFT bits dropped is long from here on
@@ -73,24 +76,36 @@ def guarded(fixed: FixedModel, op: Op, limits: Sequence[int]) -> dict[str, Any]:
 def mixed(fixed: FixedModel, op: Op, mixer: Mixer) -> dict[str, object]:
     """What an attention in residues asks for.
 
-    narrow_heads: of those that three chains mix; less_rows: of rows, less than a later one's score;
-    far_rows: beyond the table of weights; farther_rows: by a byte; quotient: subtractions for the
-    upper byte of a result, and one more
+    long_heads: of those whose query's and keys' lengths do not prove that the scores fit;
+    heavy_heads: whose weights and values; less_rows: of rows, less than a later one's score;
+    far_rows: beyond the table of weights; quotient: subtractions for the upper byte of a result,
+    and one more
     """
     q, k, v, out = (fixed.usual[name].astype(np.int64) for name in (*op.inputs, op.name))
-    scores, seen, distance, weight = _weigh(op, q, k, mixer.shape.heads, mixer.shift)
+    heads = mixer.shape.heads
+    scores, seen, distance, weight = _weigh(op, q, k, heads, mixer.shift)
     table = op.constants["table"]
-    high = np.where(v < 0, ~v, v).max(-1) >> 8
-    limits = np.asarray(mixer.narrow_weights)[np.maximum.accumulate(high, axis=1)]
+    asked, kept, held = (_high_squares(x) for x in (q, k, v))
+    split = (*q.shape[:2], heads, mixer.shape.head_size)
+    query, key = (np.minimum(x.reshape(split).sum(-1), FAR_SQUARES) for x in (asked, kept))
+    longest = np.maximum.accumulate(key, axis=1) >> COARSE
+    largest = np.bitwise_or.accumulate(np.bitwise_or.reduce(held, axis=-1), axis=1) >> COARSE
+    limits = np.asarray(mixer.limits)[largest]
     later = np.maximum.accumulate(np.where(seen, scores, -(1 << 40))[..., ::-1], -1)[..., ::-1]
     above = np.where(out < 0, ~out, out) >> 8
     return {
-        "narrow_heads": float((weight.sum(-1) <= limits[:, None, :]).mean()),
+        "long_heads": float((query >= np.asarray(key_limits())[longest]).mean()),
+        "heavy_heads": float((weight.sum(-1) >> 8 >= limits[:, None, :]).mean()),
         "less_rows": float((scores < later)[:, :, seen].mean()),
-        "farther_rows": float((distance >= FAR)[:, :, seen].mean()),
         "far_rows": float((distance >= len(table))[:, :, seen].mean()),
         "quotient": (1, float(above.mean()) + 1, mixer.largest // 256 + 1),
     }
+
+
+def _high_squares(x: Array) -> Array:
+    """What middle.py's head_squares say of words."""
+    size = (np.where(x < 0, ~x, x) >> 8) + 1
+    return np.minimum(size**2, FAR_SQUARES)
 
 
 def lengths(fixed: FixedModel, op: Op, shape: narrow_cache.Shape) -> dict[str, object]:

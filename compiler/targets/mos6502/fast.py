@@ -31,9 +31,8 @@ from anachron.kernels.mos6502 import fast_norm, matvec
 from anachron.kernels.mos6502.instructions import Vector, lines, set_word
 from anachron.kernels.mos6502.residue import attention as residue_attention
 from anachron.kernels.mos6502.residue import cache as residue_cache
-from anachron.kernels.mos6502.residue import guard
+from anachron.kernels.mos6502.residue import guard, middle
 from anachron.kernels.mos6502.residue import matvec as residue_matvec
-from anachron.kernels.mos6502.residue import moduli as residues
 from anachron.kernels.mos6502.residue import screen as residue_screen
 
 if TYPE_CHECKING:
@@ -301,12 +300,12 @@ class FastLowering(Compacting):
         )
         self._place_caches(heads, lines(*parts))
         rows = shape.key_stride
-        sizes = {"scores_low": rows, "scores_high": rows, "weights": rows}
+        sizes = {"scores_low": rows, "scores_high": max(rows, shape.size), "weights": rows}
         sizes["taken"] = shape.taken_bytes
         self._take_turns("heads", {f"{shape.name}_{name}": size for name, size in sizes.items()})
         label = heads.mixer.table
         self.tables[label] = data(f"{shape.name} exponential", "table", label, heads.table)
-        self._small_tables(shape.small)
+        self._middle_tables()
 
     def _place_caches(self, heads: Heads | NarrowHeads, text: str) -> None:
         """The code of attentions of one shape, and a cache for each."""
@@ -317,10 +316,6 @@ class FastLowering(Compacting):
         for op in heads.ops:
             label = heads.cache(op)
             self.areas[label] = Area(label, "cache", ((0, shape.cache_bytes),), 256)
-
-    def _small_tables(self, small: int) -> None:
-        """The tables of a fourth modulus."""
-        self._place_tables(f"residues {small}", residues.make_small_tables(small))
 
     def _place_tables(self, name: str, tables: Mapping[str, bytes]) -> None:
         """Tables in pages that they share."""
@@ -359,9 +354,9 @@ class FastLowering(Compacting):
         moduli = ", ".join(map(str, heads.shape.moduli))
         self.variants[op.name] = (
             f"residues {moduli}",
-            f"scores proven within {int(score):,} of 0; they may reach "
-            f"{residues.reach(heads.shape.small):,}; three chains mix weights up to "
-            f"{heads.mixer.narrow_weights[-1]:,}, or more of smaller values, four any",
+            f"scores proven within {int(score):,} of 0, weighted values within "
+            f"{heads.mixer.largest_sum:,}; they may reach {middle.REACH:,} at once, where lengths "
+            "say so, else in two turns",
         )
 
     def _keep(self, op: Op) -> None:

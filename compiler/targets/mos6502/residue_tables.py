@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from anachron.compiler.targets.mos6502.sections import PAGE, Area, small_table
 from anachron.compiler.targets.mos6502.seeking import Seeking
+from anachron.kernels.mos6502.residue import middle
 from anachron.kernels.mos6502.residue import moduli as residues
 
 
@@ -13,12 +14,24 @@ class ResidueTables(Seeking):
     def _residue_tables(self) -> None:
         for name, size in residues.TABLES.items():
             self.areas[name] = small_table(name, size)
-        reach = self._reach()
-        ends = ((0, reach), (PAGE - reach, reach)) if reach < PAGE // 2 else ((0, PAGE),)
-        self.areas["high_mod255"] = Area("high_mod255", "table", ends, PAGE)
+        reach = self._place_ends("high_mod255")
         decimals = residues.DECIMALS if self._reads_words() else residues.TABLES["t99"]
         self.areas["t99"] = Area("t99", "table", ((0, decimals),), PAGE)
         self.fills["fill_residues"] = residues.fill_tables(reach, decimals)
+
+    def _middle_tables(self) -> None:
+        """Those of attentions."""
+        for name, size in middle.TABLES.items():
+            self.areas[name] = Area(name, "table", ((0, size),), PAGE)
+        self.fills["fill_middle"] = middle.fill_tables(self._place_ends(*middle.ENDS))
+
+    def _place_ends(self, *names: str) -> int:
+        """Tables of high bytes, as far as there are such, -reach .. reach - 1; reach."""
+        reach = self._reach()
+        ends = ((0, reach), (PAGE - reach, reach)) if reach < PAGE // 2 else ((0, PAGE),)
+        for name in names:
+            self.areas[name] = Area(name, "table", ends, PAGE)
+        return reach
 
     def _reads_words(self) -> bool:
         """All that matrices and attentions read is int16."""

@@ -1,128 +1,164 @@
-"""attention in residues: 34 cycles a product instead of 300 -> assembly text.
+"""attention in residues: 30 cycles a product instead of 300 -> assembly text.
 
-    scores    four chains over the features of a key: q's residues are the operands, X is the row
+    scores    three chains over the features of a key: q's residues are the operands, X is the row
     weights   table[min(entries - 1, largest - score)], and the operands of the mixing chains
     mixing    mixing.py
 
-What bounds it: a product and modulus takes 8 cycles, as in matvec.py; a score about 110
-more to be put together and compared, a weight 100.
+Scores are kept as (T >> 8) + LIFT; a weight's index is a difference of them, shifted: with the
+largest's low bits all set it is the difference of the shifted ones.
 
-Exact where every score lies within moduli.reach(small), and every value within `largest`.
+What bounds it: a product takes 10, 8 and 11.5 cycles modulo 256, 255 and 253; a score about 70 more
+to be put together and compared, a weight 100.
+
+Three residues tell a score while the query's length, times that of the head's longest key, says so;
+else all is done twice (turns.py).  Exact where every value lies within `largest`, and objection has
+none.
 """
 
 from __future__ import annotations
 
 import re
 
-from anachron.kernels.mos6502.instructions import Vector, lines
-from anachron.kernels.mos6502.residue.cache import Shape, chain, fold, join, negate, start
+from anachron.kernels.mos6502.instructions import Vector, lines, set_word
+from anachron.kernels.mos6502.residue.cache import Shape
+from anachron.kernels.mos6502.residue.lengths import LEAST_SHIFT, choose, long_scores
+from anachron.kernels.mos6502.residue.middle import FAR, begin_sum, chain, join, negate, start
 from anachron.kernels.mos6502.residue.mixing import (
     Mixer,
     enter,
     entry_tables,
+    heavy,
     limits,
     mix,
     own_sums,
 )
+from anachron.kernels.mos6502.residue.turns import turn
 
 
 def attend(mixer: Mixer) -> str:
     """`<name>_attend`: all heads of one position, of the query that take has left."""
     shape, name = mixer.shape, mixer.name
-    return lines(
+    text = [
         f"; {name}_attend: {shape.heads} heads of {shape.head_size}; uses everything",
-        f"{name}_attend:\n    lda #0\n    sta {name}_head\n    lda position\n    sta {name}_row\n"
-        + enter(shape)
-        + f"\n{name}_next_head:",
-        _query(shape),
-        _scores(mixer),
-        _weights(mixer),
-        mix(mixer),
+        f"{name}_attend:\n    lda #0\n    sta {name}_head",
+        f"    sta {name}_number" if shape.measured[0] else "",
+        f"    lda position\n    sta {name}_row",
+        enter(shape),
+        f"{name}_next_head:\n    jsr {name}_query",
+    ]
+    if shape.measured[0]:
+        text.append(choose(shape))
+    text.append(f"    jsr {name}_scores\n{name}_scored:\n{_weights(mixer)}")
+    if shape.measured[1]:
+        text.append(
+            f"    bit first\n    bmi {name}_light       ;@ p=1-heavy_heads\n"
+            f"    jsr {name}_heavy_head\n    jmp {name}_next\n{name}_light:"
+        )
+    text += [
+        f"    jsr {name}_mix\n{name}_next:",
+        f"    inc {name}_number" if shape.measured[0] else "",
         f"    clc\n    lda {name}_row\n    adc #{shape.n_rows}\n    sta {name}_row\n"
         f"    lda {name}_head\n    adc #{shape.head_size}\n    sta {name}_head\n"
         f"    cmp #{shape.size}\n    beq _done           ;@ times {shape.heads}\n"
         f"    jmp {name}_next_head\n_done:\n    rts",
+    ]
+    text += [_query(shape), _scores(mixer), mix(mixer)]
+    if shape.measured[0]:
+        text.append(long_scores(mixer))
+    if shape.measured[1]:
+        text += [heavy(mixer), limits(mixer)]
+    if any(shape.measured):
+        text.append(turn(name))
+    return lines(
+        *text,
         f"{name}_head:\n    .byte 0\n{name}_row:\n    .byte 0\n"
         f"{name}_page:\n    .byte >{name}_cache",
         entry_tables(shape),
-        limits(mixer),
     )
 
 
 def _query(shape: Shape) -> str:
-    """A head's residues into the operands of the score chains."""
-    name, small = shape.name, shape.small
-    text = [f"    ldx {name}_head"]
+    """`<name>_query`: a head's residues into the operands of the score chains."""
+    name = shape.name
+    text = [f"{name}_query:\n    ldx {name}_head"]
     for m in shape.moduli:
-        terms = [
+        terms = (
             (
                 f"    ldy {shape.taken(m)}+{d},x    ;@ aligned\n    sty {name}_q{m}_{d}+1",
-                f"    adc t{m},y            ;@ p=0.1",
+                f"t{m},y            ;@ p=0.1",
+                "",
             )
             for d in range(shape.head_size)
-        ]
-        body, most = chain(m, small, terms, 0)
-        text += ["    sed" if m == 99 else "", "    lda #0\n    clc", body]
-        text += [negate(m, small, most), f"    sta {name}_qs{m}+1"]
-    return lines(*text)
+        )
+        text += [begin_sum(m), chain(m, list(terms)), negate(m), f"    sta {name}_qs{m}+1"]
+    return lines(*text, "    rts")
 
 
 def _scores(mixer: Mixer) -> str:
-    """scores of the head's rows, top bit flipped, and the largest."""
-    shape, name = mixer.shape, mixer.name
-    small, size = shape.small, shape.head_size
+    """`<name>_scores`: of the head's rows, and the largest."""
+    shape, name, size = mixer.shape, mixer.name, mixer.shape.head_size
     text = [
-        f"    lda #0\n    sta largest\n    sta largest+1\n    ldx {name}_row\n    txa\n    sec\n"
-        f"    sbc position\n    tay\n    dey\n    sty {name}_last+1\n{name}_score:"
+        f"{name}_scores:\n    lda #0\n    sta largest\n    sta largest+1\n    ldx {name}_row\n"
+        f"    txa\n    sec\n    sbc position\n    tay\n    dey\n    sty {name}_last+1\n"
+        f"{name}_score:"
     ]
     for m in shape.moduli:
         terms = [
-            (
-                f"    ldy {shape.key(m, d)},x    ;@ aligned",
-                f"{name}_q{m}_{d}:\n    adc t{m},y            ;@ p=0.2",
-            )
+            (f"    ldy {shape.key(m, d)},x    ;@ aligned", f"t{m},y            ;@ p=0.5",
+             f"{name}_q{m}_{d}:\n")
             for d in range(size)
         ]
         text.append(start(m, f"{shape.key(m, size)},x    ;@ aligned", f"{name}_qs{m}"))
-        most = 5 * (small - 1) + 2
-        if m == small and most > 255:
-            text.append(fold(small))
-            most = small - 1
-        body, most = chain(m, small, terms, most)
-        text.append(body)
-    text.append(join(small))
-    text += ["    asl term\n    rol term+1\n    rol"] * (16 - mixer.shift)
+        text.append(chain(m, terms))
+    text.append(join(f"{name}_scores_low,x ;@ aligned"))
     text.append(f"""\
-    eor #$80
-    ldx index
     sta {name}_scores_high,x    ;@ aligned
-    tay
-    lda term+1
-    sta {name}_scores_low,x     ;@ aligned
-    cmp largest
-    tya
-    sbc largest+1
+    cmp largest+1
     bcc _less           ;@ p=less_rows
-    sty largest+1
-    lda term+1
+    bne _more           ;@ p=0.9
+    ldy {name}_scores_low,x     ;@ aligned
+    cpy largest
+    bcc _less           ;@ p=0.5
+_more:
+    sta largest+1
+    lda {name}_scores_low,x     ;@ aligned
     sta largest
 _less:
     dex
 {name}_last:
     cpx #0
-    beq {name}_scored    ;@ times seen
+    beq _done           ;@ times seen
     jmp {name}_score
-{name}_scored:""")
+_done:
+    rts""")
+    return lines(*text)
+
+
+def _index(mixer: Mixer) -> str:
+    """Y = the index into the table of weights, from the difference (A, term)."""
+    down, entries = mixer.shift - LEAST_SHIFT, mixer.entries
+    end = entries << down
+    above = -(-end >> 8)
+    text = [f"    cmp #{above}\n    bcs _far            ;@ p=far_rows" if above <= FAR else ""]
+    if down == 8:
+        text.append("    tay")
+    elif down > 4:
+        text += ["    asl term\n    rol\n" * (8 - down), "    tay"]
+    else:
+        text += ["    lsr\n    ror term\n" * down, "    ldy term\n    clc"]
+    if end & 0xFF:
+        text.append(f"    cpy #{entries}\n    bcc _near           ;@ p=0.99")
+    else:
+        text.append(f"    bc{'c' if above <= FAR else 's'} _near           ;@ always")
     return lines(*text)
 
 
 def _weights(mixer: Mixer) -> str:
     """weights of the rows, their sum in divisor, and what the division needs of it."""
-    name, entries = mixer.name, mixer.entries
-    short = f"    cpy #{entries}\n    bcc _near           ;@ p=1-far_rows\n"
-    short = short if entries < 256 else ""
-    skip = "    bcs _near           ;@ always\n" if entries == 256 else ""
+    shape, name, entries = mixer.shape, mixer.name, mixer.entries
+    mask = (1 << mixer.shift - LEAST_SHIFT) - 1
     return lines(
+        f"    lda largest\n    ora #{mask}\n    sta largest" if mask else "",
         f"""\
     lda #0
     sta divisor
@@ -137,11 +173,12 @@ def _weights(mixer: Mixer) -> str:
     sec
     lda largest
     sbc {name}_scores_low,x     ;@ aligned
-    tay
+    sta term
     lda largest+1
-    sbc {name}_scores_high,x    ;@ aligned
-    bne _far            ;@ p=farther_rows
-{short}{skip}_far:
+    sbc {name}_scores_high,x    ;@ aligned""",
+        _index(mixer),
+        f"""\
+_far:
     ldy #{entries - 1}
 _near:
     lda {mixer.table},y     ;@ p=0.1
@@ -167,18 +204,33 @@ _near:
     bne {name}_weight    ;@ times seen""",
         own_sums(mixer),
         f"""\
-    ldy {mixer.shape.largest_high}
-    lda {name}_narrow_low,y     ;@ p=0.1
-    cmp divisor
-    lda {name}_narrow_high,y    ;@ p=0.1
-    sbc divisor+1
+    lda {shape.largest}
+    lsr
+    lsr
+    tay
+    lda divisor+1
+    cmp {name}_weight_limits,y  ;@ p=0.1
     lda #0
-    ror                 ; top bit set where three chains do
-    sta first
+    ror
+    eor #$80
+    sta first"""
+        if shape.measured[1]
+        else "",
+        """\
     lda divisor
     bne *+4             ;@ p=0.99
     dec divisor+1
     dec divisor         ; a subtraction with the carry clear takes one more""",
+    )
+
+
+def call(mixer: Mixer, name: str, q: Vector, out: Vector) -> str:
+    """The op `name`: the heads of one position; its cache is selected."""
+    return lines(
+        f"{name}:",
+        set_word("source_high", q.high) if mixer.shape.measured[0] else "",
+        point(mixer.shape, "take", ("take_low", "take_high"), q),
+        point(mixer.shape, "=attend", ("out_low", "out_high"), out),
     )
 
 
@@ -191,15 +243,6 @@ def point(shape: Shape, routine: str, parts: tuple[str, str], x: Vector) -> str:
             for part, label in zip(parts, (x.low, x.high), strict=True)
         ),
         f"    j{'mp' if routine.startswith('=') else 'sr'} {shape.name}_{routine.lstrip('=')}",
-    )
-
-
-def call(mixer: Mixer, name: str, q: Vector, out: Vector) -> str:
-    """The op `name`: the heads of one position; its cache is selected."""
-    return lines(
-        f"{name}:",
-        point(mixer.shape, "take", ("take_low", "take_high"), q),
-        point(mixer.shape, "=attend", ("out_low", "out_high"), out),
     )
 
 

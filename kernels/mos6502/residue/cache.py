@@ -5,6 +5,9 @@ no read crosses a page; a value is an array over its features, one for each posi
 With them go the sums of t that every product has too much, negative: of a key's head, an array over
 (head, position); of the values, running, an array over features.
 
+What the guards of attention.py ask for is kept with them: how long a head's keys are, at most, and
+how large the values.
+
     <name>_take      residues of a vector     <name>_keep_key, <name>_keep_value   store them
 """
 
@@ -13,23 +16,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from anachron.kernels.mos6502.instructions import lines
-from anachron.kernels.mos6502.residue.moduli import MODULI
+from anachron.kernels.mos6502.residue.levels import MIDDLE, add
+from anachron.kernels.mos6502.residue.middle import (
+    FAR,
+    MODULI,
+    begin_sum,
+    chain,
+    negate,
+    subtract,
+)
 
 PAGE = 256
+COARSE = 2  # bits of a sum of squares that no table of limits looks at
 
 
 @dataclass(frozen=True)
 class Shape:
     """What an attention's code is made for.
 
-    small  the fourth modulus
+    measured  keys and queries are measured, values are
     """
 
     name: str
     size: int  # features of keys and of values
     heads: int
     n_rows: int
-    small: int
+    measured: tuple[bool, bool] = (True, True)
 
     @property
     def head_size(self) -> int:
@@ -37,7 +49,7 @@ class Shape:
 
     @property
     def moduli(self) -> tuple[int, ...]:
-        return (*MODULI, self.small)
+        return MODULI
 
     @property
     def key_stride(self) -> int:
@@ -61,15 +73,25 @@ class Shape:
         return self.key_bytes + _offset(number, self.size)
 
     @property
-    def largest_high(self) -> str:
-        """A byte: the largest high byte of a value so far, signs taken off."""
-        spare = PAGE % self.key_stride  # what no array takes of a page
-        return f"{self.name}_cache+{PAGE - spare if spare else self.cache_bytes - PAGE}"
+    def _is_roomy(self) -> bool:
+        """Arrays of keys leave room for what the guards keep, in their first page."""
+        return PAGE % self.key_stride > self.heads
+
+    @property
+    def largest(self) -> str:
+        """Squares of the values' high bytes so far, one or another."""
+        spare = PAGE - PAGE % self.key_stride if self._is_roomy else self.cache_bytes - PAGE
+        return f"{self.name}_cache+{spare}"
+
+    @property
+    def longest(self) -> str:
+        """An array over heads: the largest sum of squares of a key so far, without COARSE bits."""
+        return f"{self.largest}+1"
 
     @property
     def cache_bytes(self) -> int:
         n_pages = _pages(len(self.moduli) * (self.n_rows + 1), self.size)
-        return self.key_bytes + (n_pages + (PAGE % self.key_stride == 0)) * PAGE
+        return self.key_bytes + (n_pages + (not self._is_roomy)) * PAGE
 
     @property
     def cache_pages(self) -> int:
@@ -80,8 +102,13 @@ class Shape:
         return f"{self.name}_taken+{self.moduli.index(modulus) * self.size}"
 
     @property
+    def squares(self) -> str:
+        """The array of its high bytes' squares."""
+        return f"{self.name}_taken+{len(self.moduli) * self.size}"
+
+    @property
     def taken_bytes(self) -> int:
-        return len(self.moduli) * self.size
+        return (len(self.moduli) + any(self.measured)) * self.size
 
 
 def _offset(number: int, stride: int) -> int:
@@ -94,52 +121,58 @@ def _pages(count: int, stride: int) -> int:
     return -(-count // (PAGE // stride))
 
 
+def residues(shape: Shape) -> str:
+    """The word of high byte Y and low byte taken(256),X, which A is, too: its other residues."""
+    return lines(
+        "    clc\n    adc high_mod255,y       ;@ aligned\n    adc #0",
+        f"    sta {shape.taken(255)},x",
+        f"    lda {shape.taken(256)},x    ;@ aligned\n    clc",
+        add(MIDDLE, f"high_mod{MIDDLE},y       ;@ aligned"),
+        f"    sta {shape.taken(MIDDLE)},x",
+    )
+
+
 def take(shape: Shape) -> str:
     """`<name>_take`: residues of the words that a call has put into its operands."""
-    name, small = shape.name, shape.small
-    return f"""\
-; {name}_take: the residues of a vector of {shape.size} words; uses A, X, Y, scratch
-{name}_take:
-    ldx #{shape.size - 1}
-{name}_take_high:
-    ldy $ffff,x             ;@ p=0.3
-    sty scratch
-{name}_take_low:
-    lda $ffff,x             ;@ p=0.3
-    sta {shape.taken(256)},x
-    clc
-    adc high_mod255,y       ;@ aligned
-    adc #0
-    sta {shape.taken(255)},x
-    lda high_mod99,y        ;@ aligned
-    ldy {shape.taken(256)},x    ;@ aligned
-    adc low_mod99,y         ;@ aligned
-    sta {shape.taken(99)},x
-    lda low_mod{small},y        ;@ aligned
-    ldy scratch
-    adc high_mod{small},y       ;@ aligned
-    sta {shape.taken(small)},x
-    dex
-    bpl {name}_take_high    ;@ times {shape.size}
-    rts"""
+    name = shape.name
+    squares = f"    lda head_squares,y      ;@ aligned\n    sta {shape.squares},x"
+    return lines(
+        f"; {name}_take: the residues of a vector of {shape.size} words; uses A, X, Y",
+        f"{name}_take:\n    ldx #{shape.size - 1}",
+        f"{name}_take_high:\n    ldy $ffff,x             ;@ p=0.3",
+        squares if any(shape.measured) else "",
+        f"{name}_take_low:\n    lda $ffff,x             ;@ p=0.3\n    sta {shape.taken(256)},x",
+        residues(shape),
+        f"    dex\n    bpl {name}_take_high    ;@ times {shape.size}\n    rts",
+    )
+
+
+def measure(shape: Shape, where: str) -> str:
+    """A = the squares of the head from feature X on; goes on at `where`, carry set, if too many."""
+    text = [f"    lda {shape.squares},x    ;@ aligned\n    clc"]
+    for d in range(1, shape.head_size):
+        text.append(f"    adc {shape.squares}+{d},x    ;@ aligned\n    bcs {where}    ;@ p=0")
+    return lines(*text, f"    cmp #{FAR}\n    bcs {where}         ;@ p=0")
 
 
 def keep_key(shape: Shape) -> str:
     """`<name>_keep_key`: the vector taken becomes the key of `position`."""
     name, n = shape.name, shape.n_rows
-    text = [
-        f"; {name}_keep_key: what take left -> the keys' row at `position`; uses A, X, Y, scratch",
-        f"{name}_keep_key:\n    ldx #0\n    ldy position\n{name}_key_head:\n    sty scratch",
-    ]
+    text = [f"; {name}_keep_key: what take left -> the keys' row at `position`; uses A, X, Y,"]
+    text.append(f"; scratch\n{name}_keep_key:")
+    if shape.measured[0]:
+        text.append(_keep_lengths(shape))
+    text.append(f"    ldx #0\n    ldy position\n{name}_key_head:\n    sty scratch")
     for m in shape.moduli:
         text += [
             f"    lda {shape.taken(m)}+{d},x    ;@ aligned\n    sta {shape.key(m, d)},y"
             for d in range(shape.head_size)
         ]
     for m in shape.moduli:
-        reads = [f"{shape.taken(m)}+{d},x    ;@ aligned" for d in range(shape.head_size)]
-        text.append(_sum(m, shape.small, reads))
-        text.append(f"    ldy scratch\n    sta {shape.key(m, shape.head_size)},y")
+        reads = (f"    ldy {shape.taken(m)}+{d},x    ;@ aligned" for d in range(shape.head_size))
+        terms = [(read, f"t{m},y            ;@ p=0.2", "") for read in reads]
+        text += [begin_sum(m), chain(m, terms)]
+        text.append(f"{negate(m)}\n    ldy scratch\n    sta {shape.key(m, shape.head_size)},y")
     text.append(
         f"    txa\n    clc\n    adc #{shape.head_size}\n    tax\n    tya\n    clc\n    adc #{n}\n"
         f"    tay\n    cpx #{shape.size}\n    beq _done           ;@ times {shape.heads}\n"
@@ -148,91 +181,34 @@ def keep_key(shape: Shape) -> str:
     return lines(*text)
 
 
-def chain(modulus: int, small: int, terms: list[tuple[str, str]], most: int) -> tuple[str, int]:
-    """A += every term, (what loads Y, what adds); A is at most `most` before, and after.
-
-    The carry is clear before, but for modulus 256, which clears it.
-    """
-    text = []
-    for load, add in terms:
-        if modulus == small and most + small - 1 > 255:
-            text.append(fold(small))
-            most = small - 1
-        text += [load, "    clc" if modulus == 256 else "", add]
-        most += small - 1
-    return lines(*text), most
-
-
-def fold(small: int) -> str:
-    """A modulo the fourth modulus."""
-    return f"    tay\n    lda low_mod{small},y           ;@ aligned"
-
-
-def start(m: int, constant: str, own: str) -> str:
-    """A chain's start: less the sums of both sides, and less what the chains before have told."""
-    match m:
-        case 256:
-            return f"    stx index\n    lda {constant}\n    clc\n{own}:\n    adc #0"
-        case 255:
-            return f"    sta total\n    eor #$ff\n    clc\n    adc {constant}\n{own}:\n    adc #0"
-        case 99:
-            return (
-                "    adc #0\n    sta total+1\n    tay\n    sed\n    lda less_middle,y ;@ aligned\n"
-                f"    ldy total\n    adc less_low,y      ;@ aligned\n    adc {constant}\n"
-                f"{own}:\n    adc #0"
-            )
-    return (
-        f"    adc #0\n    cld\n    sta total+2\n    tay\n    lda less_top{m},y  ;@ aligned\n"
-        f"    sec                 ; stays: less_top has {m} - 1 too much\n"
-        f"    ldy total\n    sbc low_mod{m},y    ;@ aligned\n    ldy total+1\n"
-        f"    adc less_middle{m},y ;@ aligned\n    adc {constant}\n{own}:\n    adc #0"
-    )
-
-
-def join(small: int, low: str = "term", high: str = "term+1") -> str:
-    """low, high, A = T >> 8 of four chains, of which the last has just ended; X, term are lost."""
-    return f"""\
-    tay                 ; the fourth chain's end, reduced
-    lda low_mod{small},y       ;@ aligned
-    tay
+def _keep_lengths(shape: Shape) -> str:
+    """The longest key of each head."""
+    name = shape.name
+    return lines(
+        f"    ldx #0\n    ldy #0\n{name}_key_length:",
+        measure(shape, f"{name}_key_long"),
+        f"    bcc {name}_key_short    ;@ always\n{name}_key_long:\n    lda #{FAR}",
+        f"{name}_key_short:",
+        "    lsr" + "\n    lsr" * (COARSE - 1),
+        f"""\
+    sta scratch
+    lda position
+    beq {name}_key_first    ;@ p=0.05
+    lda scratch
+    cmp {shape.longest},y    ;@ aligned
+    bcc {name}_key_kept     ;@ p=0.8
+{name}_key_first:
+    lda scratch
+    sta {shape.longest},y
+{name}_key_kept:
+    txa
     clc
-    lda total+1
-    ldx total+2
-    adc lift_low,x      ;@ aligned
-    sta term
-    lda lift_high,x     ;@ aligned
-    adc #0
-    sta term+1
-    lda term
-    adc turn_low,y      ;@ aligned
-    sta {low}
-    lda term+1
-    adc turn_middle,y   ;@ aligned
-    sta {high}
-    lda #0
-    adc turn_high,y     ;@ aligned"""
-
-
-def _sum(m: int, small: int, reads: list[str]) -> str:
-    """A = less the sum of t over what reads load into Y."""
-    adds = [(f"    ldy {read}", f"    adc t{m},y            ;@ p=0.2") for read in reads]
-    text, most = chain(m, small, adds, 0)
-    return lines("    sed" if m == 99 else "", "    lda #0\n    clc", text, negate(m, small, most))
-
-
-def negate(m: int, small: int, most: int) -> str:
-    """A = less A, of a chain that has just ended; decimal mode ends."""
-    match m:
-        case 256:
-            return "    eor #$ff\n    clc\n    adc #1"
-        case 255:
-            return "    adc #0\n    eor #$ff"
-        case 99:
-            return (
-                "    adc #0\n    cld\n    sta scratch+1\n    lda #$99\n    sec\n    sbc scratch+1"
-            )
-    reduce = fold(small) if most >= small else ""
-    return lines(reduce, f"    eor #$ff\n    sec\n    adc #{small}")
+    adc #{shape.head_size}
+    tax
+    iny
+    cpx #{shape.size}
+    bne {name}_key_length    ;@ times {shape.heads}""",
+    )
 
 
 def keep_value(shape: Shape) -> str:
@@ -246,26 +222,14 @@ def keep_value(shape: Shape) -> str:
         f"{name}_keep_value:\n    lda position\n    bne {name}_later    ;@ p=0.95\n"
         f"    ldx #{size - 1}\n{name}_clear:",
         *(f"    sta {shape.value(m, n)},x" for m in shape.moduli),
-        f"    dex\n    bpl {name}_clear    ;@ times {size}\n    sta {shape.largest_high}\n"
-        f"{name}_later:\n    lda {name}_take_high+1\n    sta {name}_look+1\n"
-        f"    lda {name}_take_high+2\n    sta {name}_look+2\n"
-        f"    ldy {shape.largest_high}\n    sty scratch\n    ldx #{size - 1}\n{name}_look:",
-        f"""\
-    lda $ffff,x         ;@ p=0.3
-    bpl *+4             ;@ p=0.5
-    eor #$ff
-    cmp scratch
-    bcc *+4             ;@ p=0.9
-    sta scratch
-    dex
-    bpl {name}_look     ;@ times {size}
-    lda scratch
-    sta {shape.largest_high}
-    lda position
-    asl
-    asl
-    tax""",
+        f"    dex\n    bpl {name}_clear    ;@ times {size}",
+        f"    sta {shape.largest}" if shape.measured[1] else "",
+        f"{name}_later:",
     ]
+    if shape.measured[1]:
+        each = (f"    ora {shape.squares}+{d}" for d in range(size))
+        text.append(lines(f"    lda {shape.largest}", *each, f"    sta {shape.largest}"))
+    text.append("    lda position\n    asl\n    clc\n    adc position\n    tax")
     for i, m in enumerate(shape.moduli):
         text.append(
             f"    lda {name}_value_low+{i},x\n    sta {name}_to_{m}+1\n"
@@ -274,22 +238,14 @@ def keep_value(shape: Shape) -> str:
         )
     for m in shape.moduli:
         sums = shape.value(m, n)
-        less = f"    lda {sums},x    ;@ aligned\n    sec\n    sbc t{m},y          ;@ p=0.2\n"
-        match m:
-            case 255 | 99:
-                less += "    sbc #0\n"
-            case 256:
-                pass
-            case _:
-                less += f"    bcs *+4             ;@ p=0.5\n    adc #{m}\n"
-        mode = ("    sed", "    cld") if m == 99 else ("", "")
-        text.append(mode[0])
         text.append(
             f"    ldx #{size - 1}\n{name}_sum_{m}:\n    ldy {shape.taken(m)},x    ;@ aligned\n"
-            f"    tya\n{name}_to_{m}:\n    sta $ffff,x\n{less}    sta {sums},x\n    dex\n"
-            f"    bpl {name}_sum_{m}       ;@ times {size}"
+            f"    tya\n{name}_to_{m}:\n    sta $ffff,x\n    lda {sums},x    ;@ aligned"
         )
-        text.append(mode[1])
+        text.append(subtract(m, f"t{m},y          ;@ p=0.2"))
+        text.append(
+            f"    sta {sums},x\n    dex\n    bpl {name}_sum_{m}       ;@ times {size}"
+        )
     low = ",".join(str(o & 0xFF) for o in offsets)
     page = ",".join(str(o >> 8) for o in offsets)
     text.append(

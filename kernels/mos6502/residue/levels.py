@@ -144,10 +144,10 @@ def fill_tables(middle: bool, small: int | None, most: int = 256) -> str:
     parts.append("fill_levels:")
     pages = []
     if middle:
-        parts.append(_fill_triangles(f"t{m}", m))
+        parts.append(fill_numbers(f"t{m}", m))
         pages.append((f"high_mod{m}", m, 256, -128 * 256, 128))
     if small:
-        parts.append(_fill_triangles("row_t", small, most))
+        parts.append(fill_numbers("row_t", small, most))
         pages += [("row_low", small, 1, 0, 0), ("row_high", small, 256, -128 * 256, 128)]
     for name, modulus, step, start, first in pages:
         parts.append(
@@ -183,7 +183,7 @@ _under:
     rts"""
 
 
-def _fill_triangles(name: str, modulus: int, more: int = 256) -> str:
+def fill_numbers(name: str, modulus: int, more: int = 256) -> str:
     """t(n), n = 0 .. 255 + more: each is n more than the one before; scratch+1 holds n reduced."""
     text = ["    ldx #0\n    stx scratch+1\n    lda #0"]
     for at in (0, 256):
@@ -267,6 +267,11 @@ def add(modulus: int, what: str, label: str = "") -> str:
     if modulus == MIDDLE:
         text += f"\n    bcc *+4             ;@ p=0.5\n    adc #{CORRECTION - 1}"
     return text
+
+
+def reduce_middle() -> str:
+    """A modulo 253: with more, what a chain's next carry is worth could carry again."""
+    return f"    cmp #{MIDDLE}\n    bcc *+4             ;@ p=0.99\n    sbc #{MIDDLE}"
 
 
 def raise_turns() -> str:

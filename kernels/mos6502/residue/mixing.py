@@ -1,23 +1,34 @@
-"""An attention's weighted sums in residues: 27 to 34 cycles a product -> assembly text.
+"""An attention's weighted sums in residues: 30 cycles a product -> assembly text.
 
 The weights are the operands of the chains, X is the feature; the code is unrolled over the rows and
-entered at the last one seen.  Three chains do while the sum of the weights, times the largest value
-so far, says so; else a fourth follows.  A result is a long division: its high byte by subtraction,
-for most are below 256, then eight steps.
+entered at the last one seen.  Three chains tell a sum while the sum of the weights, times the
+largest value so far, says so.  Else all is done twice: first with a sixteenth of each weight, which
+tells how far the sums of the second time are off (turns.py).  A result is a long division: its high
+byte by subtraction, for most are below 256, then eight steps.
 
-What bounds it: 26 cycles a product, 8 more in the fourth chain, 60 a result, 33 a bit of the
-division.
+What bounds it: 29.5 cycles a product, 60 a result, 33 a bit of the division.
 
-Exact where every value lies within `largest`.
+Exact where every value lies within `largest`, and `objection` has none.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from anachron.kernels.mos6502.instructions import lines
-from anachron.kernels.mos6502.residue.cache import Shape, fold, join, start
-from anachron.kernels.mos6502.residue.moduli import WIDE
+from anachron.kernels.mos6502.residue.cache import COARSE, PAGE, Shape
+from anachron.kernels.mos6502.residue.levels import add, reduce_middle
+from anachron.kernels.mos6502.residue.middle import (
+    FAR,
+    MIDDLE,
+    REACH,
+    begin_sum,
+    join,
+    negate,
+    start,
+)
+from anachron.kernels.mos6502.residue.turns import PART
 
 MOST_WEIGHT = 255
 
@@ -41,11 +52,14 @@ class Mixer:
         return self.shape.name
 
     @property
-    def narrow_weights(self) -> list[int]:
-        """The largest sum of weights with which three chains do, by the values' high byte."""
-        reach = min(-WIDE.lowest, WIDE.highest)
-        peaks = (min(256 * high + 256, self.largest) for high in range((self.largest >> 8) + 1))
-        return [min(reach // max(1, peak), 0xFFFF) for peak in peaks]
+    def limits(self) -> list[int]:
+        """By the values' squares, without COARSE bits: the high byte of a sum of weights from which
+        on three chains may not do."""
+        found = []
+        for square in range((1 << COARSE) - 1, PAGE, 1 << COARSE):
+            peak = 256 * math.isqrt(square) if square < FAR else self.largest
+            found.append(min(REACH // max(1, min(peak, self.largest)) + 1 >> 8, PAGE - 1))
+        return found
 
     @property
     def largest_sum(self) -> int:
@@ -56,11 +70,11 @@ class Mixer:
 def own_sums(mixer: Mixer) -> str:
     """The sum of t over the weights, which every product of the mixing has too much, negative.
 
-    t(n) = T(n) + 256 n - 32640, of arithmetic.py's T: sum_a becomes the sum of t, 24 bits, the
-    middle byte signed; from its bytes the residues.
+    t(n) = T(n) + 256 n - 32640, of arithmetic.py's T: sum_a becomes the sum of t, 24 bits; from its
+    bytes the residues.
     """
-    name, small = mixer.name, mixer.shape.small
-    text = [
+    name, m = mixer.name, MIDDLE
+    return lines(
         f"""\
     ldx position        ; less 32640 a row, scratch = 128 a row: 256 (sum of weights - scratch),
     inx                 ; and scratch
@@ -103,121 +117,74 @@ def own_sums(mixer: Mixer) -> str:
     adc #0
     eor #$ff
     sta {name}_ps255+1
-    lda sum_a+1         ; the middle byte as a signed one
-    bpl *+4             ;@ p=0.5
-    inc sum_a+2"""
-    ]
-    invert = f"    lda low_mod{small},y    ;@ aligned\n    eor #$ff\n    sec\n    adc #{small}"
-    for m, less in ((99, "    lda less_low,y      ;@ aligned"), (small, invert)):
-        reduce = f"    cmp #{m}\n    bcc *+5             ;@ p=0.5\n    sbc #{m}\n    clc\n"
-        reduce = reduce if 3 * (m - 1) > 255 else ""
-        text.append(f"""\
-    ldy sum_a+2
-    lda high_mod{m},y   ;@ aligned
-    tay
-    lda high_mod{m},y   ;@ aligned
-    ldy sum_a+1
-    clc
-    adc high_mod{m},y   ;@ aligned
-{reduce}    ldy sum_a
-    adc low_mod{m},y    ;@ aligned
-    tay
-{less}
-    sta {name}_ps{m}+1""")
+    lda sum_a+2         ; 256 = 3
+    asl
+    adc sum_a+2""",
+        add(m, "sum_a+1"),
+        "    tay\n    lda sum_a\n    eor #$ff\n    clc",
+        add(m, f"less_middle{m},y ;@ aligned"),
+        reduce_middle(),
+        f"    sta {name}_ps{m}+1",
+    )
+
+
+def patch(shape: Shape) -> str:
+    """The head's weights into the chains; X the row of its last one seen, less `position`."""
+    name = shape.name
+    text = [f"    sec\n    lda {name}_row\n    sbc position\n    tax\n{name}_enter_patch:"]
+    text.append(f"    jmp {name}_patch_1       ;@ goes {name}_patch_{{seen}}")
+    for row in range(shape.n_rows - 1, -1, -1):
+        text.append(f"{name}_patch_{row + 1}:\n    ldy {name}_weights+{row},x    ;@ aligned")
+        text += [f"    sty {name}_p{m}_{row}+1" for m in shape.moduli]
     return lines(*text)
 
 
 def mix(mixer: Mixer) -> str:
-    """The head's results."""
-    shape, name, small, n = mixer.shape, mixer.name, mixer.shape.small, mixer.shape.n_rows
-    text = [f"    sec\n    lda {name}_row\n    sbc position\n    tax\n{name}_enter_patch:"]
-    text.append(f"    jmp {name}_patch_1       ;@ goes {name}_patch_{{seen}}")
-    for row in range(n - 1, -1, -1):
-        text.append(f"{name}_patch_{row + 1}:\n    ldy {name}_weights+{row},x    ;@ aligned")
-        text += [f"    sty {name}_p{m}_{row}+1" for m in (256, 255)]
-        for m, table in ((99, "low_mod99"), (small, f"low_mod{small}")):
-            text.append(f"    lda {table},y        ;@ aligned\n    sta {name}_p{m}_{row}+1")
-    text.append(
+    """`<name>_mix`: the head's results."""
+    shape, name, n = mixer.shape, mixer.name, mixer.shape.n_rows
+    text = [
+        f"{name}_mix:",
+        patch(shape),
         f"    lda {name}_head\n    clc\n    adc #{shape.head_size - 1}\n    tax\n"
-        f"    ldy {name}_head\n    dey\n    sty {name}_first+1\n{name}_result:"
-    )
+        f"    ldy {name}_head\n    dey\n    sty {name}_first+1\n{name}_result:",
+    ]
     for m in shape.moduli:
-        begin = start(m, f"{shape.value(m, n)},x    ;@ aligned", f"{name}_ps{m}")
-        if m == small:
-            text.append(_three(mixer))
-            begin = begin.replace("    adc #0\n    cld\n    sta total+2\n", "", 1)
-            begin += "\n" + fold(small)
-        text.append(begin)
+        text.append(start(m, f"{shape.value(m, n)},x    ;@ aligned", f"{name}_ps{m}"))
         text.append(f"{name}_enter_v{m}:\n    jmp {name}_v{m}_1   ;@ goes {name}_v{m}_{{seen}}")
         text.append(_rows_chain(shape, m))
-    text += [join(small), "    sta term+2", f"{name}_divide:", _divide(mixer)]
+    text += [join("term"), "    eor #$80"]
+    if shape.measured[1]:
+        text.append(
+            f"    bit first\n    bmi {name}_near        ;@ p=1-heavy_heads\n    jmp {name}_heavy\n"
+            f"{name}_near:"
+        )
+    text += [_divide(mixer)]
     text.append(
         f"    ldx index\n{name}_out_high:\n    sta $ffff,x\n    tya\n{name}_out_low:\n"
-        f"    sta $ffff,x\n    dex\n{name}_first:\n    cpx #0\n"
-        f"    beq {name}_mixed     ;@ times {shape.head_size}\n    jmp {name}_result\n{name}_mixed:"
+        f"    sta $ffff,x\n{name}_more:\n    dex\n{name}_first:\n    cpx #0\n"
+        f"    beq {name}_mixed     ;@ times {shape.head_size}\n    jmp {name}_result\n"
+        f"{name}_mixed:\n    rts"
     )
     return lines(*text)
 
 
 def _rows_chain(shape: Shape, m: int) -> str:
     """A chain of products over the rows, entered at the last one seen."""
-    name, small = shape.name, shape.small
-    often = max(1, (255 - (small - 1)) // (small - 1))  # adds between two reductions
+    name = shape.name
     text = []
     for row in range(shape.n_rows - 1, -1, -1):
         text.append(f"{name}_v{m}_{row + 1}:\n    ldy {shape.value(m, row)},x    ;@ aligned")
-        text.append("    clc" if m == 256 else "")
-        text.append(f"{name}_p{m}_{row}:\n    adc t{m},y            ;@ p=0.2")
-        if m == small and row % often == 0:
-            text.append(fold(small))
+        text.append(add(m, f"t{m},y            ;@ p=0.2", f"{name}_p{m}_{row}:\n"))
     return lines(*text)
 
 
-def _is_long(mixer: Mixer) -> bool:
-    """A sum's upper bytes, its sign taken off, may need three bytes."""
-    return mixer.largest_sum >> 8 >= 1 << 16
-
-
-def _three(mixer: Mixer) -> str:
-    """T >> 8 in term, where three chains do; else the fourth follows."""
-    name = mixer.name
-    sign = "    asl\n    lda #0\n    adc #$ff\n    eor #$ff" if _is_long(mixer) else ""
-    return lines(
-        f"""\
-    adc #0
-    cld
-    sta total+2
-    bit first
-    bpl {name}_four      ;@ p=1-narrow_heads
-    tay
-    clc
-    lda total+1
-    adc wraps_low,y     ;@ aligned
-    sta term
-    lda wraps_high,y    ;@ aligned
-    adc #0
-    sta term+1""",
-        sign,
-        f"    sta term+2\n    jmp {name}_divide\n{name}_four:",
-    )
-
-
 def _divide(mixer: Mixer) -> str:
-    """A, Y = floor((total + 256 term) / (divisor + 1)), signed, high byte first; X is lost.
+    """A, Y = floor((total + 256 (A, term)) / (divisor + 1)), signed, high byte first; X to index.
 
     Of a negative sum S the quotient is that of ~S = -S - 1, inverted.
     """
-    long = _is_long(mixer)
-    upper = ("term", "term+1", "term+2") if long else ("term", "term+1")
-    invert = "\n".join(f"    lda {b}\n    eor #$ff\n    sta {b}" for b in ("total", *upper))
-    third = "    lda term+2\n    sbc #0\n    bcc _below          ;@ p=0.5\n    sta term+2"
+    name = mixer.name
     most = mixer.largest // 256 + 1
-    times = f"times 1..{most} ~min(quotient, {most})"
-    if long:
-        less = f"    sta scratch+2\n{third}\n    lda scratch+2\n    sta term+1\n    stx term"
-    else:
-        less = "    bcc _below          ;@ p=0.5\n    sta term+1\n    stx term"
-    less = less.replace("p=0.5", times)
     steps = (
         f"""\
     rol total
@@ -237,9 +204,19 @@ _less_{step}:
 _more_{step}:"""
         for step in range(8)
     )
+    invert = "\n".join(f"    lda {b}\n    eor #$ff\n    sta {b}" for b in ("total", "term"))
     return lines(
-        f"    lda term+2\n    sta scratch\n    bpl _positive       ;@ p=0.5\n{invert}\n_positive:",
         f"""\
+    stx index
+    sta term+1
+    sta scratch
+    asl
+    bcc _positive       ;@ p=0.5
+    lda term+1
+    eor #$ff
+    sta term+1
+{invert}
+_positive:
     ldy #$ff
 _above:
     iny                 ; the quotient's high byte
@@ -249,9 +226,11 @@ _above:
     tax
     lda term+1
     sbc divisor+1
-{less}
+    bcc {name}_below        ;@ times 1..{most} ~min(quotient, {most})
+    sta term+1
+    stx term
     jmp _above
-_below:
+{name}_below:
     sty scratch+1
     lda term""",
         *steps,
@@ -272,16 +251,103 @@ _signed:""",
     )
 
 
-def limits(mixer: Mixer) -> str:
-    """Tables of narrow_weights."""
-    parts = (("low", 0), ("high", 8))
-    return lines(
-        *(
-            f"{mixer.name}_narrow_{part}:\n    .byte "
-            + ",".join(str(limit >> shift & 0xFF) for limit in mixer.narrow_weights)
-            for part, shift in parts
+def heavy(mixer: Mixer) -> str:
+    """`<name>_heavy_head`: the head's results, where the weights are too many for three chains.
+
+    `<name>_heavy`: a sum, (A, term), in both turns: the upper byte is kept, then it is corrected.
+    """
+    shape, name = mixer.shape, mixer.name
+    most = mixer.largest // 256 + 1
+    upper = ("term", "term+1", "term+2")
+    invert = "\n".join(f"    lda {b}\n    eor #$ff\n    sta {b}" for b in ("total", *upper))
+    sums = []
+    for m in shape.moduli:
+        sums.append(
+            lines(
+                f"    lda {name}_ps{m}+1\n    pha\n    ldx {name}_row",
+                begin_sum(m),
+                f"{name}_own_{m}:\n    ldy {name}_weights,x     ;@ aligned",
+                add(m, f"t{m},y            ;@ aligned"),
+                # The carry of a chain of 255 outlives the loop's end.
+                f"    php\n    dex\n    cpx {name}_above\n    beq *+6             ;@ times seen\n"
+                f"    plp\n    jmp {name}_own_{m}\n    plp",
+                negate(m),
+                f"    sta {name}_ps{m}+1",
+            )
         )
+    restored = "\n".join(f"    pla\n    sta {name}_ps{m}+1" for m in reversed(shape.moduli))
+    return lines(
+        f"""\
+; {name}_heavy_head: results of too many weights for three chains; uses everything
+{name}_heavy_head:
+    lda {name}_last+1
+    sta {name}_above
+    ldx {name}_row
+{name}_part:
+    lda {name}_weights,x        ;@ aligned
+    sta {name}_scores_low,x     ;@ aligned""",
+        "    lsr\n" * PART,
+        f"""\
+    sta {name}_weights,x        ;@ aligned
+    dex
+    cpx {name}_above
+    bne {name}_part         ;@ times seen""",
+        *sums,
+        f"    lda #$40\n    sta first\n    jsr {name}_mix\n{restored}",
+        f"""\
+    ldx {name}_row
+{name}_whole:
+    lda {name}_scores_low,x     ;@ aligned
+    sta {name}_weights,x        ;@ aligned
+    dex
+    cpx {name}_above
+    bne {name}_whole        ;@ times seen
+    lda #0
+    sta first
+    jmp {name}_mix
+{name}_heavy:
+    bit first
+    bvc _turned         ;@ p=0.5
+    sta {name}_scores_high,x    ;@ aligned
+    jmp {name}_more
+_turned:
+    stx index
+    sta term+1
+    lda {name}_scores_high,x    ;@ aligned
+    jsr {name}_turn
+    lda term+2
+    sta scratch
+    bpl _positive       ;@ p=0.5
+{invert}
+_positive:
+    ldy #$ff
+_above:
+    iny
+    clc
+    lda term
+    sbc divisor
+    tax
+    lda term+1
+    sbc divisor+1
+    sta scratch+2
+    lda term+2
+    sbc #0
+    bcc _below          ;@ times 1..{most} ~min(quotient, {most})
+    sta term+2
+    lda scratch+2
+    sta term+1
+    stx term
+    jmp _above
+_below:
+    jmp {name}_below
+{name}_above:
+    .byte 0""",
     )
+
+
+def limits(mixer: Mixer) -> str:
+    """The table of Mixer.limits."""
+    return f"{mixer.name}_weight_limits:\n    .byte {','.join(map(str, mixer.limits))}"
 
 
 def _entries(shape: Shape) -> list[str]:

@@ -32,7 +32,13 @@ from anachron.kernels.mos6502.residue.ends import (
     operands,
     order_labels,
 )
-from anachron.kernels.mos6502.residue.levels import CORRECTION, LIFT, MIDDLE, add, raise_turns
+from anachron.kernels.mos6502.residue.levels import (
+    CORRECTION,
+    LIFT,
+    add,
+    raise_turns,
+    reduce_middle,
+)
 from anachron.kernels.mos6502.residue.matvec import negate_own
 from anachron.kernels.mos6502.residue.runs import PAGE, Packed, Run
 
@@ -116,11 +122,6 @@ def arrays(packed: Packed) -> list[str]:
     """The labels of arrays of `columns` bytes in which prepare leaves residues."""
     moduli = packed.moduli if packed.bits == 16 else (256,)
     return [f"{packed.name}_{m}" for m in moduli]
-
-
-def reduce_middle() -> str:
-    """A modulo 253: with more, what a chain's next carry is worth could carry again."""
-    return f"    cmp #{MIDDLE}\n    bcc *+4             ;@ p=0.99\n    sbc #{MIDDLE}"
 
 
 def _table(m: int) -> str:

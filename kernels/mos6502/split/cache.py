@@ -8,9 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from anachron.kernels.mos6502.instructions import lines
-from anachron.kernels.mos6502.residue.levels import MIDDLE, add
+from anachron.kernels.mos6502.residue.levels import MIDDLE, add, reduce_middle
 from anachron.kernels.mos6502.residue.moduli import triangle
-from anachron.kernels.mos6502.residue.rows import reduce_middle
 from anachron.kernels.mos6502.split.chains import Term, chain, fold, table
 from anachron.kernels.mos6502.split.shape import FLIP, PAGE, PARTS, Shape
 

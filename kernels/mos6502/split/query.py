@@ -8,8 +8,7 @@ Its residues become the operands of the chains; its length says how many moduli 
 from __future__ import annotations
 
 from anachron.kernels.mos6502.instructions import lines
-from anachron.kernels.mos6502.residue.levels import CORRECTION, MIDDLE
-from anachron.kernels.mos6502.residue.rows import reduce_middle
+from anachron.kernels.mos6502.residue.levels import CORRECTION, MIDDLE, reduce_middle
 from anachron.kernels.mos6502.split.chains import Term, chain, fold
 from anachron.kernels.mos6502.split.shape import FLIP, MOST_UNITS, PARTS, Mixer, Shape
 

@@ -6,8 +6,7 @@ What bounds it: a weight about 100 cycles, of which the sums of t of the mixing'
 from __future__ import annotations
 
 from anachron.kernels.mos6502.instructions import lines
-from anachron.kernels.mos6502.residue.levels import MIDDLE, add
-from anachron.kernels.mos6502.residue.rows import reduce_middle
+from anachron.kernels.mos6502.residue.levels import MIDDLE, add, reduce_middle
 from anachron.kernels.mos6502.split.chains import table
 from anachron.kernels.mos6502.split.shape import Mixer
 

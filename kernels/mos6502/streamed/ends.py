@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from anachron.kernels.mos6502.instructions import lines
-from anachron.kernels.mos6502.residue.cache import join
+from anachron.kernels.mos6502.streamed.chains import join
 
 BYTES = {2: 2, 3: 3, 4: 4}  # of a sum, by chains
 SIGN = "    asl\n    lda #0\n    adc #$ff\n    eor #$ff"  # of A

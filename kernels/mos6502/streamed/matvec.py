@@ -30,8 +30,8 @@ from anachron.kernels.arithmetic import Array
 from anachron.kernels.mos6502 import expansion
 from anachron.kernels.mos6502.instructions import Vector, lines
 from anachron.kernels.mos6502.residue import moduli as residues
-from anachron.kernels.mos6502.residue.cache import chain, start
 from anachron.kernels.mos6502.residue.moduli import NARROW, WIDE, Basis, row_constants
+from anachron.kernels.mos6502.streamed.chains import chain, start
 from anachron.kernels.mos6502.streamed.ends import End, end
 
 CROSSING = 0.5  # of the reads t+x,Y where x's residues are anything

@@ -12,8 +12,8 @@ from anachron.kernels.mos6502.instructions import (
     lines,
     set_word,
 )
-from anachron.kernels.mos6502.residue.cache import chain, negate, start
 from anachron.kernels.mos6502.streamed.cache import Place
+from anachron.kernels.mos6502.streamed.chains import chain, negate, start
 from anachron.kernels.mos6502.streamed.head_shapes import NOTICED, PAGE, WINDOW_BYTES, Heads
 
 

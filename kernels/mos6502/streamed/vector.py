@@ -9,7 +9,7 @@ The routine uses A, X, Y, scratch; decimal mode is on for a while: interrupts mu
 from __future__ import annotations
 
 from anachron.kernels.mos6502.instructions import lines
-from anachron.kernels.mos6502.residue.cache import chain, fold, negate
+from anachron.kernels.mos6502.streamed.chains import chain, fold, negate
 from anachron.kernels.mos6502.streamed.matvec import Kernel
 
 CROSSING = 0.3  # of the reads of t
