@@ -27,7 +27,7 @@ from anachron.kernels.mos6502.expansion import BLOCK
 from anachron.kernels.mos6502.instructions import Vector, lines
 from anachron.kernels.mos6502.streamed import attention as streamed_attention
 from anachron.kernels.mos6502.streamed import cache as streamed_cache
-from anachron.kernels.mos6502.streamed import head_shapes, scores, smooth, weighing
+from anachron.kernels.mos6502.streamed import gating, head_shapes, scores, smooth, turning, weighing
 from anachron.kernels.mos6502.streamed import heads as streamed_heads
 from anachron.kernels.mos6502.streamed.attention import Shape
 from anachron.kernels.mos6502.streamed.cache import Places
@@ -40,8 +40,16 @@ MOST_ENCODER_POSITIONS = 256
 class StreamedLowering(MatrixStreaming):
     """As RowLowering, with an expansion that holds all that is large."""
 
-    def __init__(self, values: Values, ranges: Ranges, most_columns: int = MOST_COLUMNS) -> None:
+    def __init__(
+        self,
+        values: Values,
+        ranges: Ranges,
+        most_columns: int = MOST_COLUMNS,
+        quarters: bool = True,
+    ) -> None:
+        """most_columns: of matrices in residues; quarters: there is room for gating.py's tables."""
         super().__init__(values, ranges, most_columns)
+        self.quarters = quarters
         self.long = values.fixed.seq_len > 256
         self._places: dict[tuple[str, str, int], tuple[int, int]] = {}
         self._shapes: dict[Shape, Shape] = {}
@@ -80,27 +88,51 @@ class StreamedLowering(MatrixStreaming):
         x, out = self.values.vector(op.inputs[0]), self.values.vector(op.name)
         n, heads = self.values.fixed.seq_len, op.attributes["heads"]
         half = op.constants["cosine"].shape[1]
-        planes = [
-            op.constants[role][:n].astype(np.int64) >> up & 0xFF
-            for role in ("cosine", "sine")
-            for up in (0, 8)
-        ]
-        rows = np.hstack(planes).astype(np.uint8)
+        angles = [op.constants[role][:n].astype(np.int64) for role in ("cosine", "sine")]
+        fast = x.bits == out.bits == 16 and x.size <= 256
+        fast = fast and max(int(np.abs(part).max()) for part in angles) <= turning.ONE
+        rows = turning.pack_rows(*angles) if fast else np.hstack(
+            [part >> up & 0xFF for part in angles for up in (0, 8)]
+        ).astype(np.uint8)
+        size = rows.shape[1]
         address = self.expansion.place(op.name, rows.tobytes(), "table")
-        buffer, base = self._row_buffer(4 * half), expansion.constant(address)
+        buffer, base = self._row_buffer(size), expansion.constant(address)
         fetch = lines(
-            expansion.locate("scratch", "position", 1 + self.long, 4 * half, base),
+            expansion.locate("scratch", "position", 1 + self.long, size, base),
             expansion.point_at("scratch"),
-            expansion.move(expansion.FETCH, buffer, 4 * half),
-        )
-        cosine, sine = (
-            Vector(f"{buffer}+{at}", f"{buffer}+{at + half}", half, 16) for at in (0, 2 * half)
+            expansion.move(expansion.FETCH, buffer, size),
         )
         interleaved = bool(op.attributes["interleaved"])
         a, b = self._arguments(x, out)
-        text = rope.rope(NAME, "position", a, b, cosine, sine, heads, interleaved, fetch)
+        if fast:
+            self._less_products()
+            saturates = float(self.ranges.values[op.inputs[0]].peak.max()) * math.sqrt(2) >= 32766
+            text = turning.rope(NAME, a, b, buffer, heads, interleaved, saturates, fetch)
+        else:
+            cosine, sine = (
+                Vector(f"{buffer}+{at}", f"{buffer}+{at + half}", half, 16) for at in (0, 2 * half)
+            )
+            text = rope.rope(NAME, "position", a, b, cosine, sine, heads, interleaved, fetch)
         self._share(op, name, text, x, out)
         self.variants[op.name] = ("streamed", "its angles come from the expansion")
+
+    def _multiply(self, op: Op, name: str) -> None:
+        a, b = self._inputs(op)
+        out = self.values.vector(op.name)
+        words = a.bits == b.bits == out.bits == 16
+        if not (words and self.quarters and out.size <= 256):
+            super()._multiply(op, name)
+            return
+        self.fills["fill_quarters"] = gating.fill_tables()
+        for label, size in gating.TABLES.items():
+            self.areas[label] = Area(label, "table", ((0, size),), 256)
+        shift = op.attributes["shift"]
+        peaks = [float(self.ranges.values[x].peak.max()) for x in op.inputs]
+        saturates = peaks[0] * peaks[1] >= 32767 * 2.0**shift
+        left, right, result = self._arguments(a, b, out)
+        text = gating.multiply(NAME, left, right, result, shift, saturates)
+        self._share(op, name, text, a, b, out)
+        self.variants[op.name] = ("quarter squares", "exact for any words")
 
     def _less_products(self) -> None:
         """The products' table less what is the same everywhere."""
@@ -225,6 +257,7 @@ class StreamedLowering(MatrixStreaming):
         why = head_shapes.fits(size, bound, table, n, shift)
         if why:
             return None, why
+        shifts = {int(other.attributes["score_shift"]) for other in alike}
         heads = Heads(
             name="",
             heads=attributes["heads"],
@@ -232,7 +265,7 @@ class StreamedLowering(MatrixStreaming):
             size=size,
             chains=head_shapes.count_chains(bound),
             n_rows=n,
-            shift=shift,
+            shifts=tuple(sorted({s for s in shifts if s == shift or head_shapes.alike(s, shift)})),
             table=self._bytes(op, "exponential", table, "table"),
             entries=len(table),
         )
@@ -257,7 +290,11 @@ class StreamedLowering(MatrixStreaming):
     def _attend_in_residues(self, op: Op, name: str, heads: Heads) -> None:
         places = self._places_of_heads(op, heads)
         q, out = self.values.vector(op.inputs[0]), self.values.vector(op.name)
-        self._emit(op, streamed_heads.call(heads, name, q, out, places))
+        shift = op.attributes["score_shift"]
+        if heads.several:
+            self.environments[op.name] = {f"{heads.name}_way": heads.way(shift)}
+            self.anything |= self.environments[op.name]
+        self._emit(op, streamed_heads.call(heads, name, q, out, places, shift))
         self._routine(op, heads.name, streamed_heads.attend(heads, places))
         self._routine(op, f"{heads.name}_divide", weighing.divide(heads))
         self._residue_tables()

@@ -80,15 +80,14 @@ def build_streamed(
     """The program of a model whose weights and past lie in a RAM Expansion Unit."""
     ranges = ranges or analyse(fixed)
     columns = {op.constants["weight"].shape[1] for op in fixed.ops if op.contract == "matvec"}
-    widest = sorted(n for n in columns if n <= MOST_COLUMNS)
-    while True:
-        lowering = StreamedLowering(Values(fixed), ranges, widest[-1] if widest else 0)
+    widest = [*sorted((n for n in columns if n <= MOST_COLUMNS), reverse=True), 0]
+    for most, quarters in ((most, quarters) for most in widest for quarters in (True, False)):
+        lowering = StreamedLowering(Values(fixed), ranges, most, quarters)
         try:
             return _build(machine, options, lowering)
-        except DoesNotFit:
-            if not widest:
-                raise
-            widest.pop()
+        except DoesNotFit as error:
+            found = error
+    raise found
 
 
 def build_banked(

@@ -11,16 +11,19 @@ from anachron.kernels.mos6502.residue.moduli import NARROW, WIDE
 PAGE = 256
 RECORD = 0x90  # a value's record, then the sums' planes: the KERNAL's zero page is free in a pass
 SHIFTS = range(17)
+RIGHT = 4  # steps to the right at most: others go left
 MOST_ROWS = 512  # blocks of two rows, counted in a byte
 MOST_FEATURES = (PAGE - RECORD) // 4
-AUTOLOAD = 0x20  # a transfer's registers come back after it
 NOTICED = ("key_low", "key_high", "key_fix", "value_low", "value_high")  # pages of rows noticed
 WINDOW_BYTES = 3
+
+
 @dataclass(frozen=True)
 class Heads:
     """What the code is made for.
 
-    shift    of the scores       table, entries   of the weights; the last is 0
+    shifts   of the scores of the attentions that share the code: of one kind (`kind`)
+    table, entries   of the weights; the last is 0
     n_rows   positions of a context
     """
 
@@ -30,7 +33,7 @@ class Heads:
     size: int
     chains: int
     n_rows: int
-    shift: int
+    shifts: tuple[int, ...]
     table: str
     entries: int
 
@@ -60,9 +63,24 @@ class Heads:
         return 1 << (self.n_rows * self.size - 1).bit_length()
 
     @property
-    def window(self) -> int:
-        """A score so far below the largest has no weight."""
-        return self.entries - 1 << self.shift
+    def several(self) -> bool:
+        """A call says by how much scores move."""
+        return len(self.shifts) > 1
+
+    def limits(self, shift: int) -> dict[str, int]:
+        """label -> a byte: what shifted sums count as one, and how far below the largest of them
+        a score has no weight."""
+        mask, window = (1 << shift) - 1, self.entries - 1 << shift
+        found = {f"{self.name}_mask_{i}": mask >> 8 * i & 0xFF for i in range(2)}
+        found |= {f"{self.name}_window_{i}": window >> 8 * i & 0xFF for i in range(WINDOW_BYTES)}
+        _, bits, rest = kind(shift)
+        if not bits:
+            return found
+        return found | {f"{self.name}_bits": 1 << rest}
+
+    def way(self, shift: int) -> str:
+        """Where a distance's steps begin."""
+        return f"{self.name}_step_{kind(shift)[2]}"
 
     @property
     def pages(self) -> int:
@@ -104,6 +122,19 @@ def fits(size: int, bound: float, table: Array, n_rows: int, shift: int) -> str:
     if shift not in SHIFTS:
         return f"its scores move by {shift}"
     return ""
+
+
+def kind(shift: int) -> tuple[bool, bool, int]:
+    """A distance lies in its upper two bytes; it must be less than two; steps to the right, or 8
+    less those to the left."""
+    rest = shift - 8 if shift > 8 else shift
+    return shift > 8, rest < 8, rest
+
+
+def alike(shift: int, other: int) -> bool:
+    """Whether scores that move so far can share code."""
+    (a, b, first), (c, d, second) = kind(shift), kind(other)
+    return (a, b) == (c, d) and (first <= RIGHT) == (second <= RIGHT) and 0 not in (first, second)
 
 
 def count_chains(bound: float) -> int:

@@ -62,9 +62,12 @@ def attend(h: Heads, places: Places) -> str:
     )
 
 
-def call(h: Heads, name: str, q: Vector, out: Vector, places: Places) -> str:
-    """The op `name`."""
+def call(h: Heads, name: str, q: Vector, out: Vector, places: Places, shift: int) -> str:
+    """The op `name`, whose scores move by a shift."""
     text = [f"{name}:"]
+    if h.several:
+        text += [f"    lda #{byte}\n    sta {at}+1" for at, byte in h.limits(shift).items()]
+        text.append(set_word(f"{h.name}_way+1", h.way(shift)))
     for part, address in (("keys", places.keys), ("values", places.values)):
         for i in range(3):
             text.append(f"    lda #{address >> 8 * i & 0xFF}\n    sta {h.name}_{part}+{i}")

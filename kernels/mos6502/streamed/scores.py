@@ -62,7 +62,12 @@ def scores(h: Heads) -> str:
 
     total, total+1, total+2: a score; largest: of all; enough: up to it there is no weight.
     """
-    name, n, mask = h.name, h.block_rows, (1 << h.shift) - 1
+    name, n, limits = h.name, h.block_rows, h.limits(h.shifts[0])
+    mask = [f"{label}:\n    ora #{limits[label]}" for label in (f"{name}_mask_0", f"{name}_mask_1")]
+    window = [
+        f"{label}:\n    sbc #{limits[label]}"
+        for label in (f"{name}_window_{i}" for i in range(WINDOW_BYTES))
+    ]
     size, blocks = n * h.key_bytes, f"((seen+{n - 1})//{n})"
     text = [
         expansion.point_at(f"{name}_keys"),
@@ -128,19 +133,19 @@ def scores(h: Heads) -> str:
     sbc total+2
     bcs {name}_next      ;@ p=1-min(1,4/seen)
     lda total
-    ora #{mask & 0xFF}
+{mask[0]}
     sta largest
     sec
-    sbc #{h.window & 0xFF}
+{window[0]}
     sta enough
     lda total+1
-    ora #{mask >> 8}
+{mask[1]}
     sta largest+1
-    sbc #{h.window >> 8 & 0xFF}
+{window[1]}
     sta enough+1
     lda total+2
     sta largest+2
-    sbc #{h.window >> 16}
+{window[2]}
     sta enough+2
     bcs {name}_next      ;@ p=0.999
     lda #0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from anachron.kernels.mos6502 import expansion
 from anachron.kernels.mos6502.instructions import lines
 from anachron.kernels.mos6502.narrow.attention import divide_byte
-from anachron.kernels.mos6502.streamed.head_shapes import NOTICED, PAGE, RECORD, Heads
+from anachron.kernels.mos6502.streamed.head_shapes import NOTICED, PAGE, RECORD, RIGHT, Heads, kind
 
 AUTOLOAD = 0x20  # a transfer's registers come back after it
 # Of `seen` rows, as it was in one story of stories260K's, in its first 24 and 64 passes.
@@ -114,21 +114,25 @@ def mix(h: Heads) -> str:
 
 def _place(h: Heads) -> str:
     """X = the place in the table of a row at distance A, term+1, term; or it weighs nothing."""
-    far = f"    jmp {h.name}_weighed\n"
-    text, low, shift = [], "term+1", h.shift - 8
-    if h.shift <= 8:  # the distance must have two bytes
+    name, far = h.name, f"    jmp {h.name}_weighed\n"
+    (upper, bits, rest), text, low = kind(h.shifts[0]), [], "term+1"
+    if not upper:  # the distance must have two bytes
         text.append(f"    beq *+5             ;@ p=0.99\n{far}    lda term+1")
-        low, shift = "term", h.shift
-    if shift < 8:
-        text.append(f"    cmp #{1 << shift}\n    bcc *+5             ;@ p=0.95\n{far}")
-    if shift in (0, 8):
-        text.append(f"    ldx {low}" if shift == 0 else "    tax")
-    elif shift <= 4:
-        text += [f"    lsr\n    ror {low}"] * shift
-        text.append(f"    ldx {low}")
+        low = "term"
+    if bits:
+        text.append(f"{name}_bits:\n    cmp #{1 << rest}\n    bcc *+5             ;@ p=0.95\n{far}")
+    if rest in (0, 8):
+        text.append("    tax" if rest else f"    ldx {low}")
     else:
-        text += [f"    asl {low}\n    rol"] * (8 - shift)
-        text.append("    tax")
+        right = rest <= RIGHT
+        rungs = sorted({kind(shift)[2] for shift in h.shifts}, reverse=right)
+        if h.several:
+            text.append(f"{name}_way:\n    jmp {name}_step_{rungs[0]}  ;@ goes {{{name}_way}}")
+        for i, rung in enumerate(rungs):
+            after = rungs[i + 1] if i + 1 < len(rungs) else 0 if right else 8
+            step = f"    lsr\n    ror {low}" if right else f"    asl {low}\n    rol"
+            text += [f"{name}_step_{rung}:", *([step] * abs(rung - after))]
+        text.append(f"    ldx {low}" if right else "    tax")
     if h.entries < PAGE:
         text.append(f"    cpx #{h.entries}\n    bcc *+5             ;@ p=0.95\n{far}")
     return lines(*text)
