@@ -5,22 +5,37 @@ Where the program need not keep its logits, only rows that may be the largest ar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from anachron.compiler.fixed import FixedModel, Op
 from anachron.compiler.ranges import Bound, Ranges
+from anachron.compiler.targets.mos6502 import chances
 from anachron.compiler.targets.mos6502.matrices import Group
 from anachron.compiler.targets.mos6502.narrow import Narrow
 from anachron.kernels.arithmetic import Array
 from anachron.kernels.mos6502.narrow.rows import Matrix
+from anachron.kernels.mos6502.residue import finer as residue_finer
 from anachron.kernels.mos6502.residue import screen as residue_screen
 from anachron.kernels.mos6502.residue.moduli import choose_origin
 
 SAMPLES = 64  # vectors by which the rows that are done exactly are counted, to predict the time
 LEAST_ROWS = 32  # fewer are no gain
+AFTER = 8  # rows done exactly before the others are bounded once more
+FINER = 5  # bits that the table of that loses: 255 steps are more than the screen leaves open
 EXACT = {True: (27, 100), False: (19, 60)}  # cycles of a product and of a row, wide and narrow
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Of vectors: rows that the screen leaves, that are bounded once more, that are left then, and
+    whether any is bounded."""
+
+    passing: float
+    again: float
+    left: float
+    any: float
 
 
 @dataclass(frozen=True)
@@ -29,12 +44,15 @@ class Screening:
 
     likely  the share of its rows that are done exactly, expected
     exact   cycles of a product and of a row that is
+    finer   another bound of rows that the screen leaves, or None; counts: what is expected of it
     """
 
     op: Op
     screen: residue_screen.Screen
     likely: float
     exact: tuple[int, int]
+    finer: residue_finer.Finer | None = None
+    counts: Counts | None = None
 
     @property
     def saves(self) -> int:
@@ -74,7 +92,18 @@ def find_screening(
             counts = [_count(made, op, origin, v, first) for v in samples]
             choices.append(Screening(op, made, float(np.mean(counts)) / len(weight), exact))
     best = max(choices, key=lambda choice: choice.saves, default=None)
-    return best if best is not None and best.saves > 0 else None
+    if best is None or best.saves <= 0:
+        return None
+    if isinstance(group, Group):
+        return best
+    again = residue_screen.plan(weight, bias, origin, (x.lo, x.hi), sums, shift, FINER)
+    finer = residue_finer.plan(best.screen, again, weight, AFTER) if again else None
+    if finer is None:
+        return best
+    seen = chances.vectors(fixed, op.inputs[0])
+    twice = _count_twice(best.screen, finer, op, origin, seen, first)
+    rows_done = twice.passing - twice.again + twice.left
+    return replace(best, finer=finer, counts=twice, likely=rows_done / len(weight))
 
 
 def _samples(x: Bound) -> Array:
@@ -87,6 +116,38 @@ def _samples(x: Bound) -> Array:
     else:
         values = rng.normal(size=(SAMPLES, len(x.lo))) * x.norm / np.sqrt(len(x.lo))
     return np.clip(values, x.lo, x.hi).astype(np.int64)
+
+
+def _count_twice(
+    screen: residue_screen.Screen,
+    finer: residue_finer.Finer,
+    op: Op,
+    origin: Array,
+    vectors: Array,
+    first: int,
+) -> Counts:
+    """What becomes of rows, vector by vector."""
+    weight, bias = op.constants["weight"].astype(np.int64), op.constants["bias"]
+    counts = []
+    for x in vectors:
+        ends = screen.bounds(weight, origin, x)
+        fine = finer.screen.bounds(weight, origin, x)
+        results = weight @ x + bias >> screen.shift
+        index = len(ends) - 1 - int(np.argmax(ends[::-1][: len(ends) - first]))
+        best, passing, again, left = int(results[index]), 1, 0, 0
+        for row in range(first, len(ends)):
+            least = residue_screen.least_end(screen, best)
+            if row == index or ends[row] < least:
+                continue
+            passing += 1
+            if passing > finer.after + 1:
+                again += 1
+                if not finer.leaves(ends[row], least, fine[row], best):
+                    continue
+                left += 1
+            best = max(best, int(results[row]))
+        counts.append((passing, again, left, again > 0))
+    return Counts(*np.mean(counts, axis=0).tolist())
 
 
 def _count(

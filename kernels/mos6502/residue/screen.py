@@ -105,7 +105,7 @@ def make_table(fine: int) -> bytes:
     return ((triangle(np.arange(512)) >> fine) % 255).astype(np.uint8).tobytes()
 
 
-def fill_table(fine: int) -> str:
+def fill_table(fine: int, table: str = TABLE, name: str = "fill_screen") -> str:
     """`fill_screen`: build it; once."""
     shift = "    asl term+3\n    rol term+4\n    rol\n" * (8 - fine)
     half = """\
@@ -134,10 +134,10 @@ _{at}:
     inc term+2
     cpx #0
     bne _{at}             ;@ times 256"""
-    halves = [half.format(at=256 * page, page=page, shift=shift, table=TABLE) for page in (0, 1)]
+    halves = [half.format(at=256 * page, page=page, shift=shift, table=table) for page in (0, 1)]
     return lines(
-        f"; fill_screen: {TABLE}; uses A, X, term",
-        "fill_screen:\n    lda #0\n    ldx #4\n_clear:\n    sta term,x\n    dex\n"
+        f"; {name}: {table}; uses A, X, term",
+        f"{name}:\n    lda #0\n    ldx #4\n_clear:\n    sta term,x\n    dex\n"
         "    bpl _clear          ;@ times 5\n    inx",
         halves[0],
         "    inc term+1          ; 256 more, not 0",
@@ -178,11 +178,30 @@ class Rows:
         return f"{label}-{self.first}" if self.first else label
 
 
-def seek(rows: Rows, screen: Screen, x: Vector, likely: float) -> str:
+@dataclass(frozen=True)
+class Second:
+    """Another bound of rows that the screen leaves (finer.py): its texts.
+
+    start, again  at the beginning; where a row is left: goes to _skip if it cannot be the largest
+    update, more  after a new best; routines
+    """
+
+    start: str = ""
+    again: str = ""
+    update: str = ""
+    more: str = ""
+
+
+NONE = Second()
+
+
+def seek(
+    rows: Rows, screen: Screen, x: Vector, likely: float, second: Second = NONE
+) -> str:
     """`<name>_seek`: next_token = the row of the largest result, the first of equals, in `largest`.
 
     x       the vector; packed has been prepared for it, and its block selected
-    likely  the share of the rows that are done exactly
+    likely  the share of the rows that the screen leaves
     """
     name, (kernel, end, aim) = rows.name, rows.kernel
     low, high = rows.at(rows.out.low), rows.at(rows.out.high)
@@ -190,7 +209,8 @@ def seek(rows: Rows, screen: Screen, x: Vector, likely: float) -> str:
     number = f"    sec\n    sbc #{rows.first}\n" if rows.first else ""
     return lines(
         f"; {name}_seek: next_token, and its result in `largest`; uses everything\n{name}_seek:",
-        _columns(rows, screen, x),
+        second.start,
+        take(rows, screen, x, TABLE, name),
         _chain(rows),
         aim,
         f"""\
@@ -210,6 +230,7 @@ def seek(rows: Rows, screen: Screen, x: Vector, likely: float) -> str:
     bcc _skip           ;@ p={1 - likely}
     cpx index
     beq _skip           ;@ p=0.1
+{second.again}
     jsr {name}_exact
 _skip:
     inx
@@ -256,7 +277,10 @@ _better:
     sta scratch
 _high:""",
         "    asl scratch\n    rol\n" * (8 - screen.coarse),
-        f"    sta {name}_least+1\n_worse:\n    rts",
+        f"    sta {name}_least+1",
+        second.update,
+        "_worse:\n    rts",
+        second.more,
     )
 
 
@@ -270,10 +294,10 @@ def _rise(screen: Screen) -> int:
     return ((1 - screen.lowest << screen.coarse) + (1 << screen.coarse) - 1) & 0xFFFF
 
 
-def _columns(rows: Rows, screen: Screen, x: Vector) -> str:
-    """The vector into the chain's operands, and its own share into its start."""
+def take(rows: Rows, screen: Screen, x: Vector, table: str, chain: str) -> str:
+    """The vector into a chain's operands, and its own share into its start."""
     name, columns = rows.name, len(rows.columns)
-    operands = f"{name}_operands+{CODE * (columns - 1) + 4}"
+    operands = f"{chain}_operands+{CODE * (columns - 1) + 4}"
     take = f"    lda {x.low},x\n"
     if x.bits == 16:
         narrow = "    asl\n    rol scratch\n" * (8 - screen.down)
@@ -301,12 +325,12 @@ _column:
     bcs _far            ;@ p=0.1
     lda t256,y          ;@ aligned
     sta scratch
-    lda {TABLE},y       ;@ aligned
+    lda {table},y       ;@ aligned
     bcc _near           ;@ always
 _far:
     lda t256+256,y      ;@ aligned
     sta scratch
-    lda {TABLE}+256,y   ;@ aligned
+    lda {table}+256,y   ;@ aligned
     clc
 _near:
     adc sum_a
@@ -332,7 +356,7 @@ _near:
     adc sum_a+2
     adc #0
     eor #$ff
-    sta {name}_own+1"""
+    sta {chain}_own+1"""
 
 
 def _chain(rows: Rows) -> str:
