@@ -4,22 +4,25 @@ import numpy as np
 import pytest
 from test_mos6502_residues import ResidueBench
 
-from anachron.kernels.mos6502.residue import compaction
+from anachron.kernels.mos6502.residue import compaction, guard
 from anachron.kernels.mos6502.residue import matvec as residue_matvec
 from anachron.kernels.mos6502.residue import moduli as residues
 from anachron.kernels.mos6502.residue import sparse as residue_sparse
 from anachron.kernels.reference import matvec as meant_matvec
 
 
-def place(weights, biases, shifts, slots, limit):
+def place(weights, biases, shifts, slots, limit, largest=0x7FFF):
     """A bench with the kernel; the calls are op_0, op_1, ..."""
     rng = np.random.default_rng(3)
     rows, columns = weights[0].shape
     orders = [rng.permutation(columns) for _ in weights]
     packed = residue_sparse.pack("s", [w[:, o] for w, o in zip(weights, orders, strict=True)])
     guarded = limit < residue_sparse.ENOUGH
-    shape = residue_sparse.Shape(packed, slots, columns // 2, guarded)
+    shape = residue_sparse.Shape(packed, slots, columns // 2, guarded, largest)
     bench = ResidueBench()
+    for name, size in guard.TABLES.items():
+        bench.pages(name, bytes(size))
+    bench.add(guard.fill_squares())
     bench.pages(residue_matvec.block_label("s", 0), packed.blocks[0])
     for m in residues.MODULI:
         reduced = residues.reduce(np.concatenate(biases), m)
@@ -38,6 +41,7 @@ def place(weights, biases, shifts, slots, limit):
             residue_sparse.call(shape, f"op_{i}", i, x, out, order, limit, kind, "sums")
         )
     bench.start()
+    bench.call("fill_squares")
     bench.call("fill_s", {})
     return bench
 
@@ -90,18 +94,22 @@ def test_sums_up_to_the_ends_of_the_window_are_exact():
     assert min(reached) < 0.93 * residues.WIDE.lowest
 
 
-def test_a_vector_that_is_too_long_goes_in_halves():
+@pytest.mark.parametrize("largest", (255 * residue_sparse.UNIT - 1, 0x7FFF))
+def test_a_vector_that_is_too_long_goes_in_halves(largest):
     rng = np.random.default_rng(2)
     weight = rng.integers(-60, 61, (16, 64)).astype(np.int8)
+    weight[:, 3] //= 10  # so that sums fit whatever x[3] is
     bias = np.zeros(16, int)
-    limit = 100
-    bench = place([weight], [bias], [7], 40, limit)
+    limit = 1000
+    bench = place([weight], [bias], [7], 64, limit, largest)
     x = np.zeros(64, int)
     x[:20] = 300
     short = check(bench, 0, weight, bias, 7, x)
-    x[3] = 3000  # its square alone is beyond the limit, its sums are not
-    assert 3000**2 > limit * 65536
-    assert check(bench, 0, weight, bias, 7, x) > short + 16 * 100
+    for value, goes in ((1400, False), (1500, True), (8000, True), (largest, True)):
+        x[3] = value
+        beyond = ((x[x > 0] // residue_sparse.UNIT + 1) ** 2).sum() >= limit
+        assert beyond == goes
+        assert (check(bench, 0, weight, bias, 7, x) > short + 16 * 100) == goes
 
 
 def test_what_counts_decides_the_time():

@@ -36,6 +36,8 @@ class Compacting(ResidueTables):
             label = f"{sparse.name}_bias_{m}"
             content = values.astype("u1").tobytes()
             self.tables[label] = data(f"{sparse.name} bias {m}", "weights", label, content)
+        if self.shape.guarded:
+            self._square_tables()
         routines = self.routines["matvec"]
         self.areas[f"{sparse.name}_zeros"] = Area(
             f"{sparse.name}_zeros", "table", ((0, packed.stride),), 1, False, True

@@ -240,9 +240,7 @@ class FastLowering(Compacting):
 
     def _squares(self) -> None:
         """What measures the length of vectors."""
-        self.fills["fill_squares"] = guard.fill_squares()
-        for name, size in guard.TABLES.items():
-            self.areas[name] = Area(name, "table", ((0, size),), 256)
+        self._square_tables()
         self.routines["norm"]["measure"] = guard.measure()
         self.anything |= {"elements": 1, "exact_columns": 1}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from anachron.compiler.targets.mos6502.sections import PAGE, Area, small_table
 from anachron.compiler.targets.mos6502.seeking import Seeking
-from anachron.kernels.mos6502.residue import middle
+from anachron.kernels.mos6502.residue import guard, middle
 from anachron.kernels.mos6502.residue import moduli as residues
 
 
@@ -24,6 +24,12 @@ class ResidueTables(Seeking):
         for name, size in middle.TABLES.items():
             self.areas[name] = Area(name, "table", ((0, size),), PAGE)
         self.fills["fill_middle"] = middle.fill_tables(self._place_ends(*middle.ENDS))
+
+    def _square_tables(self) -> None:
+        """The squares of a byte."""
+        self.fills["fill_squares"] = guard.fill_squares()
+        for name, size in guard.TABLES.items():
+            self.areas[name] = Area(name, "table", ((0, size),), PAGE)
 
     def _place_ends(self, *names: str) -> int:
         """Tables of high bytes, as far as there are such, -reach .. reach - 1; reach."""

@@ -20,11 +20,9 @@ from anachron.kernels.mos6502.residue import matvec as residue_matvec
 from anachron.kernels.mos6502.residue import sparse as residue_sparse
 from anachron.kernels.mos6502.residue.moduli import WIDE, reduce
 
-SLOTS = 0.67  # of them that are taken at once: more is rare
-SAVES = 9  # cycles of an element of a matrix, at that share
+SAVES = 9  # cycles of an element of a matrix, where about half count
 MOST_ROWS = 256  # of all of a group's matrices: they share pages
 MOST_COLUMNS = 64
-UNIT = 65536  # of limits on a sum of squares
 
 
 @dataclass(frozen=True)
@@ -32,15 +30,21 @@ class Sparse:
     """Matrices that share a sparse kernel.
 
     orders  op -> the order of columns, whose halves are proven to fit
-    limits  op -> the largest sum of squares, in units, with which its whole sums are proven to
-            fit; residue_sparse.ENOUGH where any is
+    limits  op -> the sum of squares, in units, below which its whole sums are proven to fit;
+            residue_sparse.ENOUGH where any does
     counts  op -> how many elements of its vectors are above 0, in texts of the model's own
+    long    op -> which of those vectors are not below the limit
+    slots   elements that are taken at once
+    largest element of all vectors
     """
 
     ops: tuple[Op, ...]
     orders: Mapping[str, Array]
     limits: Mapping[str, int]
     counts: Mapping[str, Array]
+    long: Mapping[str, Array]
+    slots: int
+    largest: int
 
     @property
     def columns(self) -> int:
@@ -85,23 +89,21 @@ class Sparse:
         ordered = [op.constants["weight"][:, self.orders[op.name]] for op in self.ops]
         packed = residue_sparse.pack(self.name, ordered)
         guarded = any(limit < residue_sparse.ENOUGH for limit in self.limits.values())
-        counts = np.concatenate(list(self.counts.values()))
-        at_once = np.where(counts > self.slots, counts / 2, counts)
-        active = int(at_once.mean())
-        return residue_sparse.Shape(packed, self.slots, active, guarded, order)
+        counts = np.concatenate([np.where(self._halved(op), self.counts[op.name] / 2,
+                                          self.counts[op.name]) for op in self.ops])
+        active = int(counts.mean())
+        return residue_sparse.Shape(packed, self.slots, active, guarded, self.largest, order)
 
-    @property
-    def slots(self) -> int:
-        return max(round(SLOTS * self.columns), self.columns // 2)
+    def _halved(self, op: Op) -> Array:
+        """Which vectors go in halves."""
+        return (self.counts[op.name] > self.slots) | self.long[op.name]
 
     def in_halves(self, op: Op) -> float:
-        """The share of vectors that have more elements than slots, less what their halves take
-        less than the vectors that are expected."""
-        counts = self.counts[op.name]
-        far = counts[counts > self.slots]
-        near = counts[counts <= self.slots]
-        usual = max(1.0, float(near.mean())) if len(near) else 1.0
-        return round(min(1.0, float((far / 2 / usual).sum()) / len(counts)), 3)
+        """The share of vectors that go in halves, less what their halves take less than the vectors
+        that are expected."""
+        counts, far = self.counts[op.name], self._halved(op)
+        usual = max(1.0, float(counts[~far].mean())) if not far.all() else 1.0
+        return round(min(1.0, float((counts[far] / 2 / usual).sum()) / len(counts)), 3)
 
 
 def find_sparse(
@@ -124,15 +126,28 @@ def find_sparse(
             halves = {name: order for name, order in group.halves.items() if name not in orders}
             left = replace(group, ops=rest, halves=halves)
             others = tuple(left if other is group else other for other in groups)
-            counts = {op.name: (vectors(fixed, op.inputs[0]) > 0).sum(1) for op in ops}
-            return Sparse(tuple(ops), orders, limits, counts), tuple(g for g in others if g.ops)
+            taken = {op.name: np.maximum(vectors(fixed, op.inputs[0]), 0) for op in ops}
+            counts = {name: (x > 0).sum(1) for name, x in taken.items()}
+            long = {name: _is_long(x, limits[name]) for name, x in taken.items()}
+            largest = max(int(ranges.values[op.inputs[0]].peak.max()) for op in ops)
+            slots = ops[0].constants["weight"].shape[1]
+            found = Sparse(tuple(ops), orders, limits, counts, long, slots, largest)
+            return found, tuple(g for g in others if g.ops)
     return None, groups
 
 
 def _limit(op: Op, ranges: Ranges) -> int:
-    """Up to which sum of squares, in units, the whole sums fit."""
+    """Below which sum of squares, in units, the whole sums fit."""
     proven = ranges.accumulators[op.name]
     if WIDE.holds(int(np.min(proven["rows_lo"])), int(np.max(proven["rows_hi"]))):
         return residue_sparse.ENOUGH
     longest = float(longest_inputs(op, WIDE, positive=True).min())
-    return max(0, min(int(longest**2 / UNIT) - 1, residue_sparse.ENOUGH - 1))
+    return max(0, min(int((longest / residue_sparse.UNIT) ** 2), residue_sparse.ENOUGH - 1))
+
+
+def _is_long(x: Array, limit: int) -> Array:
+    """Which vectors a limit sends in halves."""
+    if limit >= residue_sparse.ENOUGH:
+        return np.zeros(len(x), bool)
+    squares = np.where(x > 0, x // residue_sparse.UNIT + 1, 0) ** 2
+    return squares.sum(1) >= limit

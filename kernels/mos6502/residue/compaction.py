@@ -11,38 +11,24 @@ import numpy as np
 from anachron.kernels.mos6502.instructions import lines, set_word
 from anachron.kernels.mos6502.residue.matvec import block_label
 from anachron.kernels.mos6502.residue.moduli import reduce, triangle
-from anachron.kernels.mos6502.residue.sparse import POINTERS, SLOT, Shape
+from anachron.kernels.mos6502.residue.sparse import POINTERS, SLOT, UNIT, Shape
 
 
 def take(shape: Shape) -> str:
     """`<name>_take`: a vector's elements above 0, and what they decide alone, into the chains.
 
     X the last column, count_a one below the first; source_low, source_high; count_b the limit:
-    how many times 65536 the sum of squares may be, at most; uses A, Y, scratch, sum_a, sum_b and
-    the pointers; decimal mode is on for a while
+    the sum of squares, each of x / UNIT rounded up, must be below it; uses A, Y, scratch, sum_a,
+    sum_b and the pointers; decimal mode is on for a while
     """
     name, packed = shape.name, shape.packed
     origin = -int(packed.origin[0])
     own = {m: int(reduce(triangle(np.array(origin)), m)) for m in SLOT}
     column_bits = packed.stride.bit_length() - 1
     starts = (set_word(POINTERS[m], shape.slot(m, shape.slots)) for m in SLOT)
-    cleared = ["sum_a", "sum_a+1", "sum_a+2", *(["sum_b", "sum_b+1", "sum_b+2", "scratch+7"])]
-    measured = """\
-    bit count_b+1
-    bmi _sure           ;@ p=0.5
-    cpy scratch+7
-    bcc *+4             ;@ p=0.8
-    sty scratch+7
-    txa
-    clc
-    adc sum_b
-    sta sum_b
-    tya
-    adc sum_b+1
-    sta sum_b+1
-    bcc *+4             ;@ p=0.99
-    inc sum_b+2
-_sure:"""
+    cleared = ["sum_a", "sum_a+1", "sum_a+2", "sum_b", "sum_b+1", "sum_b+2"]
+    full = "    dec scratch+6\n    bmi _full           ;@ p=0.001"
+    full = full if shape.slots < packed.columns else ""
     back = lines(
         *(
             f"    lda {POINTERS[m]}\n    sec\n    sbc #{SLOT[m]}\n    sta {POINTERS[m]}\n"
@@ -82,8 +68,7 @@ _full:
     sec
     rts
 _some:
-    dec scratch+6
-    bmi _full           ;@ p=0.001
+{full}
     stx scratch+3
     lda (source_low),y  ;@ p=0.1
     tax
@@ -96,7 +81,7 @@ _some:
     lda low_mod99,x     ;@ aligned
     adc high_mod99,y    ;@ aligned
     sta scratch+2""",
-        measured if shape.guarded else "",
+        _measure(shape) if shape.guarded else "",
         f"""\
     clc
     lda sum_a
@@ -161,25 +146,51 @@ _taken:
     )
 
 
+def _measure(shape: Shape) -> str:
+    """The square of an element X, Y to sum_b, unless any will do; X is kept."""
+    long = """\
+    bcs _long           ;@ p=0.001
+    cmp #255
+    bcc _near           ;@ p=0.999
+_long:
+    inc sum_b+2
+_near:"""
+    return lines(
+        """\
+    bit count_b+1
+    bmi _sure           ;@ p=0.5
+    stx scratch+7
+    tya
+    asl scratch+7
+    rol
+    asl scratch+7
+    rol""",
+        long if shape.largest >= 255 * UNIT else "",
+        """\
+    tay
+    clc
+    lda square_low+1,y  ;@ p=0.01
+    adc sum_b
+    sta sum_b
+    lda square_high+1,y ;@ p=0.01
+    adc sum_b+1
+    sta sum_b+1
+    bcc *+4             ;@ p=0.99
+    inc sum_b+2
+_sure:""",
+    )
+
+
 def _judge() -> str:
-    """The sum of squares is at most the largest element times the sum of all."""
+    """The carry set unless the sum of squares is below the limit."""
     return """\
-    lda count_b+1
+    bit count_b+1
     bmi _fits           ;@ p=0.5
     lda sum_b+2
     bne _over           ;@ p=0.001
-    sta term
-    ldx scratch+7
-    inx
-_times:
-    sec                 ; one more: what is below the high byte
-    adc sum_b+1
-    bcc *+4             ;@ p=0.9
-    inc term
-    dex
-    bne _times          ;@ times 1..128 ~5
+    lda sum_b
     cmp count_b
-    lda term
+    lda sum_b+1
     sbc count_b+1
     rts
 _fits:

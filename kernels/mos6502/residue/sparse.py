@@ -46,6 +46,7 @@ from anachron.kernels.mos6502.residue.moduli import WIDE
 SLOT = {256: 11, 255: 9, 99: 9}  # bytes
 POINTERS = {256: "past_low", 255: "past_high", 99: "key_low"}  # at the slot filled last
 ENOUGH = 0x8000  # a limit from here on is none
+UNIT = 64  # of elements that are squared
 LIKELY = 6  # in 8, the share of vectors with the expected number of elements
 
 
@@ -57,6 +58,7 @@ class Shape:
     slots    elements that it takes at once
     active   elements that are expected to be above 0
     guarded  some vectors are measured
+    largest  element
     order    label of the columns' elements, if it is that of all matrices
     """
 
@@ -64,6 +66,7 @@ class Shape:
     slots: int
     active: int
     guarded: bool
+    largest: int = 0x7FFF
     order: str = ""
 
     @property
