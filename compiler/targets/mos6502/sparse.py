@@ -89,21 +89,13 @@ class Sparse:
         ordered = [op.constants["weight"][:, self.orders[op.name]] for op in self.ops]
         packed = residue_sparse.pack(self.name, ordered)
         guarded = any(limit < residue_sparse.ENOUGH for limit in self.limits.values())
-        counts = np.concatenate([np.where(self._halved(op), self.counts[op.name] / 2,
-                                          self.counts[op.name]) for op in self.ops])
-        active = int(counts.mean())
+        elements = sum(float(self.counts[op.name].mean()) for op in self.ops)
+        active = elements / sum(1 + self.in_halves(op) for op in self.ops)  # in a run of the rows
         return residue_sparse.Shape(packed, self.slots, active, guarded, self.largest, order)
 
-    def _halved(self, op: Op) -> Array:
-        """Which vectors go in halves."""
-        return (self.counts[op.name] > self.slots) | self.long[op.name]
-
     def in_halves(self, op: Op) -> float:
-        """The share of vectors that go in halves, less what their halves take less than the vectors
-        that are expected."""
-        counts, far = self.counts[op.name], self._halved(op)
-        usual = max(1.0, float(counts[~far].mean())) if not far.all() else 1.0
-        return round(min(1.0, float((counts[far] / 2 / usual).sum()) / len(counts)), 3)
+        """The share of vectors that go in halves."""
+        return float(((self.counts[op.name] > self.slots) | self.long[op.name]).mean())
 
 
 def find_sparse(

@@ -56,7 +56,7 @@ class Shape:
 
     packed   one block; all columns have the same origin
     slots    elements that it takes at once
-    active   elements that are expected to be above 0
+    active   elements that are expected in a run of the rows
     guarded  some vectors are measured
     largest  element
     order    label of the columns' elements, if it is that of all matrices
@@ -64,7 +64,7 @@ class Shape:
 
     packed: Packed
     slots: int
-    active: int
+    active: float
     guarded: bool
     largest: int = 0x7FFF
     order: str = ""
@@ -80,9 +80,10 @@ class Shape:
         """Where a chain may be entered: at its ends, and where it is expected to be, so often that
         the mean is right."""
         rest = 8 - LIKELY
-        used = round((8 * min(self.active, self.slots) - rest // 2 * self.slots) / LIKELY)
-        likely = self.slots - max(0, min(self.slots, used))
-        numbers = [0, self.slots, *[likely] * LIKELY]
+        used = round(8 * min(self.active, self.slots) - rest // 2 * self.slots)
+        used = max(0, min(self.slots * LIKELY, used))
+        likely = (self.slots - (used + i) // LIKELY for i in range(LIKELY))
+        numbers = [0, self.slots, *likely]
         return ", ".join(self.slot(modulus, number) for number in numbers)
 
 
@@ -224,7 +225,7 @@ def call(
         f"    lda #{first - 1 & 255}\n    sta {shape.name}_last+1",
         guard,
         took(x.size - 1, -1),
-        f"    bcs {op}_parts      ;@ p={in_halves}",
+        f"    bcs {op}_parts      ;@ p={in_halves:.3f}",
         go(whole, "jmp"),
         f"{op}_parts:",
         sure,
