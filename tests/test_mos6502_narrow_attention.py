@@ -23,6 +23,8 @@ def attention_bench(size, heads, n_rows, table, shifts):
         bench.pages("att_cache" + (f"_{number}" if number else ""), bytes(shape.cache_bytes))
     for name in ("scores_low", "scores_high", "scores_top", "weights"):
         bench.pages(f"att_{name}", bytes(heads * n_rows))
+    for name in ("low", "high", "top"):
+        bench.pages(f"att_sums_{name}", bytes(size))
     bench.pages("narrow_squares", narrow_guard.squares())
     for name, content in mixer.tables.items():
         bench.pages(name, content)

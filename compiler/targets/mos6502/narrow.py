@@ -324,6 +324,8 @@ class NarrowLowering(FastLowering):
         self.routines["attention"]["narrow_add"] = narrow_slow.narrow_add()
         for part in ("scores_low", "scores_high", "scores_top", "weights"):
             self._take_turns("heads", {f"{shape.name}_{part}": shape.key_stride})
+        for part in ("low", "high", "top"):
+            self._take_turns("heads", {f"{shape.name}_sums_{part}": shape.size})
         self._aligned(mixer.table, mixer.table, "table", heads.table)
         label = f"{shape.name}_limits"
         self.tables[label] = data(label, "table", label, narrow_attention.limits(shape))

@@ -1,17 +1,18 @@
 """A head of an int8 attention whose sums two residues do not tell apart -> assembly text.
 
     <name>_slow_scores   what the scores' chains leave, from sums of 24 bits
-    <name>_slow_mix      the head's results, from sums of 24 bits, by a long division
+    <name>_slow_mix      the head's results, in several turns of two residues
     narrow_add           total (3 bytes) += A * Y
 
-100 cycles a product: rarely needed.
+100 cycles a score's product; a head's mixing some 5000 more than without.
 """
 
 from __future__ import annotations
 
 from anachron.kernels.mos6502.arithmetic import TOP
-from anachron.kernels.mos6502.instructions import lines, subtract
+from anachron.kernels.mos6502.instructions import lines, set_word
 from anachron.kernels.mos6502.narrow.attention import Mixer, mask
+from anachron.kernels.mos6502.narrow.cache import MODULI
 
 
 def narrow_add() -> str:
@@ -178,87 +179,183 @@ _short:
 
 
 def slow_mix(mixer: Mixer) -> str:
-    """`<name>_slow_mix`: goes on at `<name>_mixed`."""
-    shape, name = mixer.shape, mixer.name
+    """`<name>_slow_mix`: goes on at `<name>_mixed`.
+
+    As many weights at a time as sum to at most 255, the others 0; then the sums of all times.
+    """
+    name, n = mixer.name, mixer.shape.n_rows
     return lines(
         f"""\
 ; {name}_slow_mix: uses everything
 {name}_slow_mix:
     lda {name}_head
     clc
-    adc #{shape.head_size - 1}
+    adc #{mixer.shape.head_size - 1}
     sta first
-{name}_slow_result:
-    lda #0
-    sta total
-    sta total+1
-    sta total+2
-    lda position
-    sta index
-{name}_slow_row:
-    ldx index
-    lda {name}_value_low,x  ;@ p=0.1
-    sta pointer
-    lda {name}_value_page,x ;@ p=0.1
-    clc
-    adc {name}_page
-    sta pointer+1
-    txa
-    clc
-    adc {name}_base
     tax
-    ldy first
-    lda (pointer),y
-    tay
+    lda #0
+    ldy #{mixer.shape.head_size}
+_clear:
+    sta {name}_sums_low,x       ;@ aligned
+    sta {name}_sums_high,x      ;@ aligned
+    sta {name}_sums_top,x       ;@ aligned
+    dex
+    dey
+    bne _clear          ;@ times {mixer.shape.head_size}""",
+        _take_some(mixer),
+        _mix_some(mixer),
+        f"""\
+    lda scratch+1
+    beq {name}_slow_rest       ;@ times 2..{max(2, n)} ~2
+    jmp {name}_slow_some
+{name}_slow_rest:""",
+        _divide_sums(mixer),
+    )
+
+
+def _take_some(mixer: Mixer) -> str:
+    """Weights into the operands of the chains below, from the head's first row on: those that fit.
+
+    scratch: their sum; scratch+1: others are left; where the chains are entered
+    """
+    name = mixer.name
+    ends = {m: (7, 5) if m == 256 else (6, 4) for m in MODULI}  # bytes of a slot, to its operand
+    pointers = dict(zip(MODULI, ("pointer", "row"), strict=True))
+    step = [
+        f"    sec\n    lda {at}\n    sbc #{ends[m][0]}\n    sta {at}\n"
+        f"    bcs *+4             ;@ p=0.97\n    dec {at}+1"
+        for m, at in pointers.items()
+    ]
+    enter = [
+        f"    sec\n    lda {at}\n    sbc #{ends[m][1]}\n    sta {name}_slow_enter{m}+1\n"
+        f"    lda {at}+1\n    sbc #0\n    sta {name}_slow_enter{m}+2"
+        for m, at in pointers.items()
+    ]
+    return lines(
+        f"{name}_slow_some:\n    lda #0\n    sta scratch\n    sta scratch+1\n    sta term\n"
+        "    sta term+1",
+        *(set_word(at, f"{name}_slow_p{m}_0+1") for m, at in pointers.items()),
+        f"""\
+    ldx {name}_base
+{name}_slow_take:
+    ldy #0
     lda {name}_weights,x        ;@ aligned
-    jsr narrow_add
-    dec index
-    bpl {name}_slow_row     ;@ times seen
-    lda divisor+1       ; less 128 divisor: half of it, a byte up
-    lsr
-    sta term+2
-    lda divisor
-    ror
+    clc
+    adc scratch
+    bcs _later          ;@ p=0.2
+    sta scratch
+    lda {name}_weights,x        ;@ aligned
+    sta (pointer),y
+    sta (row),y
+    tay
+    clc
+    lda term
+    adc t256,y          ;@ aligned
+    sta term
+    clc
+    lda term+1
+    adc t255,y          ;@ aligned
+    adc #0
     sta term+1
     lda #0
-    ror
-    sta term""",
-        subtract("total", "term", 3, 3),
-        f"""\
-    bpl _positive       ;@ p=0.5
-    lda #$ff            ; floor(-a / b) = -(floor((a - 1) / b) + 1)
-    eor total
-    sta total
-    lda #$ff
-    eor total+1
-    sta total+1
-    lda #$ff
-    eor total+2
-    sta total+2
-    jsr {name}_slow_divide
+    sta {name}_weights,x
+    beq _taken          ;@ always
+_later:
+    inc scratch+1
+    tya
+    sta (pointer),y
+    sta (row),y
+_taken:
+    cpx {name}_row
+    beq _all            ;@ times seen
+    inx""",
+        *step,
+        f"    jmp {name}_slow_take\n_all:",
+        *enter,
+        f"    sec\n    lda #0\n    sbc term\n    sta {name}_slow_ps256+1\n"
+        f"    lda term+1\n    eor #$ff\n    sta {name}_slow_ps255+1",
+    )
+
+
+def _mix_some(mixer: Mixer) -> str:
+    """The sums of products with the weights taken, added to those of all."""
+    shape, name = mixer.shape, mixer.name
+    text = [f"    ldx first\n    lda #{shape.head_size}\n    sta index\n{name}_slow_result:"]
+    for m in MODULI:
+        constant = f"{shape.value_sums(m)},x    ;@ aligned"
+        if m == 256:
+            text.append(f"    lda {constant}\n    clc")
+        else:
+            text.append(f"    sta total\n    eor #$ff\n    clc\n    adc {constant}")
+        text.append(f"{name}_slow_ps{m}:\n    adc #0")
+        text.append(
+            f"{name}_slow_enter{m}:\n    jmp {name}_slow{m}_1   ;@ goes {name}_slow{m}_{{seen}}"
+        )
+        for row in range(shape.n_rows - 1, -1, -1):
+            text.append(f"{name}_slow{m}_{row + 1}:\n    ldy {shape.value(row)},x    ;@ aligned")
+            text.append("    clc" if m == 256 else "")
+            text.append(f"{name}_slow_p{m}_{row}:\n    adc t{m},y            ;@ p=0.03")
+    text.append(f"""\
+    adc #0
+    cmp #$ff            ; 255 is 0
+    adc #0
+    tay
+    clc
     lda total
-    eor #$ff
-    jmp _store
-_positive:
-    jsr {name}_slow_divide
-    lda total
-_store:
+    adc {name}_sums_low,x       ;@ aligned
+    sta {name}_sums_low,x
+    tya
+    adc {name}_sums_high,x      ;@ aligned
+    sta {name}_sums_high,x
+    bcc *+5             ;@ p=0.5
+    inc {name}_sums_top,x
+    dex
+    dec index
+    beq _mixed          ;@ times {shape.head_size}
+    jmp {name}_slow_result
+_mixed:""")
+    return lines(*text)
+
+
+def _divide_sums(mixer: Mixer) -> str:
+    """The head's results: sums, of values + 128, by divisor, of two bytes."""
+    name, size = mixer.name, mixer.shape.head_size
+    return f"""\
     ldx first
+    lda #{size}
+    sta index
+{name}_slow_divide:
+    lda {name}_sums_low,x       ;@ aligned
+    sta total
+    lda {name}_sums_top,x       ;@ aligned
+    sta remainder+1
+    lda {name}_sums_high,x      ;@ aligned
+    ldy #8
+_bit:
+    asl total
+    rol
+    rol remainder+1
+    sta remainder
+    sec
+    sbc divisor
+    sta scratch
+    lda remainder+1
+    sbc divisor+1
+    bcc _less           ;@ p=0.5
+    sta remainder+1
+    inc total
+    lda scratch
+    bcs _next           ;@ always
+_less:
+    lda remainder
+_next:
+    dey
+    bne _bit            ;@ times 8
+    lda total
+    eor #$80
 {name}_slow_out:
     sta $ffff,x
-    dec first
-    lda {name}_head
-    clc
-    adc #{shape.head_size - 1}
-    sec
-    sbc first
-    cmp #{shape.head_size}
-    beq _done           ;@ times {shape.head_size}
-    jmp {name}_slow_result
-_done:
-    jmp {name}_mixed
-{name}_slow_divide:
-    lda #0
-    sta total+3
-    jmp divide""",
-    )
+    dex
+    dec index
+    bne {name}_slow_divide     ;@ times {size}
+    jmp {name}_mixed"""
