@@ -5,7 +5,7 @@ import pytest
 from test_mos6502_kernels import KINDS, Bench, numbers
 
 from anachron.kernels.mos6502 import fast_norm
-from anachron.kernels.mos6502.streamed import gating, turning
+from anachron.kernels.mos6502.streamed import gating, slopes, turning
 from anachron.kernels.reference import activation as meant_activation
 from anachron.kernels.reference import attention as meant_attention
 
@@ -63,7 +63,7 @@ def test_pairs_are_turned(heads: int, size: int, interleaved: bool, saturates: b
     row = bench.data("angles", bytes(rows.shape[1]))
     bench.add(
         fast_norm.fill_tables(),
-        turning.rope("op", x, out, row, heads, interleaved, saturates, ""),
+        turning.rope("op", x, out, row, size, str(heads), interleaved, saturates, ""),
     )
     bench.start().call("fill_less_products", {})
     for number, data in enumerate(rows):
@@ -75,7 +75,7 @@ def test_pairs_are_turned(heads: int, size: int, interleaved: bool, saturates: b
         bench.set("x", values)
         at = bench.symbols["angles"]
         bench.machine.memory[at : at + len(data)] = data
-        bench.call("op", {})
+        bench.call("op", {"heads": heads})
         meant = meant_attention.rope(
             values[None],
             np.array([number]),
@@ -86,3 +86,37 @@ def test_pairs_are_turned(heads: int, size: int, interleaved: bool, saturates: b
             bits=16,
         )
         assert bench.read("z", heads * size, 16).tolist() == meant[0].tolist(), kind
+
+
+@pytest.mark.parametrize("shift", range(1, 9))
+@pytest.mark.parametrize("kind", ["silu", "any"])
+def test_slopes_of_a_table_are_its_straight_lines(shift: int, kind: str) -> None:
+    rng, tail = np.random.default_rng(shift), 1
+    points = np.arange(-128, 129) / 16
+    table = np.round(points / (1 + np.exp(-points)) * 4000).astype(int)
+    if kind == "any":
+        table = np.clip(np.cumsum(rng.integers(-511, 512, 257)), -32768, 32767)
+    found = slopes.find_slopes(table, shift)
+    assert found is not None
+    near = (rng.choice([-129, -128, -1, 0, 126, 127, 128], 16) << shift) + rng.integers(0, 3, 16)
+    inside = rng.integers(-128 << shift, 128 << shift, 120)
+    anything = rng.integers(-32768, 32768, 110)
+    x = np.clip(np.concatenate([near, inside, anything]), -32768, 32767)
+    bench = with_pages(gating.TABLES)
+    vectors = [bench.vector(name, values, 16) for name, values in (("x", x), ("z", x))]
+    p = bench.vector("points", found.points, 16)
+    for name, data in (("sizes", found.sizes), ("kinds", found.kinds)):
+        bench.data(name, data.astype(np.uint8).tobytes())
+    bench.add(gating.fill_tables())
+    bench.add(slopes.lookup("op", *vectors, p, "sizes", "kinds", shift, tail))
+    bench.start().call("fill_quarters", {})
+    bench.call("op", {})
+    meant = meant_activation.lookup(x, table=table, shift=shift, tail=tail, bits=16)
+    assert bench.read("z", len(x), 16).tolist() == meant.tolist()
+
+
+def test_a_step_that_is_too_large_has_no_slope() -> None:
+    table = np.zeros(257, int)
+    table[100] = 512
+    assert slopes.find_slopes(table, 7) is None
+    assert slopes.find_slopes(table // 2, 9) is None

@@ -29,7 +29,9 @@ from anachron.kernels.mos6502.instructions import (
     shift_left,
     shift_right,
 )
+from anachron.kernels.mos6502.streamed import word_scores
 from anachron.kernels.mos6502.streamed.cache import Places
+from anachron.kernels.mos6502.streamed.loops import count_rows, next_row
 
 MOST_WEIGHT = 255
 # How often a sum's third byte grows (see arithmetic.accumulate): high bytes are near 128.
@@ -104,7 +106,7 @@ def attend(shape: Shape, places: Places) -> str:
         seen.format(name),
         f"    lda #{shape.heads}\n    sta heads_left\n    lda #{group}\n    sta group_left",
         f"{name}_head:",
-        _scores(shape),
+        word_scores.scores(shape) if word_scores.applicable(shape) else _scores(shape),
         _weights(shape),
         _mix(shape),
         f"    dec heads_left\n    bne {name}_more     ;@ times {shape.heads}\n    rts",
@@ -121,22 +123,6 @@ def attend(shape: Shape, places: Places) -> str:
         f"{name}_seen:\n    .word 0",
         *(f"{name}_{part}:\n    .byte 0, 0, 0" for part in ("keys", "values")),
         _divide_wide(name) if shape.wide else "",
-    )
-
-
-def _count_rows(name: str) -> str:
-    """rows_left counts up to 0."""
-    return (
-        f"    sec\n    lda #0\n    sbc {name}_seen\n    sta rows_left\n    lda #0\n"
-        f"    sbc {name}_seen+1\n    sta rows_left+1"
-    )
-
-
-def _next_row(loop: str) -> str:
-    return (
-        "    inc rows_left\n    bne *+4             ;@ p=0.99\n    inc rows_left+1\n"
-        "    lda rows_left\n    ora rows_left+1\n"
-        f"    beq {loop}_done     ;@ times seen\n    jmp {loop}\n{loop}_done:"
     )
 
 
@@ -178,7 +164,7 @@ def _scores(shape: Shape) -> str:
         expansion.set_up(record, shape.key_bytes),
         set_word("past_low", "attend_scores"),
         clear("largest", shape.score_bytes),
-        _count_rows(name),
+        count_rows(name),
         f"{name}_score:",
         expansion.again(expansion.FETCH, record, shape.key_bytes),
         *(clear(total, 3) for total in order),
@@ -198,7 +184,7 @@ def _scores(shape: Shape) -> str:
         copy("largest", "total", shape.score_bytes),
         f"{name}_smaller:",
         add_to_word("past_low", str(shape.score_bytes)),
-        _next_row(f"{name}_score"),
+        next_row(f"{name}_score"),
     )
 
 
@@ -237,7 +223,7 @@ def _weights(shape: Shape) -> str:
     return lines(
         set_word("past_low", "attend_scores"),
         clear("sum_c", 3),
-        _count_rows(name),
+        count_rows(name),
         f"{name}_weight:\n    ldy #0\n    sec\n    lda largest\n    sbc (past_low),y\n    tax",
         *far,
         f"{reach}{name}_far:\n    ldx #{shape.entries - 1}\n{name}_near:",
@@ -253,7 +239,7 @@ def _weights(shape: Shape) -> str:
     bne *+4             ;@ p=0.99
     inc sum_c+2""",
         add_to_word("past_low", str(shape.score_bytes)),
-        _next_row(f"{name}_weight"),
+        next_row(f"{name}_weight"),
     )
 
 
@@ -316,7 +302,7 @@ def _mix(shape: Shape) -> str:
         expansion.point_at(f"{name}_values"),
         expansion.set_up("attend_record", shape.value_bytes),
         set_word("past_low", "attend_scores"),
-        _count_rows(name),
+        count_rows(name),
         f"{name}_row:",
         expansion.again(expansion.FETCH, "attend_record", shape.value_bytes),
         f"    ldy #0\n    lda (past_low),y\n    bne {name}_weighs   ;@ p=1-{SKIPPED}\n"
@@ -331,7 +317,7 @@ def _mix(shape: Shape) -> str:
         f"    dex\n    bmi {name}_weightless ;@ times {size}\n    jmp {name}_value",
         f"{name}_weightless:",
         add_to_word("past_low", str(shape.score_bytes)),
-        _next_row(f"{name}_row"),
+        next_row(f"{name}_row"),
         copy("scratch+4", "correction", 4),
         scaled,
         copy("divisor", "sum_c", 2),

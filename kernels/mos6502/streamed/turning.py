@@ -57,7 +57,8 @@ def rope(
     x: Vector,
     out: Vector,
     row: str,
-    heads: int,
+    size: int,
+    heads: str,
     interleaved: bool,
     saturates: bool,
     fetch: str,
@@ -65,9 +66,9 @@ def rope(
     """Rotate each pair of features by its position's angle.
 
     row        label of the memory for a position's fields, which `fetch` brings there
+    size       features of a head;  heads  their number, as an operand
     saturates  a result may leave 16 bits
     """
-    size = x.size // heads
     half = size // 2
     step = "    asl\n" if interleaved else ""
     reach = 1 if interleaved else half
@@ -84,7 +85,7 @@ def rope(
         fetch,
         f"    lda #0\n    sta index\n{name}_pair:\n    ldx index",
         *patches,
-        f"    txa\n{step}    tax\n    lda #{heads}\n    sta heads_left\n{name}_head:",
+        f"    txa\n{step}    tax\n    lda #<({heads})\n    sta heads_left\n{name}_head:",
         *(
             f"    lda {source},x\n{flip}    sta {target}"
             for part, ends in ((x, A), (x.at(reach), B))
@@ -95,7 +96,7 @@ def rope(
         _result(name, "less", out, saturates),
         _result(name, "more", out.at(reach), saturates),
         f"    txa\n    clc\n    adc #{size}\n    tax\n    dec heads_left\n"
-        f"    beq {name}_turned    ;@ times {heads}\n    jmp {name}_head\n{name}_turned:\n"
+        f"    beq {name}_turned    ;@ times heads\n    jmp {name}_head\n{name}_turned:\n"
         f"    inc index\n    lda index\n    cmp #{half}\n"
         f"    beq {name}_done      ;@ times {half}\n    jmp {name}_pair\n{name}_done:\n    rts",
     )
