@@ -108,13 +108,14 @@ def add(name: str, a: Vector, b: Vector, out: Vector) -> str:
 
     def wide(start: int) -> str:
         x, y, z = a.at(start), b.at(start), out.at(start)
+        crosses = f"    ;@ p={min(out.size, 256) / 512:.2f}"
         return f"""\
     clc
-    lda {x.low},x
-    adc {y.low},x
+    lda {x.low},x{crosses}
+    adc {y.low},x{crosses}
     sta {z.low},x
-    lda {x.high},x
-    adc {y.high},x
+    lda {x.high},x{crosses}
+    adc {y.high},x{crosses}
     bvc _fits           ;@ p=0.999
     lda #$ff            ; the carry is set where the sum was too low
     adc #0

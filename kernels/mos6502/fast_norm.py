@@ -269,10 +269,10 @@ def products(name: str) -> str:
     inc total+3"""
 
     return lines(
-        f"{name}_x_low:\n    ldy $ffff,x",
+        f"{name}_x_low:\n    ldy $ffff,x         ;@ p=0.1",
         fixed("low", "l", "total", "total+1"),
         fixed("high", "l", "correction", "correction+1"),
-        f"{name}_x_high:\n    lda $ffff,x\n    eor #$80\n    tay",
+        f"{name}_x_high:\n    lda $ffff,x         ;@ p=0.1\n    eor #$80\n    tay",
         fixed("low", "h", "correction+2", "correction+3"),
         fixed("high", "h", "total+2", "total+3"),
         add_middle("correction"),
@@ -327,15 +327,15 @@ def times_gain(name: str) -> str:
     sec
     lda total
 {name}_c0:
-    sbc $ffff,x
+    sbc $ffff,x         ;@ p=0.1
     sta total
     lda total+1
 {name}_c1:
-    sbc $ffff,x
+    sbc $ffff,x         ;@ p=0.1
     sta total+1
     tya
 {name}_c2:
-    sbc $ffff,x""",
+    sbc $ffff,x         ;@ p=0.1""",
     )
 
 
@@ -347,7 +347,7 @@ def _element(shape: Shape) -> str:
         unit_value(),
         f"""\
 {name}_gain:
-    lda $ffff,x
+    lda $ffff,x         ;@ p=0.1
     sta product_low
     sta product_high
     ldy total+2""",

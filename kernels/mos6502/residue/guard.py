@@ -71,13 +71,13 @@ measure:
     sta sum_a+2
     sta sum_a+3
 _element:
-    lda (source_low),y
+    lda (source_low),y  ;@ p=0.1
     lsr
     lsr
     lsr
     lsr
     sta term
-    lda (source_high),y
+    lda (source_high),y ;@ p=0.1
     bmi _negative       ;@ p=0.5
     cmp #16
     bcs _long           ;@ p=long_elements
@@ -94,7 +94,7 @@ _element:
     lda square_high,x   ;@ aligned
     adc sum_a+1
     sta sum_a+1
-    bcc _next           ;@ p=0.9
+    bcc _next           ;@ p=0.97
     inc sum_a+2
     bne _next           ;@ p=0.99
     inc sum_a+3
@@ -119,7 +119,7 @@ _negative:
     lda square_high+1,x ;@ p=0.01
     adc sum_a+1
     sta sum_a+1
-    bcc _next           ;@ p=0.9
+    bcc _next           ;@ p=0.97
     inc sum_a+2
     bne _next           ;@ p=0.99
     inc sum_a+3
