@@ -58,7 +58,8 @@ def build(name, bits, small, matrices):
             bench.add(
                 f"{name}_{i}_{number}:\n    ldy #>{residue_rows.block_label(name, run.block)}\n"
                 f"    jsr {name}_select",
-                residue_rows.call(packed, run, residue_rows.patches(packed, run, out)),
+                residue_rows.aim(residue_rows.patches(packed, run, out)),
+                residue_rows.call(packed, run),
             )
     bench.start()
     return bench, packed

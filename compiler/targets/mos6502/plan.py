@@ -18,6 +18,7 @@ from anachron.compiler.targets.mos6502.narrow import Narrow, group_narrow
 from anachron.compiler.targets.mos6502.narrow_heads import NarrowHeads, group_narrow_heads
 from anachron.compiler.targets.mos6502.opening import Opening, find_opening
 from anachron.compiler.targets.mos6502.row_groups import STYLES, RowGroup, group_rows
+from anachron.compiler.targets.mos6502.row_screening import RowScreening, find_row_screening
 from anachron.compiler.targets.mos6502.screening import Screening, find_screening
 from anachron.compiler.targets.mos6502.sparse import Sparse, find_sparse
 from anachron.compiler.targets.mos6502.split_heads import SplitHeads, group_split_heads
@@ -27,8 +28,18 @@ from anachron.kernels.mos6502.residue.matvec import PAGE
 MOST_CHOICES = 6  # parts with which and without which a build is tried; the others go together
 
 Part: TypeAlias = (
-    Group | Heads | Narrow | NarrowHeads | RowGroup | SplitHeads | Sparse | Screening | Opening
+    Group
+    | Heads
+    | Narrow
+    | NarrowHeads
+    | RowGroup
+    | SplitHeads
+    | Sparse
+    | Screening
+    | RowScreening
+    | Opening
 )
+NO_OPS = Screening | RowScreening | Opening  # parts that do not take the place of ops
 
 
 @dataclass(frozen=True)
@@ -40,7 +51,7 @@ class Plan:
     rows       matrices whose rows differ, in residues
     split      attentions in residues that keep two bytes a number
     smaller    the same in less memory and more time
-    screening  how the likeliest token is found, or None
+    screening  how the likeliest token is found, or None; seeking: where its rows differ
     opening    what the first position leaves, or None
     sparse     matrices whose vectors are 0 in many places, or None; dense: the same plan without
     compact    a plan of `rows` and `split` alone, in place of `groups` and `heads`, or None
@@ -55,6 +66,7 @@ class Plan:
     split: tuple[SplitHeads, ...] = ()
     smaller: tuple[tuple[RowGroup, ...], ...] = ()
     screening: Screening | None = None
+    seeking: RowScreening | None = None
     opening: Opening | None = None
     sparse: Sparse | None = None
     dense: Plan | None = None
@@ -63,7 +75,9 @@ class Plan:
 
     @property
     def parts(self) -> list[Part]:
-        single: list[Part] = [part for part in (self.sparse, self.screening, self.opening) if part]
+        single: list[Part] = [
+            p for p in (self.sparse, self.screening, self.seeking, self.opening) if p
+        ]
         narrow: list[Part] = [*self.narrow, *self.narrow_heads]
         return [*self.groups, *self.heads, *narrow, *self.rows, *self.split, *single]
 
@@ -75,14 +89,15 @@ class Plan:
     @property
     def ops(self) -> set[str]:
         """Ops in residues, by name."""
-        parts = (part for part in self.parts if not isinstance(part, Screening | Opening))
+        parts = (part for part in self.parts if not isinstance(part, NO_OPS))
         return {op.name for part in parts for op in part.ops}
 
     def explain(self, whole: Plan, why: str) -> Mapping[str, str]:
         """The reasons where this is all that fits of a whole plan."""
         reasons = dict(whole.reasons) | dict.fromkeys(whole.ops - self.ops, why)
-        if whole.screening and not self.screening:
-            reasons.setdefault(whole.screening.op.name, why)
+        for had, has in ((whole.screening, self.screening), (whole.seeking, self.seeking)):
+            if had and not has:
+                reasons.setdefault(had.op.name, why)
         return reasons
 
 
@@ -133,6 +148,7 @@ def _make_plan(
     ways.sort(key=lambda way: -sum(group.saves for group in way[0]))
     rows, why = ways[0]
     reasons = {name: reason for name, reason in reasons.items() if name in why} | why
+    seeking = None if complete else find_row_screening(fixed, ranges, rows)
     smaller = tuple(way for way, _ in ways[1:])
     opening = find_opening(fixed)
     reasons |= {name: reason for name, reason in objections.items() if name in refused}
@@ -146,6 +162,7 @@ def _make_plan(
         split,
         smaller,
         screening,
+        seeking,
         opening,
         reasons=reasons,
     )
@@ -178,14 +195,14 @@ def _in_less(whole: Plan) -> list[Plan]:
     plans = wholes[1:]
     for way in wholes:
         rest = replace(way, rows=())
-        plans += (replace(plan, rows=way.rows) for plan in _without_some(rest.parts)[1:])
+        plans += _without_some(rest.parts, way.rows)[1:]
     plans += _without_some(wholes[-1].parts)
     own = [*map(id, whole.parts)]
     return [plan for plan in plans if [*map(id, plan.parts)] != own]
 
 
-def _without_some(parts: list[Part]) -> list[Plan]:
-    """Plans of some of the parts, all of them first."""
+def _without_some(parts: list[Part], always: tuple[RowGroup, ...] = ()) -> list[Plan]:
+    """Plans of some of the parts, all of them first, and of others always."""
     plans = []
     for choice in range(1 << min(len(parts), MOST_CHOICES + 1)):
         kept = [part for i, part in enumerate(parts) if not choice >> min(i, MOST_CHOICES) & 1]
@@ -193,12 +210,15 @@ def _without_some(parts: list[Part]) -> list[Plan]:
         heads = tuple(part for part in kept if isinstance(part, Heads))
         narrow = tuple(part for part in kept if isinstance(part, Narrow))
         narrow_heads = tuple(part for part in kept if isinstance(part, NarrowHeads))
-        rows = tuple(part for part in kept if isinstance(part, RowGroup))
+        rows = (*(part for part in kept if isinstance(part, RowGroup)), *always)
         split = tuple(part for part in kept if isinstance(part, SplitHeads))
         screening = next((part for part in kept if isinstance(part, Screening)), None)
+        seeking = next((part for part in kept if isinstance(part, RowScreening)), None)
         opening = next((part for part in kept if isinstance(part, Opening)), None)
         matrices: list[Group | Narrow] = [*groups, *narrow]
-        if screening is None or any(screening.op in group.ops for group in matrices):
+        sought = screening is None or any(screening.op in group.ops for group in matrices)
+        sought &= seeking is None or any(seeking.op in group.ops for group in rows)
+        if sought:
             fast = (groups, heads, narrow, narrow_heads, rows, split)
-            plans.append(Plan(*fast, (), screening, opening))
+            plans.append(Plan(*fast, (), screening, seeking, opening))
     return plans

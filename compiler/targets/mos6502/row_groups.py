@@ -117,9 +117,12 @@ def group_rows(
 ) -> tuple[tuple[RowGroup, ...], dict[str, str]]:
     """The groups of all matrices but some others, and op -> why it has none.
 
+    The logits' rows are the first: they lie in one block if they can, for one screen reads them.
+
     least  small modulus that other kernels ask for
     """
     ops = [op for op in values.fixed.ops if op.contract == "matvec" and op.name not in others]
+    ops.sort(key=lambda op: op is not values.fixed.ops[-1])
     bits = {op.name: values.fixed.values[op.inputs[0]].format.bits for op in ops}
     widths = _choose_widths(ops, bits, style.shared)
     bounds = {op.name: _bounds(op, ranges, widths[op.name]) for op in ops}

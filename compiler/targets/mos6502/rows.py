@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from anachron.compiler.targets.mos6502.lowering import ALL
 from anachron.compiler.targets.mos6502.narrow import NarrowLowering
 from anachron.compiler.targets.mos6502.plan import Plan
 from anachron.compiler.targets.mos6502.row_groups import RowGroup
+from anachron.compiler.targets.mos6502.row_screening import find_parts
 from anachron.compiler.targets.mos6502.sections import Area, area, byte_lines, page_data
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.arithmetic import Array
@@ -20,8 +22,10 @@ from anachron.kernels.mos6502.instructions import Vector, lines, set_word
 from anachron.kernels.mos6502.residue import levels as residue_levels
 from anachron.kernels.mos6502.residue import moduli as residues
 from anachron.kernels.mos6502.residue import rows as residue_rows
+from anachron.kernels.mos6502.residue import run_screen, screen
+from anachron.kernels.mos6502.residue.ends import last_label
 from anachron.kernels.mos6502.residue.levels import MIDDLE
-from anachron.kernels.mos6502.residue.runs import Packed
+from anachron.kernels.mos6502.residue.runs import Packed, Run
 
 
 class RowLowering(NarrowLowering):
@@ -32,6 +36,7 @@ class RowLowering(NarrowLowering):
         self._contents: dict[bytes, str] = {}
         super().__init__(values, ranges, plan)
         rows = plan.rows
+        self.seeking = plan.seeking
         self.row_group_of = {op.name: group for group in rows for op in group.ops}
         self.row_packed = {group.name: group.pack() for group in rows}
         for group in rows:
@@ -111,6 +116,12 @@ class RowLowering(NarrowLowering):
         runs = [
             (part, run) for i, part in enumerate(parts) for run in packed.runs[first + i]
         ]
+        if self.seeking and self.seeking.op is op:
+            self._seek_rows(op, name, packed, [run for _, run in runs])
+            why = f"about {self.seeking.exact:.0f} rows of {out.size}: those whose bound, a "
+            why += f"sum modulo 255, says that they may be the largest; {self._why_rows(op, group)}"
+            self._say_moduli(op, packed, [run for _, run in runs], why)
+            return
         runs.sort(key=lambda pair: pair[1].base)  # sums are kept of so many rows only
         labels = []
         for number, (part, run) in enumerate(runs):
@@ -118,17 +129,63 @@ class RowLowering(NarrowLowering):
             used = {m for own, other in runs if own is part for m in packed.path(other.end)[1:]}
             text = [f"{label}:", self._choose_block(group.name, run.block, len(packed.blocks))]
             text.append(self._take_rows(op, packed, part.start, used))
-            wanted = residue_rows.patches(packed, run, out)
-            changed = {at: to for at, to in wanted.items() if self._in_place.get(at) != to}
-            self._in_place |= wanted
-            text.append(residue_rows.call(packed, run, changed))
+            text.append(self._aim_run(packed, run, out))
+            text.append(residue_rows.call(packed, run))
             self._emit(op, lines(*text))
             self.environments[label] = residue_rows.environment(packed, run)
             labels.append(label)
         self.sequence[op.name] = labels
-        used = {m for _, run in runs for m in packed.path(run.end)}
+        self._say_moduli(op, packed, [run for _, run in runs], self._why_rows(op, group))
+
+    def _say_moduli(self, op: Op, packed: Packed, runs: list[Run], why: str) -> None:
+        used = {m for run in runs for m in packed.path(run.end)}
         moduli = ", ".join(str(m) for m in packed.moduli if m in used)
-        self.variants[op.name] = (f"residues {moduli}", self._why_rows(op, group))
+        self.variants[op.name] = (f"residues {moduli}", why)
+
+    def _seek_rows(self, op: Op, name: str, packed: Packed, runs: list[Run]) -> None:
+        """The likeliest token alone."""
+        assert self.seeking is not None
+        parts = find_parts(self.seeking, self.values.fixed, self.ranges, packed, runs)
+        screens, out = [part.screen for part in parts], self.values.vector(op.name)
+        x, first = self.values.vector(op.inputs[0]), min(part.run.first for part in parts)
+        size = max(part.run.first + part.run.size for part in parts) - first
+        constants = np.zeros(size, np.int64)
+        for part in parts:
+            constants[part.run.first - first :][: part.run.size] = part.screen.constants
+        self._bytes(op, "constants", constants, "weights")
+        self._bytes(op, "origins", -packed.origin, "weights")
+        numbers = run_screen.numbers(screens, [part.run.first for part in parts])
+        self._bytes(op, "runs", np.frombuffer(numbers, np.uint8), "weights")
+        self._take_turns("screen", {f"{name}_bounds": size})
+        block = residue_rows.block_label(packed.name, parts[0].run.block)
+        rows = screen.Rows(name, out, block, packed.column, (packed.name, "", ""), first, 0)
+        lasts = sorted({last_label(packed.name, part.run.end) for part in parts})
+        self.routines["matvec"][f"{name}_seek"] = run_screen.seek(rows, screens, lasts)
+        used = {m for part in parts for m in packed.path(part.run.end)[1:]}
+        labels = []
+        for number, part in enumerate(parts):
+            label = f"{name}_run_{number}" if number else name
+            text = [f"{label}:"]
+            if not number:
+                text.append(self._choose_block(packed.name, part.run.block, len(packed.blocks)))
+                text.append(self._take_rows(op, packed, 0, used))
+                text.append(run_screen.begin(rows, screens[0], x))
+            text.append(self._aim_run(packed, part.run, out))
+            text.append(run_screen.call(name, number, part.run.first, part.run.size))
+            self._emit(op, lines(*text))
+            run = replace(part.run, size=1)
+            self.environments[label] = residue_rows.environment(packed, run) | part.found
+            labels.append(label)
+        self.anything |= parts[0].found
+        self.sequence[op.name] = labels
+        self.chooses = True
+
+    def _aim_run(self, packed: Packed, run: Run, out: Vector) -> str:
+        """Rows end as a run's do."""
+        wanted = residue_rows.patches(packed, run, out)
+        changed = {at: to for at, to in wanted.items() if self._in_place.get(at) != to}
+        self._in_place |= wanted
+        return residue_rows.aim(changed)
 
     def _take_rows(self, op: Op, packed: Packed, start: int, used: set[int]) -> str:
         """Some of an op's vector into the chains that are used, unless it is there."""

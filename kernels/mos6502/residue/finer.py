@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from anachron.kernels.arithmetic import Array
 from anachron.kernels.mos6502.instructions import Vector, lines
 from anachron.kernels.mos6502.residue.screen import (
-    CROSSING,
     Rows,
     Screen,
     Second,
+    add_columns,
     fill_table,
     take,
 )
@@ -151,10 +151,7 @@ _first:
 {name}_finer_own:
     adc #0
 {name}_finer_operands:""",
-        *(
-            f"    ldy {rows.block}+{offset},x   ;@ aligned\n    adc {TABLE},y       ;@ p={CROSSING}"
-            for offset in rows.columns
-        ),
+        add_columns(rows.block, rows.columns, TABLE),
         f"""\
     adc #0
     sec

@@ -292,16 +292,20 @@ def environment(packed: Packed, run: Run) -> dict[str, object]:
     return {"rows": run.size} | {way(packed, m): target for m, target in targets}
 
 
-def call(packed: Packed, run: Run, changed: Mapping[str, str]) -> str:
-    """Do a run: a tail call.  Its block is selected, its vector prepared.
+def aim(changed: Mapping[str, str]) -> str:
+    """Put in place those of `patches` that are not."""
+    return lines(
+        *(
+            f"    lda #<({target})\n    sta {label}+1\n    lda #>({target})\n    sta {label}+2"
+            for label, target in changed.items()
+        )
+    )
 
-    changed  of `patches`, those that are not in place
-    """
-    text = [
-        f"    lda #<({target})\n    sta {label}+1\n    lda #>({target})\n    sta {label}+2"
-        for label, target in changed.items()
-    ]
+
+def call(packed: Packed, run: Run) -> str:
+    """Do a run: a tail call.  Its block is selected, its vector prepared, its end aimed at."""
     last = last_label(packed.name, run.end)
-    text.append(f"    lda #{run.first - 1 & 255}\n    sta {last}+1")
-    text.append(f"    ldx #{run.first + run.size - 1}\n    jmp {packed.name}_rows")
-    return lines(*text)
+    return (
+        f"    lda #{run.first - 1 & 255}\n    sta {last}+1\n"
+        f"    ldx #{run.first + run.size - 1}\n    jmp {packed.name}_rows"
+    )

@@ -86,6 +86,14 @@ class Packed:
             return f"{self.name}_block_0+{self.order}"
         return f"{self.name}_places+{_spread(block, self.stride)}"
 
+    def rows_of(self, run: Run) -> Array:
+        """(size,) the results that a run's rows are."""
+        first, content = _spread(run.block, self.stride), self.places
+        if self.order is not None:
+            first, content = self.order, self.blocks[run.block]
+        places = np.frombuffer(content, np.uint8)[first + run.first :][: run.size]
+        return run.base + places.astype(np.int64)
+
     @property
     def small(self) -> int | None:
         """The fourth modulus, if some row needs one."""

@@ -6,98 +6,25 @@
              matvec.py's rows, one at a time
 
 What bounds it: 8 cycles a product, about 35 a row and 120 a column; an exact row takes a thousand.
-
-With r = (x >> down) + 128 and w' = w - origin, the products of w and x >> down are a sum of
-t(w' + r) less what only the row and what only the vector decides.  The row's share is known: all
-that shifting t and x may lose is added to it, rounded up.  The vector's is counted exactly, its
-fraction apart.
-
-Exact where x and every sum stay within the bounds that the screen was planned with.
+Why the bounds hold: bounds.py.  Rows whose ends differ: run_screen.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from anachron.kernels.arithmetic import Array
 from anachron.kernels.mos6502.instructions import Vector, lines
+from anachron.kernels.mos6502.residue.bounds import TABLE, Screen, plan
 from anachron.kernels.mos6502.residue.moduli import triangle
 
-TABLE = "t_screen"  # t(n) >> fine modulo 255, n = 0 .. 511
+__all__ = ["TABLE", "Rows", "Screen", "fill_table", "make_table", "plan", "seek", "take"]
+
 MOST_FINE = 8
 CODE = 6  # bytes of a column
 CROSSING = 0.07  # of the reads t+x,Y, measured on trained weights
-
-
-@dataclass(frozen=True)
-class Screen:
-    """What the code of a matrix is made for.
-
-    down, fine  bits that x and t lose        shift   of the matrix
-    lowest      a chain ends at bound - lowest + 1 modulo 255, bounds in units of 2**(down + fine):
-                the largest that can be ends at 254; one that is too low may look high, and its row
-                is done in vain
-    constants   (rows,) what a row's chain starts from
-    whole, part what the vector's own share starts from, and its fraction
-    """
-
-    down: int
-    fine: int
-    shift: int
-    lowest: int
-    constants: Array
-    whole: int
-    part: int
-
-    @property
-    def coarse(self) -> int:
-        """Bits by which a bound is coarser than a result."""
-        return self.down + self.fine - self.shift
-
-    def bounds(self, weight: Array, origin: Array, x: Array) -> Array:
-        """Where the rows' chains end.  weight (rows, columns), x (columns,); (rows,) 1 .. 254."""
-        weight, origin = weight.astype(np.int64), origin.astype(np.int64)
-        r = (x.astype(np.int64) >> self.down) + 128
-        terms = triangle(weight - origin + r) >> self.fine
-        own = triangle(r - origin)
-        part = self.part + (own & (1 << self.fine) - 1).sum()
-        vector = self.whole + (own >> self.fine).sum() + (part >> self.fine)
-        return (terms.sum(1) + self.constants - vector) % 255
-
-
-def plan(
-    weight: Array,
-    bias: Array,
-    origin: Array,
-    x: tuple[Array, Array],
-    sums: tuple[Array, Array],
-    shift: int,
-    fine: int,
-) -> Screen | None:
-    """The screen of a matrix whose t loses so many bits, or None where it could not be exact.
-
-    weight (rows, columns) int8; bias (rows,); origin (columns,)
-    x, sums  (least, most) of each element of the vector, of each row's sum
-    """
-    weight, bias, origin = (np.asarray(a, np.int64) for a in (weight, bias, origin))
-    columns = weight.shape[1]
-    down = next(d for d in range(9) if (x[0] >> d).min() >= -128 and (x[1] >> d).max() < 128)
-    bits = down + fine
-    lost = (1 << down) - 1  # of an element, at most
-    highest = int(((sums[1] + lost * np.abs(weight).sum(1) >> bits) + columns + 3).max())
-    lowest = highest - (255 - 2)
-    least, most = (int(s) >> shift for s in (sums[0].min(), sums[1].max()))
-    rise = (1 - lowest << bits - shift) if bits >= shift else 0
-    if not 0 <= bits - shift <= 8 or least + rise < -32768 or most + rise >= 32512:
-        return None
-    own = triangle(weight - origin).sum(1) + 128 * (weight - origin).sum(1)
-    room = (columns * ((1 << fine) - 1) - own << down) + lost * np.maximum(weight, 0).sum(1) + bias
-    constants = -(-room >> bits) - lowest + 1
-    vector = int(128 * origin.sum() - triangle(-origin).sum())
-    part = vector & (1 << fine) - 1
-    return Screen(down, fine, shift, lowest, constants % 255, (vector >> fine) % 255, part)
 
 
 def make_table(fine: int) -> bytes:
@@ -295,16 +222,27 @@ def _rise(screen: Screen) -> int:
 
 
 def take(rows: Rows, screen: Screen, x: Vector, table: str, chain: str) -> str:
-    """The vector into a chain's operands, and its own share into its start."""
-    name, columns = rows.name, len(rows.columns)
+    """The vector into a chain's operands, and its own share into its start.
+
+    Where the screen is guarded, `far_elements` are those that no byte holds.
+    """
+    name, columns, lower = rows.name, len(rows.columns), screen.tables[0]
     operands = f"{chain}_operands+{CODE * (columns - 1) + 4}"
-    take = f"    lda {x.low},x\n"
+    clear = guard = ""
+    if screen.guarded:
+        clear = f"    lda #0\n    sta {chain}_far+1\n"
+        guard = (
+            f"    clc\n    adc #{1 << screen.down - 1}\n    cmp #{1 << screen.down}\n"
+            f"    bcc *+7             ;@ p=1 - far_elements\n    ldy #$ff\n    sty {chain}_far+1\n"
+        )
+    element = f"    lda {x.low},x\n"
     if x.bits == 16:
         narrow = "    asl\n    rol scratch\n" * (8 - screen.down)
-        take = f"    lda {x.high},x\n    sta scratch\n{take}{narrow}    lda scratch\n"
+        element = f"    lda {x.high},x\n    sta scratch\n{guard}{element}{narrow}    lda scratch\n"
     floor = "    asl sum_a+1\n    rol sum_a+2\n" * (8 - screen.fine)
+    part = f"    and #{(1 << screen.fine) - 1}\n" if screen.fine < 8 else ""
     return f"""\
-    lda #{screen.whole}
+{clear}    lda #{screen.whole}
     sta sum_a
     lda #{screen.part}
     sta sum_a+1
@@ -316,19 +254,19 @@ def take(rows: Rows, screen: Screen, x: Vector, table: str, chain: str) -> str:
     sta pointer+1
     ldx #{columns - 1}
 _column:
-{take}    eor #$80
+{element}    eor #$80
     ldy #0
     sta (pointer),y
     clc
     adc {name}_origins,x
     tay
     bcs _far            ;@ p=0.1
-    lda t256,y          ;@ aligned
+    lda {lower},y          ;@ aligned
     sta scratch
     lda {table},y       ;@ aligned
     bcc _near           ;@ always
 _far:
-    lda t256+256,y      ;@ aligned
+    lda {lower}+256,y      ;@ aligned
     sta scratch
     lda {table}+256,y   ;@ aligned
     clc
@@ -337,8 +275,7 @@ _near:
     adc #0
     sta sum_a
     lda scratch
-    and #{(1 << screen.fine) - 1}
-    clc
+{part}    clc
     adc sum_a+1
     sta sum_a+1
     bcc *+4             ;@ p=0.8
@@ -359,6 +296,16 @@ _near:
     sta {chain}_own+1"""
 
 
+def add_columns(block: str, columns: Iterable[int], table: str) -> str:
+    """A chain's additions, CODE bytes each: what `take` patches."""
+    return lines(
+        *(
+            f"    ldy {block}+{offset},x   ;@ aligned\n    adc {table},y       ;@ p={CROSSING}"
+            for offset in columns
+        )
+    )
+
+
 def _chain(rows: Rows) -> str:
     """All rows' bounds."""
     name = rows.name
@@ -373,10 +320,7 @@ def _chain(rows: Rows) -> str:
 {name}_own:
     adc #0
 {name}_operands:""",
-        *(
-            f"    ldy {rows.block}+{offset},x   ;@ aligned\n    adc {TABLE},y       ;@ p={CROSSING}"
-            for offset in rows.columns
-        ),
+        add_columns(rows.block, rows.columns, TABLE),
         f"""\
     adc #0
     sta {rows.at(f"{name}_bounds")},x
