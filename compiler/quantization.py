@@ -23,6 +23,7 @@ from anachron.compiler.rounding import find_moments, fit
 from anachron.kernels.arithmetic import Array, Fixed, exp_table
 
 LARGEST_SHIFT = 31
+MOST_GAIN_SHIFT = 8  # machines of bytes drop one at once
 
 
 def quantize(
@@ -141,11 +142,14 @@ def _lower_norm(node: Node, formats: Formats, form: Fixed, x: Fixed) -> Op:
     if node.name in formats.gainless:
         gain, gain_frac = np.ones_like(gain), 0
     pre, up = formats.norm_shifts(node, x.frac)
+    shift = gain_frac + formats.unit_frac(node, x.frac) - form.frac
+    # Bits of the reciprocal that are far below the result's last one are none.
+    more = max(0, shift - MOST_GAIN_SHIFT) if formats.numerics.reciprocal_bits is None else 0
     attributes = {
-        "gain_shift": gain_frac + formats.unit_frac(node, x.frac) - form.frac,
+        "gain_shift": shift - more,
         "pre_shift": pre,
         "root_shift": up,
-        "reciprocal_bits": formats.reciprocal_bits(node, x.frac),
+        "reciprocal_bits": formats.reciprocal_bits(node, x.frac) - more,
     }
     if attributes["gain_shift"] < 0:
         raise ModelError(f"{node.name}: {form} is finer than a norm of {x} can be")

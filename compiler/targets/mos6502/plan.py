@@ -21,6 +21,7 @@ from anachron.compiler.targets.mos6502.row_groups import STYLES, RowGroup, group
 from anachron.compiler.targets.mos6502.row_screening import RowScreening, find_row_screening
 from anachron.compiler.targets.mos6502.screening import Screening, find_screening
 from anachron.compiler.targets.mos6502.sparse import Sparse, find_sparse
+from anachron.compiler.targets.mos6502.sparse_rows import SparseRows, find_sparse_rows
 from anachron.compiler.targets.mos6502.split_heads import SplitHeads, group_split_heads
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.mos6502.residue.matvec import PAGE
@@ -35,6 +36,7 @@ Part: TypeAlias = (
     | RowGroup
     | SplitHeads
     | Sparse
+    | SparseRows
     | Screening
     | RowScreening
     | Opening
@@ -68,7 +70,7 @@ class Plan:
     screening: Screening | None = None
     seeking: RowScreening | None = None
     opening: Opening | None = None
-    sparse: Sparse | None = None
+    sparse: Sparse | SparseRows | None = None
     dense: Plan | None = None
     compact: Plan | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
@@ -141,11 +143,15 @@ def _make_plan(
         Values(fixed), ranges, {op.name for group in heads for op in group.ops} | own
     )
     least = max((group.least or 0 for group in split), default=0) or None
-    ways = [
-        group_rows(Values(fixed), ranges, others, style, most_pages, least) for style in STYLES
-    ]
-    ways = [way for i, way in enumerate(ways) if way not in ways[:i]]
-    ways.sort(key=lambda way: -sum(group.saves for group in way[0]))
+
+    def find_rows(others: set[str]) -> list[tuple[tuple[RowGroup, ...], dict[str, str]]]:
+        ways = [
+            group_rows(Values(fixed), ranges, others, style, most_pages, least) for style in STYLES
+        ]
+        ways = [way for i, way in enumerate(ways) if way not in ways[:i]]
+        return sorted(ways, key=lambda way: -sum(group.saves for group in way[0]))
+
+    ways = find_rows(others)
     rows, why = ways[0]
     reasons = {name: reason for name, reason in reasons.items() if name in why} | why
     seeking = None if complete else find_row_screening(fixed, ranges, rows)
@@ -166,8 +172,17 @@ def _make_plan(
         opening,
         reasons=reasons,
     )
+    if most_pages < PAGE:
+        return dense
+    active, own = find_sparse_rows(fixed, ranges, rows)
+    if active is not None:
+        ways = find_rows(others | own)
+        rows, left = ways[0][0], tuple(way for way, _ in ways[1:])
+        seeking = None if complete else find_row_screening(fixed, ranges, rows)
+        plan = replace(dense, rows=rows, smaller=left, seeking=seeking)
+        return replace(plan, sparse=active, dense=dense)
     sparse, groups = find_sparse(fixed, ranges, groups)
-    if sparse is None or most_pages < PAGE:
+    if sparse is None:
         return dense
     # The origins of the weights are others.
     screening = None if complete else find_screening(fixed, ranges, groups, narrow)
@@ -176,15 +191,16 @@ def _make_plan(
 
 def choices(whole: Plan) -> Iterator[Plan]:
     """The whole plan, then what saves the most in less memory or without some of it."""
-    if whole.dense:
+    if whole.dense and isinstance(whole.sparse, Sparse):
         yield whole
         yield from choices(replace(whole.dense, compact=whole.compact))
         return
-    first = replace(whole, compact=None)
+    first = replace(whole, dense=None, compact=None)
     yield first
     plans = _in_less(first)
-    if whole.compact:
-        plans += [whole.compact, *_in_less(whole.compact)]
+    for other in (whole.dense, whole.compact, whole.compact and whole.compact.dense):
+        if other:
+            plans += [other, *_in_less(other)]
     different = {tuple(map(id, plan.parts)): plan for plan in plans}
     yield from sorted(different.values(), key=lambda plan: -plan.saves)
 
@@ -215,10 +231,11 @@ def _without_some(parts: list[Part], always: tuple[RowGroup, ...] = ()) -> list[
         screening = next((part for part in kept if isinstance(part, Screening)), None)
         seeking = next((part for part in kept if isinstance(part, RowScreening)), None)
         opening = next((part for part in kept if isinstance(part, Opening)), None)
+        active = next((part for part in kept if isinstance(part, SparseRows)), None)
         matrices: list[Group | Narrow] = [*groups, *narrow]
         sought = screening is None or any(screening.op in group.ops for group in matrices)
         sought &= seeking is None or any(seeking.op in group.ops for group in rows)
         if sought:
             fast = (groups, heads, narrow, narrow_heads, rows, split)
-            plans.append(Plan(*fast, (), screening, seeking, opening))
+            plans.append(Plan(*fast, (), screening, seeking, opening, active))
     return plans

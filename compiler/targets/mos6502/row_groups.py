@@ -214,6 +214,14 @@ def _best_small(bounds: Mapping[str, Bounds], least: int) -> int:
     return min((m for m in residue_levels.SMALL if m >= least), key=cost)
 
 
+def ends_of(op: Op, ranges: Ranges, basis: Basis) -> tuple[End, ...]:
+    """How each row ends in one basis, or nothing if it cannot hold some."""
+    proven = ranges.accumulators[op.name]
+    bounds = [(np.asarray(proven["rows_lo"]), np.asarray(proven["rows_hi"]))]
+    parts, _ = _parts(op, ranges, bounds, op.constants["weight"].shape[1], [basis])
+    return parts[0].ends if parts else ()
+
+
 def _parts(
     op: Op, ranges: Ranges, bounds: Bounds, width: int, bases: list[Basis]
 ) -> tuple[tuple[Columns, ...], str]:

@@ -25,6 +25,17 @@ MOST_ROWS = 256  # of all of a group's matrices: they share pages
 MOST_COLUMNS = 64
 
 
+def unmade(fixed: FixedModel, ops: tuple[Op, ...]) -> dict[str, str]:
+    """Relus that only some matrices read -> what they read, which will do for them."""
+    found = {}
+    for op in fixed.ops:
+        readers = [other for other in fixed.ops if op.name in other.inputs]
+        if op.contract == "relu" and readers and all(other in ops for other in readers):
+            if fixed.values[op.inputs[0]].format == op.value.format:
+                found[op.name] = op.inputs[0]
+    return found
+
+
 @dataclass(frozen=True)
 class Sparse:
     """Matrices that share a sparse kernel.
@@ -56,13 +67,7 @@ class Sparse:
 
     def unmade(self, fixed: FixedModel) -> dict[str, str]:
         """Relus that only these matrices read -> what they read, which will do for them."""
-        found = {}
-        for op in fixed.ops:
-            readers = [other for other in fixed.ops if op.name in other.inputs]
-            if op.contract == "relu" and readers and all(other in self.ops for other in readers):
-                if fixed.values[op.inputs[0]].format == op.value.format:
-                    found[op.name] = op.inputs[0]
-        return found
+        return unmade(fixed, self.ops)
 
     @property
     def saves(self) -> int:

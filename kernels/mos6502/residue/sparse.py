@@ -150,28 +150,32 @@ _zero:
     rts"""
 
 
+def chain(shape: Shape, m: int) -> str:
+    """A row's sum modulo m, entered at the first slot in use."""
+    name, crossing = shape.name, shape.packed.crossing
+    constant = f"{name}_r{m}:\n    {{}} {name}_bias_{m},x   ;@ p=0.1\n"
+    text = [chain_start(name, m, constant)]
+    text.append(f"{name}_go{m}:\n    jmp $ffff           ;@ goes {shape.entries(m)}")
+    clear, borrow = ("    clc\n", "    sec\n") if m == 256 else ("", "")
+    for number in range(shape.slots):
+        text.append(
+            f"{shape.slot(m, number)}:\n    ldy $ffff,x         ;@ aligned\n{clear}"
+            f"    adc t{m},y           ;@ patched, p={crossing[m]}\n{borrow}"
+            f"    sbc t{m},y           ;@ aligned"
+        )
+    return lines(*text, f"{shape.slot(m, shape.slots)}:")
+
+
 def rows(shape: Shape, ends: Sequence[End], likely: End) -> str:
     """`<name>_rows`: the rows from X down to the one above the operand of `last`."""
     name, packed = shape.name, shape.packed
-    crossing = packed.crossing
     text = [
         f"; {name}_rows: rows X, X-1, ... of the columns taken times their elements, shifted, to\n"
         f"; the arrays that the end at `{name}_end` names; uses A, X, Y, total\n"
         f"{name}_done:\n    rts\n{name}_next:\n    dex\n{name}_last:\n    cpx #0\n"
         f"    beq {name}_done     ;@ times rows\n{name}_rows:"
     ]
-    for m in packed.basis.moduli:
-        constant = f"{name}_r{m}:\n    {{}} {name}_bias_{m},x   ;@ p=0.1\n"
-        text.append(chain_start(name, m, constant))
-        text.append(f"{name}_go{m}:\n    jmp $ffff           ;@ goes {shape.entries(m)}")
-        clear, borrow = ("    clc\n", "    sec\n") if m == 256 else ("", "")
-        for number in range(shape.slots):
-            text.append(
-                f"{shape.slot(m, number)}:\n    ldy $ffff,x         ;@ aligned\n{clear}"
-                f"    adc t{m},y           ;@ patched, p={crossing[m]}\n{borrow}"
-                f"    sbc t{m},y           ;@ aligned"
-            )
-        text.append(f"{shape.slot(m, shape.slots)}:")
+    text += [chain(shape, m) for m in packed.basis.moduli]
     labels = {end: end_label(packed, *end) for end in ends}
     targets = ", ".join([labels[likely]] * LIKELY + [labels[end] for end in ends if end != likely])
     text.append(f"{finish(packed)}\n{name}_end:\n    jmp $ffff           ;@ goes {targets}")
