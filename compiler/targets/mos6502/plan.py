@@ -174,9 +174,11 @@ def _make_plan(
     )
     if most_pages < PAGE:
         return dense
-    active, own = find_sparse_rows(fixed, ranges, rows)
+    active, left_out = find_sparse_rows(fixed, ranges, rows)
     if active is not None:
-        ways = find_rows(others | own)
+    active, left_out = find_sparse_rows(fixed, ranges, rows)
+    if active is not None:
+        ways = find_rows(others | left_out)
         rows, left = ways[0][0], tuple(way for way, _ in ways[1:])
         seeking = None if complete else find_row_screening(fixed, ranges, rows)
         plan = replace(dense, rows=rows, smaller=left, seeking=seeking)
