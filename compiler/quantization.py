@@ -24,6 +24,7 @@ from anachron.kernels.arithmetic import Array, Fixed, exp_table
 
 LARGEST_SHIFT = 31
 MOST_GAIN_SHIFT = 8  # machines of bytes drop one at once
+LEAST_RECIPROCAL_BITS = 15
 
 
 def quantize(
@@ -143,13 +144,15 @@ def _lower_norm(node: Node, formats: Formats, form: Fixed, x: Fixed) -> Op:
         gain, gain_frac = np.ones_like(gain), 0
     pre, up = formats.norm_shifts(node, x.frac)
     shift = gain_frac + formats.unit_frac(node, x.frac) - form.frac
-    # Bits of the reciprocal that are far below the result's last one are none.
-    more = max(0, shift - MOST_GAIN_SHIFT) if formats.numerics.reciprocal_bits is None else 0
+    bits, more = formats.reciprocal_bits(node, x.frac), 0
+    if formats.numerics.reciprocal_bits is None and node.name not in formats.gainless:
+        # What of the reciprocal is far below the result's last bit need not be there.
+        more = max(0, min(shift - MOST_GAIN_SHIFT, bits - LEAST_RECIPROCAL_BITS))
     attributes = {
         "gain_shift": shift - more,
         "pre_shift": pre,
         "root_shift": up,
-        "reciprocal_bits": formats.reciprocal_bits(node, x.frac) - more,
+        "reciprocal_bits": bits - more,
     }
     if attributes["gain_shift"] < 0:
         raise ModelError(f"{node.name}: {form} is finer than a norm of {x} can be")
