@@ -176,8 +176,6 @@ def _make_plan(
         return dense
     active, left_out = find_sparse_rows(fixed, ranges, rows)
     if active is not None:
-    active, left_out = find_sparse_rows(fixed, ranges, rows)
-    if active is not None:
         ways = find_rows(others | left_out)
         rows, left = ways[0][0], tuple(way for way, _ in ways[1:])
         seeking = None if complete else find_row_screening(fixed, ranges, rows)
