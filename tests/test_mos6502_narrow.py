@@ -198,34 +198,44 @@ def test_sums_beyond_two_residues_are_done_again(bits, positive):
     assert beyond > 4
 
 
-@pytest.mark.parametrize("shift", range(9))
+@pytest.mark.parametrize(
+    ("shift", "shortens"),
+    (*((s, False) for s in range(9)), *((s, True) for s in narrow_norm.SHORT_SHIFTS)),
+)
 @pytest.mark.parametrize(("size", "bits"), ((16, 19), (32, 16), (128, 22)))
-def test_norms_to_int8_are_exact_and_saturate(size, bits, shift):
+def test_norms_to_int8_are_exact_and_saturate(size, bits, shift, shortens):
     rng = np.random.default_rng(shift)
-    shape = narrow_norm.Shape(size, shift, bits)
+    shape = narrow_norm.Shape(size, shift, bits, shortens)
     bench = ResidueBench()
     for name, n in {**guard.TABLES, **fast_norm.TABLES}.items():
         bench.pages(name, bytes(n))
+    for name, n in {**narrow_norm.TABLES, narrow_norm.UPPER: size}.items():
+        bench.pages(name, bytes(n))
+    for name in narrow_norm.PARTS:
+        bench.pages(name, bytes(narrow_norm.ENTRIES))
     x, made = (bench.vector(name, np.zeros(size, int), b) for name, b in (("x", 16), ("made", 8)))
     bench.add(
         guard.fill_squares(),
         guard.measure(),
         fast_norm.fill_tables(),
+        narrow_norm.fill_tables(),
         narrow_norm.routine(shape),
         narrow_norm.call(shape, "norm", x, made),
     )
     bench.start()
     bench.call("fill_squares", {})
     bench.call("fill_less_products", {})
+    bench.call("fill_nibbles", {})
+    usual = {"elements": size, "long_elements": 0.1, "long_turns": (1, 2, 8), "stays_short": 0.9}
     gain = np.ones(size, int)
     attributes = {"pre_shift": 4, "root_shift": 0, "reciprocal_bits": bits}
     assert not narrow_norm.applicable(size, gain, {**attributes, "gain_shift": shift})
-    for scale in (0, 1, 40, 300, 2000, 4096, 32767):
+    for scale in (0, 1, 15, 40, 300, 1000, 2047, 2048, 4096, 32767):
         for _ in range(2):
             values = rng.integers(-scale - 1, scale + 1, size)
             values[0], values[1] = scale, -scale - 1
             bench.set("x", values)
-            bench.call("norm", {"elements": size, "long_elements": 0.1, "long_turns": (1, 2, 8)})
+            bench.call("norm", usual)
             meant = meant_norm.rms_norm(
                 values[None], gain=gain, gain_shift=shift, bits=8, **attributes
             )[0]

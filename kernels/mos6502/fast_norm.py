@@ -106,11 +106,14 @@ def routine(shape: Shape) -> str:
 
 def reciprocal(name: str, n: int, bits: int) -> str:
     """total (2 bytes) = the reciprocal root mean square of n words at source_low, source_high."""
+    return lines(f"    ldy #{n - 1}\n    jsr measure", of_measured(name, n, bits))
+
+
+def of_measured(name: str, n: int, bits: int) -> str:
+    """total (2 bytes) = the reciprocal root mean square, of what `measure` leaves of n words."""
     down = 8 - (n.bit_length() - 1)  # the mean is the sum's upper bytes after so many shifts left
     start = bits - 15  # the dividend's bits that a divisor above them cannot reach
     return lines(
-        f"    ldy #{n - 1}\n"
-        "    jsr measure",
         "    asl sum_a\n    rol sum_a+1\n    rol sum_a+2\n    rol sum_a+3\n" * down,
         f"""\
     lda sum_a+3

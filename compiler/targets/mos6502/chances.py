@@ -17,6 +17,7 @@ from anachron.kernels.arithmetic import Array
 from anachron.kernels.mos6502.narrow import attention as narrow_attention
 from anachron.kernels.mos6502.narrow import cache as narrow_cache
 from anachron.kernels.mos6502.narrow import guard as narrow_guard
+from anachron.kernels.mos6502.narrow.norm import SHORT
 from anachron.kernels.mos6502.residue.cache import COARSE
 from anachron.kernels.mos6502.residue.guard import SHIFT
 from anachron.kernels.mos6502.residue.lengths import key_limits
@@ -49,6 +50,16 @@ def measured(fixed: FixedModel, name: str) -> dict[str, object]:
         "long_elements": float(far.mean()),
         "long_turns": (1, min(max(turns, 1), most), most),
     }
+
+
+def shortened(fixed: FixedModel, name: str) -> dict[str, object]:
+    """What a norm to int8 asks for besides; stays_short: an element that is not positive, of all
+    that are looked at."""
+    x = vectors(fixed, name)[:, ::-1]  # from the last one on
+    far = (x < -SHORT) | (x >= SHORT)
+    looked: Array = np.cumsum(far, axis=1) - far == 0
+    asked = looked & ((x < 0) | far)
+    return {"stays_short": 1 - float(far[asked].mean()) if asked.any() else 1.0}
 
 
 def guarded(fixed: FixedModel, op: Op, limits: Sequence[int]) -> dict[str, Any]:

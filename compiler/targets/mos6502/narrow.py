@@ -161,6 +161,7 @@ class NarrowLowering(FastLowering):
 
     def __init__(self, values: Values, ranges: Ranges, plan: Plan) -> None:
         super().__init__(values, ranges, plan)
+        self.short_norms = plan.short_norms
         self.narrow_heads_of = {op.name: group for group in plan.narrow_heads for op in group.ops}
         self.narrow_of = {op.name: group for group in plan.narrow for op in group.ops}
         self.rectifiers: dict[str, Op] = {}  # ReLUs that the rows before them do, by either's name
@@ -253,13 +254,25 @@ class NarrowLowering(FastLowering):
             super()._rms_norm(op, name)
             return
         shift = narrow_norm.find_shift(gain, attributes)
-        shape = narrow_norm.Shape(x.size, shift, attributes["reciprocal_bits"])
+        bits, short = attributes["reciprocal_bits"], self.short_norms
+        shape = narrow_norm.Shape(x.size, shift, bits, short and shift in narrow_norm.SHORT_SHIFTS)
         self._products()
         self.routines["norm"][shape.name] = narrow_norm.routine(shape)
         self._emit(op, narrow_norm.call(shape, name, x, out))
         self.environments[op.name] = chances.measured(self.values.fixed, op.inputs[0])
+        if shape.shortens:
+            self._short_norms(x.size)
+            self.environments[op.name] |= chances.shortened(self.values.fixed, op.inputs[0])
         self.anything |= self.environments[op.name]
         self.variants[op.name] = ("tables, int8", "its gain is one power of two")
+
+    def _short_norms(self, size: int) -> None:
+        """What norms of short elements look up and keep."""
+        for label, n in narrow_norm.TABLES.items():
+            self.areas[label] = Area(label, "table", ((0, n),), 256)
+        self.fills["fill_nibbles"] = narrow_norm.fill_tables()
+        parts = dict.fromkeys(narrow_norm.PARTS, narrow_norm.ENTRIES)
+        self._take_turns("norm", {narrow_norm.UPPER: size, **parts})
 
     def _seek_narrow(
         self, op: Op, name: str, packed: narrow_rows.Packed, run: narrow_rows.Run

@@ -58,6 +58,7 @@ class Plan:
     sparse     matrices whose vectors are 0 in many places, or None; dense: the same plan without
     compact    a plan of `rows` and `split` alone, in place of `groups` and `heads`, or None
     reasons    op -> why it has no faster way
+    short_norms  norms to int8 have a way of their own for short elements
     """
 
     groups: tuple[Group, ...] = ()
@@ -74,6 +75,7 @@ class Plan:
     dense: Plan | None = None
     compact: Plan | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
+    short_norms: bool = False
 
     @property
     def parts(self) -> list[Part]:
@@ -196,7 +198,12 @@ def choices(whole: Plan) -> Iterator[Plan]:
         yield from choices(replace(whole.dense, compact=whole.compact))
         return
     first = replace(whole, dense=None, compact=None)
+    if first.narrow:
+        yield replace(first, short_norms=True)
     yield first
+    if first.screening and first.screening.finer:
+        first = replace(first, screening=replace(first.screening, finer=None))
+        yield first
     plans = _in_less(first)
     for other in (whole.dense, whole.compact, whole.compact and whole.compact.dense):
         if other:
