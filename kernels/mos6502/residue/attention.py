@@ -249,8 +249,10 @@ def point(shape: Shape, routine: str, parts: tuple[str, str], x: Vector) -> str:
 def call_keep(shape: Shape, name: str, role: str, x: Vector, select: str = "") -> str:
     """The routine `name`: a key or a value into the cache at a label, if there are several."""
     choose = f"    ldy #>{select}\n    jsr {shape.name}_select" if select else ""
+    if role == "value":
+        return lines(f"{name}:", choose, point(shape, "=keep_value", ("of_low", "of_high"), x))
     taken = point(shape, "take", ("take_low", "take_high"), x)
-    return lines(f"{name}:", choose, taken, f"    jmp {shape.name}_keep_{role}")
+    return lines(f"{name}:", choose, taken, f"    jmp {shape.name}_keep_key")
 
 
 def relocate(name: str, pages: int, text: str) -> str:

@@ -212,44 +212,52 @@ def _keep_lengths(shape: Shape) -> str:
 
 
 def keep_value(shape: Shape) -> str:
-    """`<name>_keep_value`: the vector taken becomes the value of `position`."""
+    """`<name>_keep_value`: the words that a call has put into its operands become the value of
+    `position`."""
     name, size, n = shape.name, shape.size, shape.n_rows
     base = shape.value_offset(256, 0)
     offsets = [shape.value_offset(m, p) for p in range(n) for m in shape.moduli]
     text = [
-        f"; {name}_keep_value: what take left -> the values' row at `position`, and to their sums;"
-        " uses A, X, Y",
+        f"; {name}_keep_value: a vector of {size} words -> the values' row at `position`, and to"
+        " their sums; uses A, X, Y, scratch",
         f"{name}_keep_value:\n    lda position\n    bne {name}_later    ;@ p=0.95\n"
         f"    ldx #{size - 1}\n{name}_clear:",
         *(f"    sta {shape.value(m, n)},x" for m in shape.moduli),
         f"    dex\n    bpl {name}_clear    ;@ times {size}",
         f"    sta {shape.largest}" if shape.measured[1] else "",
-        f"{name}_later:",
+        f"{name}_later:\n    asl\n    clc\n    adc position\n    tax",
     ]
-    if shape.measured[1]:
-        each = (f"    ora {shape.squares}+{d}" for d in range(size))
-        text.append(lines(f"    lda {shape.largest}", *each, f"    sta {shape.largest}"))
-    text.append("    lda position\n    asl\n    clc\n    adc position\n    tax")
     for i, m in enumerate(shape.moduli):
         text.append(
             f"    lda {name}_value_low+{i},x\n    sta {name}_to_{m}+1\n"
             f"    lda {name}_value_page+{i},x\n    clc\n    adc {name}_page\n"
             f"    sta {name}_to_{m}+2"
         )
-    for m in shape.moduli:
-        sums = shape.value(m, n)
-        text.append(
-            f"    ldx #{size - 1}\n{name}_sum_{m}:\n    ldy {shape.taken(m)},x    ;@ aligned\n"
-            f"    tya\n{name}_to_{m}:\n    sta $ffff,x\n    lda {sums},x    ;@ aligned"
-        )
-        text.append(subtract(m, f"t{m},y          ;@ p=0.2"))
-        text.append(
-            f"    sta {sums},x\n    dex\n    bpl {name}_sum_{m}       ;@ times {size}"
-        )
+    measured = f"    lda head_squares,y      ;@ aligned\n    ora {shape.largest}\n"
+    measured += f"    sta {shape.largest}"
+    text += [
+        f"    ldx #{size - 1}\n{name}_of_high:\n    ldy $ffff,x             ;@ p=0.1",
+        measured if shape.measured[1] else "",
+        f"{name}_of_low:\n    lda $ffff,x             ;@ p=0.1\n{name}_to_256:\n"
+        "    sta $ffff,x\n    sta scratch\n    clc\n    adc high_mod255,y       ;@ aligned\n"
+        f"    adc #0\n{name}_to_255:\n    sta $ffff,x\n    sta scratch+1\n"
+        "    lda scratch\n    clc",
+        add(MIDDLE, f"high_mod{MIDDLE},y       ;@ aligned"),
+        f"{name}_to_{MIDDLE}:\n    sta $ffff,x\n    tay",
+    ]
+    for m in reversed(shape.moduli):
+        where = {256: "    ldy scratch", 255: "    ldy scratch+1"}.get(m, "")
+        text += [
+            where,
+            f"    lda {shape.value(m, n)},x    ;@ aligned",
+            subtract(m, f"t{m},y          ;@ aligned"),
+            f"    sta {shape.value(m, n)},x",
+        ]
     low = ",".join(str(o & 0xFF) for o in offsets)
     page = ",".join(str(o >> 8) for o in offsets)
     text.append(
-        f"    rts\n{name}_value_low:\n    .byte {low}\n{name}_value_page:\n    .byte {page}"
+        f"    dex\n    bmi *+5             ;@ times {size}\n    jmp {name}_of_high\n    rts\n"
+        f"{name}_value_low:\n    .byte {low}\n{name}_value_page:\n    .byte {page}"
     )
     assert base % PAGE == 0
     return lines(*text)
