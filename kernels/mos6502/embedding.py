@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from anachron.kernels.arithmetic import Array, saturate
 from anachron.kernels.arithmetic import shift as shifted
 from anachron.kernels.mos6502.instructions import Vector, each, lines, load, store_saturated
+
+SUM_SHIFTS = range(1, 8)  # with which the sum of two int8 fits 16 bits
 
 
 def pack_table(table: Array, shift: int, bits: int) -> tuple[Array, int]:
@@ -100,6 +104,45 @@ def embed(
         end = "" if n == 256 else f"    cpy #{n}\n"
         text.append(f"    iny\n{end}    bne _element_{start}      ;@ times {n}")
     text.append("    rts")
+    return lines(*text)
+
+
+def embed_sum(
+    name: str, rows: Sequence[tuple[str, int, Vector]], out: Vector, shift: int
+) -> str:
+    """The sum of two rows of int8, shifted left: up to 256 elements, a shift of SUM_SHIFTS.
+
+    rows  (label of the index, its bytes, where the rows lie) of both
+    """
+    text = [f"{name}:"]
+    for target, (index, width, table) in zip(("past_low", "past_high"), rows, strict=True):
+        text += [find_row(index, width, out.size), point(target, table.low)]
+    crosses = f";@ p={min(out.size, 256) / 512:.2f}"
+    end = "" if out.size == 256 else f"    cpy #{out.size}\n"
+    shifts = "    asl scratch\n    rol\n" * shift
+    text.append(f"""\
+    ldy #0
+_element:
+    lda (past_low),y    {crosses}
+    clc
+    adc (past_high),y   {crosses}
+    sta scratch
+    bvc _fits           ;@ p=0.99
+    lda #0              ; the carry is the sign
+    bcc _sign           ;@ p=0.5
+    lda #$ff
+    bne _sign           ;@ always
+_fits:
+    ora #$7f
+    bmi _sign           ;@ p=0.5
+    lda #0
+_sign:
+{shifts}    sta {out.high},y
+    lda scratch
+    sta {out.low},y
+    iny
+{end}    bne _element        ;@ times {out.size}
+    rts""")
     return lines(*text)
 
 

@@ -14,7 +14,7 @@ from anachron.compiler.fixed import Op
 from anachron.compiler.ranges import Ranges
 from anachron.compiler.targets.mos6502 import chances
 from anachron.compiler.targets.mos6502.attentions import Heads
-from anachron.compiler.targets.mos6502.compacting import Compacting
+from anachron.compiler.targets.mos6502.embedded import Embedded
 from anachron.compiler.targets.mos6502.matrices import Group
 from anachron.compiler.targets.mos6502.narrow_heads import NarrowHeads
 from anachron.compiler.targets.mos6502.opening import leave
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from anachron.compiler.targets.mos6502.plan import Plan
 
 
-class FastLowering(Compacting):
+class FastLowering(Embedded):
     """As Lowering, with a plan of variants."""
 
     def __init__(self, values: Values, ranges: Ranges, plan: Plan) -> None:
