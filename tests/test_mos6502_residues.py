@@ -6,7 +6,7 @@ from test_mos6502_kernels import Bench
 
 from anachron.kernels.mos6502 import fast_norm
 from anachron.kernels.mos6502.instructions import set_word
-from anachron.kernels.mos6502.residue import guard
+from anachron.kernels.mos6502.residue import guard, nibbles
 from anachron.kernels.mos6502.residue import matvec as residue_matvec
 from anachron.kernels.mos6502.residue import moduli as residues
 from anachron.kernels.reference import matvec as meant_matvec
@@ -174,19 +174,21 @@ def test_norms_by_table_are_exact_for_any_vector(size, gain_shift, most):
                 assert bench.read("made", size, 16).tolist() == meant.tolist(), scale
 
 
-def test_the_measure_of_a_vector_is_exact():
+@pytest.mark.parametrize("way", (guard, nibbles), ids=("shifts", "tables"))
+def test_the_measure_of_a_vector_is_exact(way):
     bench = ResidueBench()
-    for name, n in guard.TABLES.items():
+    for name, n in {**guard.TABLES, "upper_nibble": 256, "lower_nibble": 256}.items():
         bench.pages(name, bytes(n))
     bench.vector("x", np.zeros(128, int), 16)
     point = "\n".join(
         f"    lda #<{label}\n    sta source_{part}\n    lda #>{label}\n    sta source_{part}+1"
         for part, label in (("low", "x_low"), ("high", "x_high"))
     )
-    bench.add(guard.fill_squares(), guard.measure())
+    bench.add(guard.fill_squares(), nibbles.fill_nibbles(), way.measure())
     bench.add(f"start_measure:\n{point}\n    ldy #127\n    jmp measure")
     bench.start()
     bench.call("fill_squares", {})
+    bench.call("fill_nibbles", {})
     rng = np.random.default_rng(2)
     edges = [0, 1, -1, 15, 16, -16, -17, 4079, 4080, 4095, 4096, -4080, -4081, -4096, -4097]
     for scale in (16, 4096, 32768):

@@ -31,7 +31,7 @@ from anachron.kernels.mos6502 import fast_norm, matvec
 from anachron.kernels.mos6502.instructions import Vector, lines, set_word
 from anachron.kernels.mos6502.residue import attention as residue_attention
 from anachron.kernels.mos6502.residue import cache as residue_cache
-from anachron.kernels.mos6502.residue import guard, middle
+from anachron.kernels.mos6502.residue import guard, middle, nibbles
 from anachron.kernels.mos6502.residue import matvec as residue_matvec
 from anachron.kernels.mos6502.residue import screen as residue_screen
 
@@ -241,7 +241,10 @@ class FastLowering(Embedded):
     def _squares(self) -> None:
         """What measures the length of vectors."""
         self._square_tables()
-        self.routines["norm"]["measure"] = guard.measure()
+        tables = bool(self.heads_of)  # their attention leaves room for more
+        if tables:
+            self._nibble_tables()
+        self.routines["norm"]["measure"] = (nibbles if tables else guard).measure()
         self.anything |= {"elements": 1, "exact_columns": 1}
 
     def _rms_norm(self, op: Op, name: str) -> None:

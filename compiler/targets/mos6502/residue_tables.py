@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from anachron.compiler.targets.mos6502.sections import PAGE, Area, small_table
 from anachron.compiler.targets.mos6502.seeking import Seeking
-from anachron.kernels.mos6502.residue import guard, middle
+from anachron.kernels.mos6502.residue import guard, middle, nibbles
 from anachron.kernels.mos6502.residue import moduli as residues
 
 
@@ -30,6 +30,14 @@ class ResidueTables(Seeking):
         self.fills["fill_squares"] = guard.fill_squares()
         for name, size in guard.TABLES.items():
             self.areas[name] = Area(name, "table", ((0, size),), PAGE)
+
+    def _nibble_tables(self) -> None:
+        """The nibbles of a byte, each where it is wanted."""
+        self.fills["fill_nibbles"] = nibbles.fill_nibbles()
+        self.areas["upper_nibble"] = small_table("upper_nibble", PAGE)
+        reach = nibbles.REACH
+        ends = ((0, reach), (PAGE - reach, reach))
+        self.areas["lower_nibble"] = Area("lower_nibble", "table", ends, PAGE)
 
     def _place_ends(self, *names: str) -> int:
         """Tables of high bytes, as far as there are such, -reach .. reach - 1; reach."""
