@@ -163,7 +163,7 @@ def test_a_kernel_that_takes_its_own_time_says_the_same() -> None:
     chosen, logits = np.zeros(5, np.int32), np.zeros((4, fixed.vocab_size), np.int32)
     clocks = np.zeros(1 + len(text.phases), np.int32)
     ids = np.array(reference.prompt_ids, np.int32)
-    load(compile_kernel(text.source, text.threads, ARGUMENTS)).launch(
+    load(compile_kernel(text.source, text.threads, ARGUMENTS, alone=True)).launch(
         np.frombuffer(text.layout.blob, np.uint8).copy(), ids, len(ids), 4, 0, 256, 1, 1, chosen,
         logits, clocks, threads=text.threads, shared=text.layout.shared_bytes,
     )  # fmt: skip

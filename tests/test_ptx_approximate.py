@@ -17,7 +17,8 @@ import pytest
 
 from anachron.emulators.ptx import load
 from anachron.emulators.ptx.approximate import LARGEST_ERROR
-from anachron.kernels.cuda.intrinsics import QUOTIENT, ROOT
+from anachron.kernels.cuda.intrinsics import MAGIC, QUOTIENT, RATIO, ROOT
+from anachron.kernels.cuda.heads import MOST_RATIO
 from anachron.kernels.cuda.lanes import GUESS
 from anachron.kernels.reference.norm import LARGEST_RECIPROCAL
 
@@ -48,7 +49,7 @@ def guess(text: str, operands: tuple[str, ...], x: np.ndarray, n: int, error: fl
     load(FRAME.format(body=body)).launch(
         padded, y, n, threads=THREADS, blocks=len(padded) // THREADS, error=error, races=False
     )
-    return y[: len(x)].astype(np.int64)
+    return y[: len(x)].astype(np.int64) - MAGIC
 
 
 def test_the_constants_are_exact_in_single_precision() -> None:
@@ -85,6 +86,32 @@ def test_every_quotient_is_right_or_one_too_small(bits: int) -> None:
             assert (quotient + 1) * root < 1 << 31  # the correction's product
         else:
             assert low >= LARGEST_RECIPROCAL
+
+
+def test_every_ratio_is_right_or_one_too_small() -> None:
+    """Of any two numbers of 32 bits without sign, if it is at most MOST_RATIO.
+
+    x is cut to 24 bits, y rounded; the reciprocal errs, and its product with GUESS is cut.  The
+    guess is never above the ratio, nor below it by more than one.
+    """
+    cut, rounded = Fraction(1, 1 << 23), Fraction(1, 1 << 24)
+    most = (1 + MOST * UNIT) * Fraction(GUESS) / (1 - rounded)
+    least = (1 - cut) ** 2 * (1 - MOST * UNIT) * Fraction(GUESS) / (1 + rounded)
+    assert most <= 1 and (MOST_RATIO + 1) * (1 - least) <= 1
+    assert MOST_RATIO + 1 < 1 << 23  # what the addition of 2**23 bears
+
+
+@pytest.mark.parametrize("error", [-MOST + 1, 0, MOST - 1])
+def test_the_interpreted_ratio_is_between(error: float) -> None:
+    """For divisors of every size, just below and at a multiple."""
+    random = np.random.default_rng(3)
+    y = [1, 2, 3, 255, (1 << 17) - 1, 1 << 17, (1 << 24) + 1, *random.integers(1, 1 << 17, 9)]
+    for divisor in map(int, y):
+        ratio = np.concatenate([np.arange(1, 300), random.integers(1, MOST_RATIO + 1, 700)])
+        ratio = ratio[ratio * divisor + divisor < 1 << 32]
+        x = np.concatenate([ratio * divisor - 1, ratio * divisor, ratio * divisor + divisor - 1])
+        got = guess(RATIO, ("%r4", "%r1"), x.astype(np.uint32), divisor, error)
+        assert set((x // divisor - got).tolist()) <= {0, 1}, divisor
 
 
 @pytest.mark.parametrize("error", [-MOST + 1, 0, MOST - 1])

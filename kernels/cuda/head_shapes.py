@@ -35,9 +35,14 @@ class Heads:
     scores: str  # words, a row a warp; not used where one step holds all positions
     table: Place
     score_shift: int
-    split_sum: bool  # the sum of weighted values has more than 31 bits
+    largest_sum: float  # of weighted values, whatever their sign
     own_keys: str = ""  # of this position, where others are fetched ahead
     own_values: str = ""
+
+    @property
+    def split_sum(self) -> bool:
+        """The sum of weighted values has more than 31 bits."""
+        return self.largest_sum >= 2.0**31
 
     @property
     def ahead(self) -> int:

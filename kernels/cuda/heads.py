@@ -15,6 +15,7 @@ from anachron.kernels.cuda.head_shapes import STEP, Heads
 from anachron.kernels.cuda.places import WARP, each, indent
 
 LEAST = -(1 << 31)
+MOST_RATIO = 1 << 15  # a mean of int16
 
 
 def attend(h: Heads, i: int) -> list[str]:
@@ -27,7 +28,7 @@ def attend(h: Heads, i: int) -> list[str]:
         text += _one_step(h)
     else:
         text += _many_steps(h)
-    text += ["total = max32(1, redux_add(total))", "inverse = udiv32(-1, total)", "cuda.syncwarp()"]
+    text += ["total = max32(1, redux_add(total))", "cuda.syncwarp()"]
     text += _mix(h, log)
     text += _divide(h)
     return text
@@ -115,11 +116,16 @@ def _product(h: Heads, words: list[str]) -> str:
 
 def _weight(h: Heads, valid: str, j: str) -> list[str]:
     """weight of a score, stored; added to total."""
-    distance = f"select({valid}, min32(sub32(largest, score), {h.table.size - 1}), 0)"
     return [
-        f"weight = select({valid}, {h.table.load(distance)}, 0)",
+        f"weight = {_looked_up(h, valid, 'score')}",
         f"store8(sm, {_weight_at(h, j)}, weight)",
     ]
+
+
+def _looked_up(h: Heads, valid: str, score: str) -> str:
+    """The weight of a score; 0 where it does not count."""
+    distance = f"select({valid}, min32(sub32(largest, {score}), {h.table.size - 1}), 0)"
+    return f"select({valid}, {h.table.load(distance)}, 0)"
 
 
 def _weight_at(h: Heads, j: str) -> str:
@@ -142,9 +148,12 @@ def _steps_ahead(h: Heads) -> list[str]:
     first, second = _loops(h, h.ahead, "j < p")
     own = h.table.load(f"min32(sub32(largest, own_score), {h.table.size - 1})")
     text += [*first, "largest = redux_max(largest)", f"own_weight = {own}", "total = int32(0)"]
+    for c in chunks:  # all are looked up before one is stored: the compiler keeps that order
+        valid = f"add32(lane, {WARP * c}) < p"
+        text.append(f"weight{c} = {_looked_up(h, valid, f'score{c}')}")
     for c in chunks:
-        text += [f"j = add32(lane, {WARP * c})", f"score = score{c}", *_weight(h, "j < p", "j")]
-        text.append("total = add32(total, weight)")
+        text.append(f"store8(sm, {_weight_at(h, f'add32(lane, {WARP * c})')}, weight{c})")
+        text.append(f"total = add32(total, weight{c})")
     return [*text, *second, "total = add32(total, select(lane == 0, own_weight, 0))"]
 
 
@@ -259,8 +268,8 @@ def _mix(h: Heads, log: int) -> list[str]:
 def _divide(h: Heads) -> list[str]:
     """The sum over the lanes of a feature, divided by the total, flooring.
 
-    A quotient by the total's reciprocal is right or one too small.  A sum of more than 31 bits is
-    divided in two steps, eight bits at the end.
+    A sum of more than 31 bits comes in two parts, eight bits below; one of more than 32 is divided
+    in two steps.
     """
     distances = [d for d in (4, 8, 16) if d >= h.size]
     if not h.split_sum:
@@ -269,7 +278,7 @@ def _divide(h: Heads) -> list[str]:
             *text,
             "sign = sar32(mixed, 31)",
             "mixed = xor32(mixed, sign)",
-            *_quotient("mixed", "quotient", "rest"),
+            *_quotient("mixed", "quotient"),
             "mixed = xor32(quotient, sign)",
         ]
     text = ["low = and32(mixed, 255)", "mixed = sar32(mixed, 8)"]
@@ -278,24 +287,30 @@ def _divide(h: Heads) -> list[str]:
             f"mixed = add32(mixed, shfl_xor(mixed, {d}))",
             f"low = add32(low, shfl_xor(low, {d}))",
         ]
+    text += ["mixed = add32(mixed, sar32(low, 8))", "sign = sar32(mixed, 31)"]
+    if h.largest_sum < 2.0**32:
+        return [
+            *text,
+            "mixed = xor32(or32(shl32(mixed, 8), and32(low, 255)), sign)",
+            *_quotient("mixed", "quotient"),
+            "mixed = xor32(quotient, sign)",
+        ]
     return [
         *text,
-        "mixed = add32(mixed, sar32(low, 8))",
-        "sign = sar32(mixed, 31)",
         "low = and32(xor32(low, sign), 255)",
         "mixed = xor32(mixed, sign)",
-        *_quotient("mixed", "upper_part", "rest"),
-        "mixed = add32(shl32(rest, 8), low)",
-        *_quotient("mixed", "quotient", "rest"),
+        *_quotient("mixed", "upper_part"),
+        "mixed = sub32(mixed, mul32(upper_part, total))",
+        "mixed = add32(shl32(mixed, 8), low)",
+        *_quotient("mixed", "quotient"),
         "mixed = xor32(add32(shl32(upper_part, 8), quotient), sign)",
     ]
 
 
-def _quotient(dividend: str, quotient: str, rest: str) -> list[str]:
+def _quotient(dividend: str, quotient: str) -> list[str]:
+    """Of numbers without sign, at most MOST_RATIO: the guess is right or one too small."""
+    rest = f"sub32({dividend}, mul32({quotient}, total))"
     return [
-        f"{quotient} = mulhi32({dividend}, inverse)",
-        f"{rest} = sub32({dividend}, mul32({quotient}, total))",
-        f"more = {rest} >= total",
-        f"{quotient} = select(more, add32({quotient}, 1), {quotient})",
-        f"{rest} = select(more, sub32({rest}, total), {rest})",
+        f"{quotient} = ratio_below({dividend}, total)",
+        f"{quotient} = add32({quotient}, shr32(sub32(sub32(total, 1), {rest}), 31))",
     ]

@@ -14,7 +14,8 @@ row's PTX in the interpreter (emulators/ptx) and compare it with the row's meani
     udiv32 urem32 udiv64 udiv_all           without sign; udiv_all: 0xffffffff / x
     floordiv32 floordiv64                   flooring, by what is above 0
     isqrt32 isqrt64                         floored roots, bit by bit
-    root_below quotient_below               floored roots and quotients, or one less: see lanes.py
+    root_below quotient_below ratio_below   floored roots and quotients, or one less: see lanes.py
+                                            and heads.py
     low16 high16 pack16 positive16          halves of a word; two numbers saturated, the high one
                                             first; max(0, x) of both halves
     dp2a_lo dp2a_hi dp4a                    two words by two bytes, four bytes by four, and a sum;
@@ -95,7 +96,7 @@ def _assembled(text: str, together: bool = False) -> Callable[..., Any]:
     return emit
 
 
-def _ptx(text: str, takes: int, meaning: Callable[..., Any] | None) -> Intrinsic:
+def _ptx(text: str, takes: int, meaning: Callable[..., Any]) -> Intrinsic:
     return Intrinsic("w" * takes, _assembled(text), meaning)
 
 
@@ -196,17 +197,28 @@ def _saturated(x: int) -> int:
 
 
 # A little less than the root: 0f3F7FFFF8 is 1 - 2**-21.  Adding 2**23 (0f4B000000) leaves the
-# integer in the low bits: sooner done than a conversion.
+# integer in the low bits: sooner done than a conversion.  MAGIC, what it leaves above them, is taken
+# off outside, where it may become part of an address.
+MAGIC = 0x4B000000
 ROOT = (
-    "{ .reg .f32 f; .reg .b32 r; cvt.rz.f32.u32 f, $1; sqrt.approx.ftz.f32 f, f; "
-    "fma.rz.f32 f, f, 0f3F7FFFF8, 0f4B000000; mov.b32 r, f; sub.s32 $0, r, 0x4B000000; }"
+    "{ .reg .f32 f; cvt.rz.f32.u32 f, $1; sqrt.approx.ftz.f32 f, f; "
+    "fma.rz.f32 f, f, 0f3F7FFFF8, 0f4B000000; mov.b32 $0, f; }"
 )
 # The first operand is the bits of a float.
 QUOTIENT = (
-    "{ .reg .f32 f, n; .reg .b32 r; mov.b32 n, $1; cvt.rn.f32.u32 f, $2; "
-    "rcp.approx.ftz.f32 f, f; fma.rz.f32 f, f, n, 0f4B000000; mov.b32 r, f; "
-    "sub.s32 $0, r, 0x4B000000; }"
+    "{ .reg .f32 f, n; mov.b32 n, $1; cvt.rn.f32.u32 f, $2; rcp.approx.ftz.f32 f, f; "
+    "fma.rz.f32 f, f, n, 0f4B000000; mov.b32 $0, f; }"
 )
+RATIO = (
+    "{ .reg .f32 f, g; cvt.rz.f32.u32 f, $1; cvt.rn.f32.u32 g, $2; rcp.approx.ftz.f32 g, g; "
+    "fma.rz.f32 g, g, 0f3F7FFFF8, 0f00000000; fma.rz.f32 f, f, g, 0f4B000000; mov.b32 $0, f; }"
+)
+
+
+def _guessed(text: str, takes: int) -> Intrinsic:
+    emit = _assembled(text)
+    return Intrinsic("w" * takes, lambda b, *xs: b.sub(emit(b, *xs), WORD(MAGIC)), None)
+
 
 INTRINSICS: dict[str, Intrinsic] = {
     "int32": Intrinsic("w", lambda b, x: x, lambda x: x),
@@ -259,8 +271,9 @@ INTRINSICS: dict[str, Intrinsic] = {
     "floordiv64": Intrinsic("ll", _floored, lambda x, y: x // y, gives="l"),
     "isqrt32": Intrinsic("w", _rooted, lambda x: math.isqrt(unsigned(x))),
     "isqrt64": Intrinsic("l", _rooted, math.isqrt, gives="l"),
-    "root_below": _ptx(ROOT, 1, None),
-    "quotient_below": _ptx(QUOTIENT, 2, None),
+    "root_below": _guessed(ROOT, 1),
+    "quotient_below": _guessed(QUOTIENT, 2),
+    "ratio_below": _guessed(RATIO, 2),
     "low16": Intrinsic(
         "w", lambda b, x: b.ashr(b.shl(x, WORD(16)), WORD(16)), lambda x: _half(x, 0)
     ),

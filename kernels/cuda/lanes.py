@@ -64,7 +64,7 @@ def norm(
 
     The sum of squares and the shifted mean have 32 bits without a sign.
 
-    reciprocals  a table by the root, where roots are few
+    reciprocals  a table by the root, where roots are few; 0 stands for a mean of 0
     """
     lines = []
     if biases is not None:
@@ -79,23 +79,31 @@ def norm(
         lines.append(f"small = sar32({name}, {pre_shift})")
         square = "mul32(small, small)"
         lines.append(f"squares = {f'add32(squares, {square})' if i else square}")
+    mean = _shared(n)
+    if reciprocals is None:  # the table knows what stands for 0
+        mean = f"max32(1, {mean})"
     lines += [
         "squares = redux_add(squares)",
-        f"squares = shl32(max32(1, {_shared(n)}), {root_shift})",
+        f"squares = shl32({mean}, {root_shift})",
         "root = root_below(squares)",
-        # One more if its square is at most this: root**2 + 2 root + 1.
-        "rest = sub32(squares, mul32(root, root))",
-        "root = select(rest > shl32(root, 1), add32(root, 1), root)",
+        # One more if its square is at most this, root**2 + 2 root + 1: `rest` is below 0 then.
+        "rest = sub32(shl32(root, 1), sub32(squares, mul32(root, root)))",
     ]
-    if reciprocals is not None:
-        lines.append(f"inverse = {reciprocals.load('root')}")
+    if reciprocals is not None:  # both are fetched while that is found out
+        lines += [
+            f"inverse = {reciprocals.load('root')}",
+            f"after = {reciprocals.load('add32(root, 1)')}",
+            "inverse = select_lt(rest, 0, after, inverse)",
+        ]
     else:
         whole = 1 << reciprocal_bits
         guess = struct.unpack("<i", struct.pack("<f", whole * GUESS))[0]
         lines += [
+            "root = add32(root, shr32(rest, 31))",
             f"inverse = quotient_below({guess}, root)",
-            "after = add32(inverse, 1)",
-            f"inverse = select(mul32(after, root) <= {whole}, after, inverse)",
+            # One more if that times the root is at most the whole.
+            f"rest = sub32(mul32(add32(inverse, 1), root), {whole + 1})",
+            "inverse = add32(inverse, shr32(rest, 31))",
             f"inverse = min32({LARGEST_RECIPROCAL}, inverse)",
         ]
     for i, (name, y) in enumerate(zip(names, results, strict=True)):

@@ -199,7 +199,7 @@ def compile_stream(
     fixed: ac.FixedModel, *, logits: bool = False, phases: bool = False
 ) -> tuple[KernelText, str]:
     text = write_kernel(fixed, logits, phases=phases)
-    return text, compile_kernel(text.source, text.threads, ARGUMENTS)
+    return text, compile_kernel(text.source, text.threads, ARGUMENTS, alone=True)
 
 
 def load_models(folder: str | None) -> Iterator[tuple[ac.FixedModel, str]]:

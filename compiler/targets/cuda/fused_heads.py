@@ -127,7 +127,7 @@ def shape(s: Stream, f: Fusion) -> Heads:
     return Heads(
         heads, op.attributes["kv_heads"], size, v.bits, s.fixed.seq_len, s.warps,
         "", "", "", "", "", "", s.at.unsigned(table), op.attributes["score_shift"],
-        whole * s.fixed.seq_len >= lowering.NARROW,
+        whole * s.fixed.seq_len,
     )  # fmt: skip
 
 
@@ -229,7 +229,7 @@ def _rows(
             if row.role != "v":
                 turn[at] = j % h.size
     used = np.flatnonzero(first >= 0)
-    for array in (bias, shift, step):
+    for array in (bias, shift):
         if (array[used] == array[used[0]]).all():
             array[:] = array[used[0]]
     packed = np.concatenate(
@@ -239,15 +239,13 @@ def _rows(
     units = list(range(s.warps))
     sums = multiply_unit(s, packed, units, rows, bits, words, f.attention.name)
     index = np.array([row_of_unit(unit, rows) for unit in units])
-    if rows < WARP:
-        first = np.where(SLOT_UPPER, -1, first[index])
-    else:
-        first = first[index]
+    first = np.where(SLOT_UPPER, -1, first[index]) if rows < WARP else first[index]
+    step = np.where(first < 0, WARP << 16, step[index])
     s.emit(*tiles.gather_rows(sums, bits, s.word(bias[index]), "total", whole=False))
     s.emit(f"v = {saturated(f'sar32(total, {s.word(shift[index])})', h.bits)}")
     if f.ropes[0]:
         _turn(s, f.ropes[0], h, turn[index])
-    _store(s, h, first, step[index], things)
+    _store(s, h, first, step, things)
 
 
 SLOT_UPPER = np.array([[lane & 2 for lane in range(WARP)]]).astype(bool)
@@ -277,12 +275,25 @@ def _store(s: Stream, h: Heads, first: Array, step: Array, things: tuple[int, in
     """v to its query (or what waits beside it), or to its row of the cache.
 
     step  the bytes to the next position, and above 16 bits how far the high byte is from the low
+
+    Lanes without a row store nowhere.  Where all of it is in shared memory, so do all lanes without
+    a branch, two bytes each.
     """
     query, cache = things
     asked = step & 0xFFFF == 0
     start, by = s.word(first), s.word(step & 0xFFFF)
     high = s.word(step >> 16)
     wide = [f"store8(sm, add32(at, {high}), sar32(v, 8))"] if h.bits == 16 else []
+    if h.own_keys or s.near_caches:
+        base = f"@A{query}@"
+        if not h.own_keys:
+            s.relies = True
+            base = f"select({by} == 0, @A{query}@, @A{cache}@)"
+        at = f"add32(add32({start}, mul32(p, {by})), {base})"
+        if (first < 0).any():
+            at = f"select({start} < 0, {s.nowhere}, {at})"
+        s.emit(f"at = {at}", "store8(sm, at, v)", *wide)
+        return
     text = [
         f"at = add32({start}, mul32(p, {by}))",
         f"if {start} >= 0:",
@@ -306,6 +317,8 @@ def _heads(s: Stream, f: Fusion, h: Heads) -> None:
     planes = s.planes[name] = Planes(f"@A{thing}@", f"planes of {name}", False)
     feature = f"add32(mul32(head, {h.size}), lane)"
     at = f"add32({tiles.plane_text('feature', size, bits)}, {planes.base})"
+    if h.size < WARP:
+        at = f"select(lane < {h.size}, {at}, {s.nowhere})"
     value = "mixed" if bits == h.bits else saturated("mixed", bits)
     for i in range(h.each):
         if i:
@@ -314,9 +327,8 @@ def _heads(s: Stream, f: Fusion, h: Heads) -> None:
         text = attend(h, i)
         if i == 0:
             s.writes(planes.name)
-        store = [f"feature = {feature}", f"mixed = {value}"]
-        store += [f"if lane < {h.size}:", *indent(tiles.store_planes("mixed", at, size, bits))]
-        text += store
+        text += [f"feature = {feature}", f"at = {at}", f"mixed = {value}"]
+        text += tiles.store_planes("mixed", "at", size, bits)
         if h.each * s.warps > h.heads:
             start = f"add32(mul32(warp, {h.each}), {i})"
             s.emit(f"if {start} < {h.heads}:", *indent(text))

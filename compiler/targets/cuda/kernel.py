@@ -134,15 +134,16 @@ def _header(fixed: FixedModel, threads: int) -> str:
 
 
 def _write_stream(fixed: FixedModel, keep_logits: bool, phases: bool, room: int) -> KernelText:
-    warps = count_warps(fixed)
-    written = write_stream(
-        fixed, analyse(fixed, ACCUMULATOR_BITS), keep_logits, warps, room, phases
-    )
-    s = written.stream
-    try:
-        source, layout, resident = finish_stream(written, _header(fixed, WARP * warps))
-    except ValueError as error:
-        raise ValueError(f"{fixed.name}: {error}") from None
+    warps, ranges = count_warps(fixed), analyse(fixed, ACCUMULATOR_BITS)
+    for near_caches in (True, False):
+        written = write_stream(fixed, ranges, keep_logits, warps, room, phases, near_caches)
+        s = written.stream
+        try:
+            source, layout, resident = finish_stream(written, _header(fixed, WARP * warps))
+        except ValueError as error:
+            raise ValueError(f"{fixed.name}: {error}") from None
+        if not (s.relies and layout.spilled):
+            break
     names = [" + ".join(dict.fromkeys(part)) for part in s.intervals]
     first, *rest = names
     body = rest[: written.always - 1]

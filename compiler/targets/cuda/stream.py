@@ -30,9 +30,10 @@ from anachron.kernels.cuda.places import WARP, Place, indent
 SLOT = np.array([8 * (lane & 3) + (lane >> 2) for lane in range(WARP)])  # as tiles.py says
 TEMPORARY = re.compile(
     r"\b(?:total|small|squares|root|after|inverse|u|k|base|middle|v|other|angle|at|part|sums|head|"
-    r"shared_head|(?:key|value|query|q|mine|score)\d*|key_at|value_at|largest|weight|distance|step|"
+    r"shared_head|(?:key|value|query|q|mine|score|weight)\d*|key_at|value_at|largest|distance|step|"
     r"own_score|own_weight|j|end|share|mixed|low|sign|upper_part|quotient|rest|more|feature)\b"
 )
+NOWHERE = 128  # bytes of a warp
 MOST_AHEAD = 12  # tiles that are loaded before a barrier, for the product behind it
 
 
@@ -74,6 +75,8 @@ class Stream:
     warps: int
     hazards: Hazards
     room: int = SHARED_BYTES
+    near_caches: bool = True  # caches that could be shared are
+    relies: bool = False  # on that
     lines: list[str] = field(default_factory=list)
     intervals: list[list[str]] = field(default_factory=lambda: [[]])
     current: str = ""
@@ -199,6 +202,15 @@ class Stream:
         index = WARP * i + SLOT
         row = np.asarray(row, np.int64)
         return self.word(np.where(index < len(row), row[np.minimum(index, len(row) - 1)], fill))
+
+    @property
+    def nowhere(self) -> str:
+        """The text of a lane's own place for what is not wanted: sooner stored than branched around.
+
+        Up to NOWHERE - WARP bytes behind it are a warp's own, too.
+        """
+        thing = self.scratch("nowhere", NOWHERE * self.warps)
+        return self.once(f"add32(add32(shl32(warp, {NOWHERE.bit_length() - 1}), lane), @A{thing}@)")
 
     def scratch(self, name: str, size: int) -> int:
         """A buffer for the time of one op, the same one for all that are as large."""

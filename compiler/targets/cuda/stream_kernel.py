@@ -53,14 +53,20 @@ def count_warps(fixed: FixedModel) -> int:
 
 
 def write_stream(
-    fixed: FixedModel, ranges: Ranges, keep_logits: bool, warps: int, room: int, phases: bool
+    fixed: FixedModel,
+    ranges: Ranges,
+    keep_logits: bool,
+    warps: int,
+    room: int,
+    phases: bool,
+    near_caches: bool = True,
 ) -> Written:
     """The parts of a kernel's loop, with barriers that fit from pass to pass."""
 
     def settle(after_prompt: bool) -> Written:
         hazards = Hazards()
         while True:
-            stream = Stream(fixed, ranges, warps, hazards.copy(), room)
+            stream = Stream(fixed, ranges, warps, hazards.copy(), room, near_caches)
             if phases:
                 stream.phases = []
             written = _write_pass(stream, keep_logits)

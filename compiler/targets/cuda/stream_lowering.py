@@ -146,7 +146,8 @@ def _reciprocals(s: Stream, op: Op) -> Place | None:
     most = math.isqrt(mean << op.attributes["root_shift"]) + 1
     if most > MOST_ROOTS:
         return None
-    root = np.maximum(1, np.arange(most + 1))
+    root = np.arange(most + 1)
+    root[0] = math.isqrt(1 << op.attributes["root_shift"])  # a mean of 0 counts as 1
     table = np.minimum(LARGEST_RECIPROCAL, (1 << op.attributes["reciprocal_bits"]) // root)
     return s.at.rows(table, 16, MUST)
 
@@ -177,7 +178,8 @@ def _one(s: Stream, op: Op, x: list[str], y: str) -> list[str]:
         case "add":
             return [f"{y} = {saturated(f'add32({x[0]}, {x[1]})', bits)}"]
         case "relu":
-            return [f"{y} = max32(0, {saturated(x[0], bits)})"]
+            clipped = x[0] if s.bits(op.inputs[0]) <= bits else saturated(x[0], bits)
+            return [f"{y} = max32(0, {clipped})"]
         case "multiply":
             product = f"sar32(mul32({x[0]}, {x[1]}), {min(a['shift'], 31)})"
             return [f"{y} = {saturated(product, bits)}"]

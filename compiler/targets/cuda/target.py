@@ -60,7 +60,7 @@ def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
     cannot compute exactly.
     """
     text = write_kernel(fixed, options.logits)
-    ptx = compile_kernel(text.source, text.threads, ARGUMENTS)
+    ptx = compile_kernel(text.source, text.threads, ARGUMENTS, alone=True)
     blob = text.layout.blob
     calls = tuple(
         Call(op.name, op.contract, *text.variants[op.name]) for op in fixed.ops

@@ -10,18 +10,20 @@ from anachron.compiler.targets.cuda.stretches import fuse
 from anachron.kernels.cuda.wrapping import make_intrinsics, make_stretch
 
 ARCHITECTURE = (9, 0)  # Hopper
-Key: TypeAlias = tuple[str, int, tuple[tuple[str, str], ...]]
+Key: TypeAlias = tuple[str, int, tuple[tuple[str, str], ...], bool]
 KEPT = 64  # kernels, compiled: a quarter of a megabyte each at most
 INSTALL = "pip install 'anachron[cuda]'"
 _COMPILED: dict[Key, str] = {}
 
 
-def compile_kernel(source: str, threads: int, arguments: Mapping[str, str]) -> str:
+def compile_kernel(
+    source: str, threads: int, arguments: Mapping[str, str], *, alone: bool = False
+) -> str:
     """The PTX of a kernel, of those met last at once; Absent where the compiler is not here.
 
     threads    of a block, at most
     arguments  name -> bytes or words, a pointer to them, or word, an integer    """
-    key = source, threads, tuple(arguments.items())
+    key = source, threads, tuple(arguments.items()), alone
     if key not in _COMPILED:
         keep_compiled({key: _compile(*key)})
     return _COMPILED[key]
@@ -39,7 +41,9 @@ def keep_compiled(kernels: Mapping[Key, str]) -> None:
         del _COMPILED[next(iter(_COMPILED))]
 
 
-def _compile(source: str, threads: int, arguments: tuple[tuple[str, str], ...]) -> str:
+def _compile(
+    source: str, threads: int, arguments: tuple[tuple[str, str], ...], alone: bool
+) -> str:
     try:
         import numba_cuda  # noqa: F401  (numba's own CUDA, older, lacks what is needed)
         from numba import cuda, int32, int64, types
@@ -64,7 +68,7 @@ def _compile(source: str, threads: int, arguments: tuple[tuple[str, str], ...]) 
             device=False,
             abi="numba",
             output="ptx",
-            launch_bounds=threads,
+            launch_bounds=(threads, 1) if alone else threads,
         )
     except (OSError, RuntimeError, ImportError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

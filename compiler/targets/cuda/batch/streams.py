@@ -99,7 +99,7 @@ def build_batch(
     compiler is not installed.
     """
     text = write_batch(fixed, sampled=sampled, logits=logits)
-    ptx = compile_kernel(text.source, WARP * text.warps, ARGUMENTS)
+    ptx = compile_kernel(text.source, WARP * text.warps, ARGUMENTS, alone=True)
     return BatchKernel(fixed, text, ptx, sampled, logits)
 
 
