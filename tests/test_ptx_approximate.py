@@ -17,8 +17,8 @@ import pytest
 
 from anachron.emulators.ptx import load
 from anachron.emulators.ptx.approximate import LARGEST_ERROR
-from anachron.kernels.cuda.intrinsics import MAGIC, QUOTIENT, RATIO, ROOT
 from anachron.kernels.cuda.heads import MOST_RATIO
+from anachron.kernels.cuda.intrinsics import MAGIC, QUOTIENT, RATIO, ROOT
 from anachron.kernels.cuda.lanes import GUESS
 from anachron.kernels.reference.norm import LARGEST_RECIPROCAL
 

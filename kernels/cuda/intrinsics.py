@@ -197,8 +197,8 @@ def _saturated(x: int) -> int:
 
 
 # A little less than the root: 0f3F7FFFF8 is 1 - 2**-21.  Adding 2**23 (0f4B000000) leaves the
-# integer in the low bits: sooner done than a conversion.  MAGIC, what it leaves above them, is taken
-# off outside, where it may become part of an address.
+# integer in the low bits: sooner done than a conversion.  MAGIC, what it leaves above them, is
+# taken off outside, where it may become part of an address.
 MAGIC = 0x4B000000
 ROOT = (
     "{ .reg .f32 f; cvt.rz.f32.u32 f, $1; sqrt.approx.ftz.f32 f, f; "

@@ -95,7 +95,7 @@ def assemble(ptx: str) -> tuple[bytes, str]:
         return made.read_bytes(), said
 
 
-def disassemble(cubin: bytes) -> str:
+def disassemble(cubin: bytes, *options: str) -> str:
     """The machine's instructions as text; Absent where there is no nvdisasm."""
     tool = find_tool("nvdisasm")
     if not tool:
@@ -103,7 +103,7 @@ def disassemble(cubin: bytes) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "kernel.cubin"
         path.write_bytes(cubin)
-        command = [tool, "-c", str(path)]
+        command = [tool, "-c", *options, str(path)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=MOST_SECONDS)
     if done.returncode:
         raise ValueError(f"nvdisasm refuses the kernel: {' '.join(done.stderr.split())[:300]}")

@@ -205,7 +205,7 @@ class Stream:
 
     @property
     def nowhere(self) -> str:
-        """The text of a lane's own place for what is not wanted: sooner stored than branched around.
+        """A lane's own place for what is not wanted: sooner stored than branched around.
 
         Up to NOWHERE - WARP bytes behind it are a warp's own, too.
         """

@@ -6,6 +6,7 @@ from anachron.compiler.building import build
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.run import RunError, run_image, run_reference
 from anachron.compiler.targets.cuda.inspection import inspect
+from anachron.compiler.targets.cuda.latency import estimate
 from anachron.compiler.targets.cuda.target import KernelImage
 
 
@@ -13,7 +14,8 @@ def summarize(fixed: FixedModel, prompt: str, n: int) -> dict[str, str]:
     """Interpreted and assembled: a row of the README's table.
 
     Instructions are those that all warps issue, on average a position; registers and bytes are
-    ptxas's.  Raises RunError where an id is not the reference's, Absent without NVIDIA's tools.
+    ptxas's; clocks are latency.py's estimate.  Raises RunError where an id is not the reference's,
+    Absent without NVIDIA's tools.
     """
     image = build(fixed, "ptx")
     assert isinstance(image, KernelImage)
@@ -22,11 +24,13 @@ def summarize(fixed: FixedModel, prompt: str, n: int) -> dict[str, str]:
         raise RunError(f"{fixed.name}: the kernel does not agree with the reference")
     seen = inspect(image.program.ptx)
     text = image.text
+    lo, expected, hi = estimate(fixed).clocks
     return {
         "model": fixed.name,
         "threads": str(text.threads),
         "barriers a token": str(len(text.at_end)),
         "instructions a position": f"{run.total / len(run.counts):,.0f}",
+        "clocks a token, estimated": f"{expected:,} ({lo:,} to {hi:,})",
         "on tensor cores": str(seen.count("IMMA")),
         "registers a thread": str(seen.registers),
         "shared memory": f"{text.layout.shared_bytes:,} B",
