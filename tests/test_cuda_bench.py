@@ -166,18 +166,6 @@ def test_the_measurements_of_one_stream_go_to_their_end(
     assert many[1]["value"] == pytest.approx(2 * many[0]["value"], rel=0.01)
 
 
-@pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
-def test_a_peer_steps() -> None:
-    import torch
-
-    shape = peers.find_shape(ac.quantize(ac.load("llama")))
-    decoder = peers.Decoder(torch, shape, 3, "cpu", torch.float32)
-    with torch.inference_mode():
-        decoder.step()
-        decoder.step()
-    assert decoder.position.item() == 2 and decoder.token.shape == (3,)
-
-
 @pytest.mark.gpu
 @pytest.mark.skipif(find_spec("numba_cuda") is None, reason="Numba CUDA is not installed")
 @pytest.mark.parametrize("name, prompt", [("reverse", "31415926"), ("chat", "hello")])
