@@ -136,7 +136,8 @@ def find_path(instructions: Sequence[Instruction]) -> list[tuple[int, bool]]:
     start = min(around)[1]
     end = max(n for target, n in back if target == start)
     inner = [n for target, n in back if target > start]
-    path, n = [], start
+    path: list[tuple[int, bool]] = []
+    n = start
     while n < len(instructions) and len(path) <= len(instructions):
         target = instructions[n].target
         always = not instructions[n].predicate
