@@ -69,6 +69,8 @@ def vectors(rng, size, kind):
             return np.clip(rng.normal(0, 6000, size), -32768, 32767).astype(int)
         case "ends":
             return rng.choice([-32768, 32767, -32767, -1, 0, 1, 255, -256], size)
+        case "none":  # all rows weigh the most
+            return np.zeros(size, int)
         case "least":
             return np.full(size, -32768)
         case "most":
@@ -97,6 +99,8 @@ KINDS = ("usual", "ends", "any", "least", "usual", "most", "edge", "usual", "any
         (5, 5, 24, 3, 37, True, True, 2, (22,), 128, 16),
         (4, 4, 8, 12, None, False, True, 2, (21, 20), 256, 12),
         (2, 1, 6, 17, 31, True, True, 1, (20,), 200, 9),
+        (1, 1, 4, 39, None, False, True, 1, (21,), 256, 11),
+        (1, 1, 2, 39, 41, False, True, 1, (21,), 256, 11),
         (3, 3, 4, 6, 29, False, False, 2, (19,), 256, 11),
     ),
 )
@@ -130,7 +134,7 @@ def test_attention_is_exact_for_any_vectors(
                 mix(position, c)
 
     def mix(position, c):
-        for kind in (KINDS[position % len(KINDS)], "same", "edge"):
+        for kind in (KINDS[position % len(KINDS)], "same", "edge", "none"):
             q = vectors(rng, shape.size, kind)
             if kind == "same":
                 q = np.repeat(keys[c][-1].reshape(kv_heads, head), heads // kv_heads, 0).ravel()

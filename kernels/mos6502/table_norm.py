@@ -49,9 +49,12 @@ def gain_constants(gain: Array) -> Array:
     return np.stack([extra >> shift & 0xFF for shift in (0, 8, 16)])
 
 
-def scale(bias: bool, saturates: bool) -> str:
-    """The routine that multiplies elements by the reciprocal, in total, and by their gains."""
-    name, long = scale_label(bias, saturates), saturates or bias
+def scale(bias: bool, saturates: bool, plain: bool = False) -> str:
+    """The routine that multiplies elements by the reciprocal, in total, and by their gains.
+
+    plain  all gains are 1
+    """
+    name, long = scale_label(bias, saturates, plain), saturates or bias
     step = "    asl total\n    rol total+1\n    rol total+2" + ("\n    rol" if long else "")
     steps = (f"{name}_up_{shift}:\n{step}" for shift in range(8))
     sign = "    lda total+2\n    asl\n    lda #0\n    adc #$ff\n    eor #$ff"
@@ -61,25 +64,7 @@ def scale(bias: bool, saturates: bool) -> str:
         f"{name}_from:\n    ldx #0\n{name}_element:",
         fast_norm.products(name),
         fast_norm.unit_value(),
-        f"""\
-    ldy total+2
-    sty scratch
-{name}_gain:
-    lda $ffff,x
-    sta product_low
-    sta product_high""",
-        fast_norm.times_gain(name),
-        f"""\
-    sta total+2
-    lda product_low
-    bpl {name}_shift    ;@ p={POSITIVE}
-    sec
-    lda total+1
-    sbc scratch
-    sta total+1
-    lda total+2
-    sbc scratch+1
-    sta total+2""",
+        _PLAIN if plain else _gain(name),
         f"{name}_shift:",
         sign if long else "",
         f"{name}_enter:\n    jmp {name}_up_8    ;@ goes {{{shift_variable(name)}}}",
@@ -99,6 +84,45 @@ def scale(bias: bool, saturates: bool) -> str:
     bmi *+5             ;@ times elements
     jmp {name}_element
     rts""",
+    )
+
+
+# total, 24 bits, = the unit value.
+_PLAIN = """\
+    lda total+2
+    sta total
+    lda scratch+1
+    eor #$80
+    sta total+1
+    asl
+    lda #0
+    adc #$ff
+    eor #$ff
+    sta total+2"""
+
+
+def _gain(name: str) -> str:
+    """total, 24 bits, = the unit value times the element's gain."""
+    return lines(
+        f"""\
+    ldy total+2
+    sty scratch
+{name}_gain:
+    lda $ffff,x
+    sta product_low
+    sta product_high""",
+        fast_norm.times_gain(name),
+        f"""\
+    sta total+2
+    lda product_low
+    bpl {name}_shift    ;@ p={POSITIVE}
+    sec
+    lda total+1
+    sbc scratch
+    sta total+1
+    lda total+2
+    sbc scratch+1
+    sta total+2""",
     )
 
 
@@ -144,8 +168,9 @@ def _saturate() -> str:
 _held:"""
 
 
-def scale_label(bias: bool, saturates: bool) -> str:
-    return "scale_unit" + ("_bias" if bias else "") + ("_saturated" if saturates else "")
+def scale_label(bias: bool, saturates: bool, plain: bool = False) -> str:
+    kinds = (("_bias", bias), ("_saturated", saturates), ("_plain", plain))
+    return "scale_unit" + "".join(kind for kind, holds in kinds if holds)
 
 
 def shift_variable(name: str) -> str:
@@ -157,19 +182,20 @@ def shift_entry(name: str, gain_shift: int) -> str:
     return f"{name}_up_{gain_shift}"
 
 
-def settings(routine: str, bias: bool) -> list[str]:
+def settings(routine: str, bias: bool, plain: bool = False) -> list[str]:
     """Where the words of an op's record go."""
-    parts = ["x_low", "x_high", "gain", "c0", "c1", "c2", "out_low", "out_high", "enter"]
+    parts = ["x_low", "x_high", *([] if plain else ["gain", "c0", "c1", "c2"])]
+    parts += ["out_low", "out_high", "enter"]
     parts += ["bias_low", "bias_high", "bias_sign"] if bias else []
     return ["source_low", "source_high", "query_low", "query_high"] + [
         f"{routine}_{part}+1" for part in parts
     ]
 
 
-def choose(routine: str, bias: bool) -> str:
+def choose(routine: str, bias: bool, plain: bool = False) -> str:
     """`<routine>_set`: the record at `pointer`, its words and the vector's last index."""
     text = [f"; {routine}_set: what an op's record says; uses A, Y", f"{routine}_set:\n    ldy #0"]
-    for place in settings(routine, bias):
+    for place in settings(routine, bias, plain):
         text += [
             f"    lda (pointer),y     ;@ p=0.1\n    sta {place}{byte}\n    iny"
             for byte in ("", "+1")
@@ -191,7 +217,7 @@ def call(
     """The op `name`.
 
     routine  the label of what scales
-    gain     the label of its gains, then of the three bytes of their constants
+    gain     the label of its gains, then of the three bytes of their constants; "": all are 1
     shifts   of the gains, and of the reciprocal's dividend
     bias     of a layer norm, whose vector is centred first
     """
@@ -199,7 +225,8 @@ def call(
     source = Vector("centred", f"centred+{size}", size, 16) if bias else x
     dividend = 1 << shifts[1]
     words = [x.low, x.high, str(dividend & 0xFFFF), str(dividend >> 16), source.low, source.high]
-    words += [gain, *(f"{gain}+{(i + 1) * size}" for i in range(3)), out.low, out.high]
+    words += [gain, *(f"{gain}+{(i + 1) * size}" for i in range(3))] if gain else []
+    words += [out.low, out.high]
     words.append(shift_entry(routine, shifts[0]))
     words += [bias.low, bias.high, bias.high] if bias else []
     centred = lines(

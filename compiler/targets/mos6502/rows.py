@@ -237,14 +237,15 @@ class RowLowering(NarrowLowering):
         self.fills["fill_less_products"] = fast_norm.fill_tables()
         for table, size in fast_norm.TABLES.items():
             self.areas[table] = Area(table, "table", ((0, size),), 256)
-        gain = op.constants["gain"].astype(np.int64)
-        label = self._bytes(
-            op, "gain", np.vstack([gain, table_norm.gain_constants(gain)]).ravel(), "weights"
-        )
-        routine = table_norm.scale_label(bias is not None, saturates)
+        gain, label = op.constants["gain"].astype(np.int64), ""
+        plain = bool((gain == 1).all())
+        if not plain:
+            content = np.vstack([gain, table_norm.gain_constants(gain)]).ravel()
+            label = self._bytes(op, "gain", content, "weights")
+        routine = table_norm.scale_label(bias is not None, saturates, plain)
         self._routine(op, shape.name, norm_length.reciprocal(shape))
-        self._routine(op, routine, table_norm.scale(bias is not None, saturates))
-        self._routine(op, f"{routine}_set", table_norm.choose(routine, bias is not None))
+        self._routine(op, routine, table_norm.scale(bias is not None, saturates, plain))
+        self._routine(op, f"{routine}_set", table_norm.choose(routine, bias is not None, plain))
         amounts = (shifts["gain_shift"], shifts["reciprocal_bits"])
         self._emit(op, table_norm.call(name, shape, routine, x, out, label, amounts, bias))
         entry = table_norm.shift_entry(routine, shifts["gain_shift"])

@@ -2,7 +2,8 @@
 
 The weights are the operands of the chains, X is the feature, or that of its low byte; the code is
 unrolled over the rows and entered at the last one seen.  Weighted bytes are not negative: with
-256, 255 and a small modulus, or 253, their sum is told from 0 on.  A result is 256 times the sum
+256, 255 and a small modulus, or 253, their sum is told from 0 on; that of high bytes of values of
+few bits with 256 and 255, where the weights' sum says so.  A result is 256 times the sum
 of the high bytes and that of the low ones, divided by the sum of the weights.
 
 What bounds it: 2 * 27 cycles a product, 200 a result, 33 a bit of its division.
@@ -14,7 +15,7 @@ from anachron.kernels.mos6502.instructions import lines
 from anachron.kernels.mos6502.residue.levels import LIFT, MIDDLE, add
 from anachron.kernels.mos6502.split.chains import fold, start_middle, table
 from anachron.kernels.mos6502.split.division import divide
-from anachron.kernels.mos6502.split.shape import Shape
+from anachron.kernels.mos6502.split.shape import MOST_WEIGHT, Shape
 
 
 def mix(shape: Shape) -> str:
@@ -34,11 +35,14 @@ def mix(shape: Shape) -> str:
             text.append(f"    sty {name}_v{third}_{row}+1")
         else:
             text.append(f"    lda row_low,y       ;@ aligned\n    sta {name}_v{third}_{row}+1")
+    if shape.narrow_sum:
+        text.append(_judge(shape))
     middle = 257 * shape.middle >> 8
     least = (middle - (128 << 8)) & 0xFFFFFF  # 128 more in the byte above: the sum has no sign then
     text.append(f"""\
 {name}_result:
     ldx value_index
+{_choose("heads_left") if shape.narrow_sum else ""}
     jsr {name}_sum
     tay
     clc
@@ -55,6 +59,7 @@ def mix(shape: Shape) -> str:
     clc
     adc #{shape.kv_size}
     tax
+{_choose("#0") if shape.narrow_sum else ""}
     jsr {name}_sum
     eor #$80
     tay
@@ -86,12 +91,46 @@ def mix(shape: Shape) -> str:
     return lines(*text)
 
 
+def _choose(what: str) -> str:
+    return f"    lda {what}\n    sta first"
+
+
+def _judge(shape: Shape) -> str:
+    """heads_left: top bit set where two chains tell this head's sums of high bytes."""
+    most = shape.narrow_sum  # divisor is 1 less
+    if most >= MOST_WEIGHT * shape.n_rows:
+        return "    lda #$80\n    sta heads_left"
+    return f"""\
+    lda divisor
+    cmp #{most & 0xFF}
+    lda divisor+1
+    sbc #{most >> 8}
+    ror                 ; carry: at least so much
+    eor #$80
+    sta heads_left"""
+
+
+def _narrow(shape: Shape) -> str:
+    """Where two chains do, their sum, of which A is the second, less the middle."""
+    less = shape.middle >> 8
+    return lines(
+        f"    bit first\n    bpl {shape.name}_further   ;@ p=0.5\n    adc #0\n    cmp #$ff\n"
+        "    bne *+4             ;@ p=0.99\n    lda #0",
+        f"    sec\n    sbc #{less & 0xFF}" if less else "",
+        "    sta total+1\n    lda #0",
+        f"    sbc #{less >> 8}" if less else "",
+        f"    rts\n{shape.name}_further:",
+    )
+
+
 def weighted_sum(shape: Shape) -> str:
     """`<name>_sum`: total, total+1, A = the sum of weighted bytes of feature X, less the middle."""
     name, n, third = shape.name, shape.n_rows, shape.third
     text = [f"{name}_sum:"]
     for m in shape.mixed:
         constant = f"{shape.value_sums(m)},x    ;@ aligned\n{name}_own_{m}:\n    adc #0"
+        if shape.narrow_sum and m == shape.third:
+            text.append(_narrow(shape))
         match m:
             case 256:
                 text.append(f"    clc\n    lda {constant}")

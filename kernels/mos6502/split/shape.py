@@ -134,6 +134,13 @@ class Shape:
         return 1 << self.value_bits - 9
 
     @property
+    def narrow_sum(self) -> int:
+        """The largest sum of weights with which 256 and 255 tell sums of high bytes; 0: it is
+        rarely so small."""
+        most = (STEP - 1) // (2 * self.flipped - 1)
+        return most if most >= MOST_WEIGHT * self.n_rows // 2 else 0
+
+    @property
     def flip(self) -> str:
         """Add it to A."""
         return "    eor #$80" if self.value_bits == 16 else f"    clc\n    adc #{self.flipped}"
