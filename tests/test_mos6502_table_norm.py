@@ -59,7 +59,8 @@ def test_norms_by_tables_are_exact_for_any_vector(size, pre, up, bits, gain_shif
     bias = rng.integers(-32768, 32768, size) if layer else None
     bench, shape, routine, x, out, biases = bench_of(size, pre, up, gain, bias, True)
     shifts = (gain_shift, bits)
-    bench.add(table_norm.call("norm", shape, routine, x, out, "" if plain else "gains", shifts, biases))
+    gains = "" if plain else "gains"
+    bench.add(table_norm.call("norm", shape, routine, x, out, gains, shifts, biases))
     bench.start()
     bench.call("fill_less_products", {})
     soil(bench)
