@@ -29,7 +29,7 @@ def test_rows_of_any_shift_are_exact_for_any_number_of_elements(columns, bits):
     packed = residue_sparse.pack("s", [weight[order]])
     bench = ResidueBench()
     label = bench.data("order", bytes(range(columns)))
-    shape = residue_sparse.Shape(packed, columns, columns / 3, False, order=label)
+    shape = residue_sparse.Shape(packed, columns / 3, False, order=label)
     bench.pages(residue_matvec.block_label("s", 0), packed.blocks[0])
     for m in residues.MODULI:
         bench.data(f"s_bias_{m}", residues.reduce(bias[order], m).astype(np.uint8).tobytes())

@@ -41,14 +41,16 @@ class Compacting(ResidueTables):
         self.shape = sparse.shape(label if len(orders) == 1 else "")
         self._place_weights(sparse)
         packed = self.shape.packed
+        routines = self.routines["matvec"]
         if self.shape.guarded:
             self._square_tables()
-        routines = self.routines["matvec"]
-        self.areas[f"{sparse.name}_zeros"] = Area(
-            f"{sparse.name}_zeros", "table", ((0, packed.stride),), 1, False, True
-        )
-        self.fills[f"fill_{sparse.name}"] = residue_sparse.fill_zeros(self.shape)
-        routines[f"{sparse.name}_constants"] = residue_sparse.constants(self.shape)
+            routines[f"{sparse.name}_halves"] = residue_sparse.halves(self.shape)
+            routines[f"{sparse.name}_constants"] = residue_sparse.constants(self.shape)
+            self.areas[f"{sparse.name}_zeros"] = Area(
+                f"{sparse.name}_zeros", "table", ((0, packed.stride),), 1, False, True
+            )
+            self.fills[f"fill_{sparse.name}"] = residue_sparse.fill_zeros(self.shape)
+            self.anything["taken"] = packed.columns
         routines[f"{sparse.name}_take"] = compaction.take(self.shape)
         likely = sparse.ends_of(sparse.ops[0])[0]
         routines[f"{sparse.name}_rows"] = residue_sparse.rows(self.shape, sparse.ends, likely)
@@ -101,8 +103,10 @@ class Compacting(ResidueTables):
         matrix = self.sparse.ops.index(op)
         ends = self.sparse.ends_of(op)
         label = self._order(self.sparse, op)
-        self._take_turns("halves", {"half_sums": 3 * out.size})
         limit = self.sparse.limits[op.name]
+        proven = limit >= residue_sparse.ENOUGH
+        if not proven:
+            self._take_turns("halves", {"half_sums": 3 * out.size})
         x = self.values.vector(op.inputs[0])
         assert len(ends) == 3
         self._emit(
@@ -112,12 +116,13 @@ class Compacting(ResidueTables):
                 self.sparse.in_halves(op),
             ),
         )
-        self.environments[op.name] = {"rows": out.size}
-        always = "any" if limit >= residue_sparse.ENOUGH else "while the input's length allows it"
+        taken = residue_sparse.taken(self.shape, limit)
+        self.environments[op.name] = {"rows": out.size, "taken": taken}
+        why = "" if proven else ", while the input's length allows it; else in halves"
         self.variants[op.name] = (
             "residues 256, 255, 99 of what is above 0",
-            f"up to {self.shape.slots} of {x.size} elements, {always}; else in halves, whose sums "
-            f"are proven to fit {self.shape.packed.basis.highest:,}",
+            f"about {self.sparse.counts[op.name].mean():.0f} of {x.size} elements{why}; sums are "
+            f"proven to fit {self.shape.packed.basis.highest:,}",
         )
 
     def _relu(self, op: Op, name: str) -> None:

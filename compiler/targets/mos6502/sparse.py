@@ -45,7 +45,6 @@ class Sparse:
             residue_sparse.ENOUGH where any does
     counts  op -> how many elements of its vectors are above 0, in texts of the model's own
     long    op -> which of those vectors are not below the limit
-    slots   elements that are taken at once
     largest element of all vectors
     """
 
@@ -54,7 +53,6 @@ class Sparse:
     limits: Mapping[str, int]
     counts: Mapping[str, Array]
     long: Mapping[str, Array]
-    slots: int
     largest: int
 
     @property
@@ -96,11 +94,11 @@ class Sparse:
         guarded = any(limit < residue_sparse.ENOUGH for limit in self.limits.values())
         elements = sum(float(self.counts[op.name].mean()) for op in self.ops)
         active = elements / sum(1 + self.in_halves(op) for op in self.ops)  # in a run of the rows
-        return residue_sparse.Shape(packed, self.slots, active, guarded, self.largest, order)
+        return residue_sparse.Shape(packed, active, guarded, self.largest, order)
 
     def in_halves(self, op: Op) -> float:
         """The share of vectors that go in halves."""
-        return float(((self.counts[op.name] > self.slots) | self.long[op.name]).mean())
+        return float(self.long[op.name].mean())
 
 
 def find_sparse(
@@ -127,8 +125,7 @@ def find_sparse(
             counts = {name: (x > 0).sum(1) for name, x in taken.items()}
             long = {name: _is_long(x, limits[name]) for name, x in taken.items()}
             largest = max(int(ranges.values[op.inputs[0]].peak.max()) for op in ops)
-            slots = ops[0].constants["weight"].shape[1]
-            found = Sparse(tuple(ops), orders, limits, counts, long, slots, largest)
+            found = Sparse(tuple(ops), orders, limits, counts, long, largest)
             return found, tuple(g for g in others if g.ops)
     return None, groups
 

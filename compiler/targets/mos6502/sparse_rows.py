@@ -104,7 +104,7 @@ class SparseRows:
         """The kernel, with all weights in one block; order: the label of the numbers of columns."""
         weights = [op.constants["weight"][self.order(op)] for op in self.ops]
         packed = residue_sparse.pack(self.name, weights)
-        return residue_sparse.Shape(packed, self.columns, self.active, False, order=order)
+        return residue_sparse.Shape(packed, self.active, False, order=order)
 
 
 def find_sparse_rows(

@@ -17,9 +17,10 @@ from anachron.kernels.mos6502.residue.sparse import POINTERS, SLOT, UNIT, Shape
 def take(shape: Shape) -> str:
     """`<name>_take`: a vector's elements above 0, and what they decide alone, into the chains.
 
-    X the last column, count_a one below the first; source_low, source_high; count_b the limit:
-    the sum of squares, each of x / UNIT rounded up, must be below it; uses A, Y, scratch, sum_a,
-    sum_b and the pointers; decimal mode is on for a while
+    X the last column, count_a one below the first, where X ends; source_low, source_high; count_b
+    the limit: the sum of squares, each of x / UNIT rounded up, must be below it; uses A, Y,
+    scratch, sum_a, sum_b and the pointers; decimal mode is on for a while.  `<name>_order`: further
+    columns, as if they had been taken with those before
     """
     name, packed = shape.name, shape.packed
     origin = -int(packed.origin[0])
@@ -27,8 +28,7 @@ def take(shape: Shape) -> str:
     column_bits = packed.stride.bit_length() - 1
     starts = (set_word(POINTERS[m], shape.slot(m, shape.slots)) for m in SLOT)
     cleared = ["sum_a", "sum_a+1", "sum_a+2", "sum_b", "sum_b+1", "sum_b+2"]
-    full = "    dec scratch+6\n    bmi _full           ;@ p=0.001"
-    full = full if shape.slots < packed.columns else ""
+    likely = "taken" if shape.guarded else packed.columns
     back = lines(
         *(
             f"    lda {POINTERS[m]}\n    sec\n    sbc #{SLOT[m]}\n    sta {POINTERS[m]}\n"
@@ -46,10 +46,10 @@ def take(shape: Shape) -> str:
     up, down = "    asl\n" * column_bits, "    lsr\n" * (8 - column_bits)
     return lines(
         f"; {name}_take: elements X, X-1, ... above count_a of source_low, source_high into the\n"
-        f"; chains, those above 0; the carry is set where they are too many, or too large for\n"
-        f"; count_b\n{name}_take:",
+        f"; chains, those above 0; the carry is set where they are too large for count_b\n"
+        f"{name}_take:",
         *starts,
-        f"    lda #{shape.slots}\n    sta scratch+6\n    lda #0",
+        "    lda #0",
         *(f"    sta {byte}" for byte in cleared),
         f"""\
 {name}_order:
@@ -62,13 +62,9 @@ def take(shape: Shape) -> str:
 _zero:
     dex
     cpx count_a
-    bne {name}_order      ;@ times {packed.columns // 2}..{packed.columns} ~{packed.columns}
+    bne {name}_order      ;@ times {packed.columns // 2}..{packed.columns} ~{likely}
     jmp _taken
-_full:
-    sec
-    rts
 _some:
-{full}
     stx scratch+3
     lda (source_low),y  ;@ p=0.1
     tax

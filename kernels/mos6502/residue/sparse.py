@@ -13,11 +13,15 @@ What bounds it: 12 cycles a product and modulus, 16 in that of 256: 40 where mat
 it is faster where fewer than two of three elements count; an element that does takes some 200, one
 that does not 30.
 
-Elements below 0 count as 0: a relu before it need not be done.  A vector with more elements than
-slots, or too long for its sums to be proven, is done in two halves, the second added to the first.
+Elements below 0 count as 0: a relu before it need not be done.  A vector too long for its sums to
+be proven is done in two halves: its columns are taken in two steps, and where the first one ended
+the chains are left, for the second half alone, or entered, for the first.
 
-    <name>_whole     begins with the rows' constants, <name>_more with none: a second half
-    <name>_take      takes a vector (compaction.py): the carry is set where it is too long
+    <name>_whole     begins with the rows' constants, <name>_more with none: a half
+    <name>_take      takes a vector (compaction.py): the carry is set where it is too long;
+                     <name>_order   takes more of it
+    <name>_split     notes where the chains are; <name>_lower, <name>_upper   the elements taken
+                     since, those before
     <name>_rows      does a range of rows
 
 To add an end: matvec.py.
@@ -47,6 +51,7 @@ SLOT = {256: 11, 255: 9, 99: 9}  # bytes
 POINTERS = {256: "past_low", 255: "past_high", 99: "key_low"}  # at the slot filled last
 ENOUGH = 0x8000  # a limit from here on is none
 UNIT = 64  # of elements that are squared
+JMP, LDY = 0x4C, 0xBC  # of absolute, absolute + X
 LIKELY = 6  # in 8, the share of vectors with the expected number of elements
 
 
@@ -55,7 +60,6 @@ class Shape:
     """A kernel's.
 
     packed   one block; all columns have the same origin
-    slots    elements that it takes at once
     active   elements that are expected in a run of the rows
     guarded  some vectors are measured
     largest  element
@@ -63,7 +67,6 @@ class Shape:
     """
 
     packed: Packed
-    slots: int
     active: float
     guarded: bool
     largest: int = 0x7FFF
@@ -72,6 +75,11 @@ class Shape:
     @property
     def name(self) -> str:
         return self.packed.name
+
+    @property
+    def slots(self) -> int:
+        """Elements that it takes: all may count."""
+        return self.packed.columns
 
     def slot(self, modulus: int, number: int) -> str:
         return f"{self.name}_c{modulus}_{number}"
@@ -131,6 +139,57 @@ def constants(shape: Shape) -> str:
             for at, half in ((1, "<"), (2, ">"))
         ),
         "    rts",
+    )
+
+
+def halves(shape: Shape) -> str:
+    """`<name>_split`, `<name>_lower`, `<name>_upper`; what is noted: where each chain is entered,
+    and what it takes off."""
+    name = shape.name
+    goes = [f"{name}_go{m}+{i}" for m in SLOT for i in (1, 2)]
+    noted = [*goes, *(f"{name}_s{m}+1" for m in SLOT)]
+    kept = [f"{name}_noted+{i}" for i in range(len(noted))]
+    less, leave = [], []
+    column = [f"{name}_noted+{len(noted) + i}" for i in range(2)]  # of the slot that is left at
+    for number, m in enumerate(SLOT):
+        own, before = noted[len(goes) + number], kept[len(goes) + number]
+        modes = ("    sed", "    cld") if m == 99 else ("", "")
+        around = "" if m == 256 else "    sbc #0"
+        less += [f"{modes[0]}\n    sec\n    lda {own}\n    sbc {before}", around]
+        less += [f"    sta {own}", modes[1]]
+        pointer, end = POINTERS[m], shape.slot(m, shape.slots)
+        leave.append(
+            f"    lda {kept[2 * number]}\n    sta {pointer}\n    lda {kept[2 * number + 1]}\n"
+            f"    sta {pointer}+1\n    ldy #0\n    lda #{JMP}\n    sta ({pointer}),y\n    iny\n"
+            f"    lda #<{end}\n    sta ({pointer}),y\n    iny\n    lda #>{end}\n"
+            f"    sta ({pointer}),y"
+        )
+    stores = "\n".join(f"    sta ({pointer}),y" for pointer in POINTERS.values())
+    point = f"    lda {kept[0]}\n    sta {POINTERS[256]}\n    lda {kept[1]}\n"
+    point += f"    sta {POINTERS[256]}+1"
+    end = shape.slot(256, shape.slots)
+    none = f"    lda {kept[0]}\n    cmp #<{end}\n    bne *+9             ;@ p=0.99\n"
+    none += f"    lda {kept[1]}\n    cmp #>{end}\n    beq {{}}           ;@ p=0.01"
+    return lines(
+        f"; {name}_split: notes where the chains are; uses A\n{name}_split:",
+        *(f"    lda {a}\n    sta {b}" for a, b in zip(noted, kept, strict=True)),
+        f"    rts\n; {name}_lower: only what was taken since; uses A, Y, the pointers",
+        f"{name}_lower:",
+        *less,
+        none.format("_empty"),
+        point,
+        *(
+            f"    ldy #{i + 1}\n    lda ({POINTERS[256]}),y\n    sta {place}"
+            for i, place in enumerate(column)
+        ),
+        *leave,
+        f"_empty:\n    rts\n; {name}_upper: only what was taken before; uses A, Y\n{name}_upper:",
+        none.format("_nothing"),
+        f"    ldy #0\n    lda #{LDY}\n{stores}",
+        *(f"    iny\n    lda {place}\n{stores}" for place in column),
+        "_nothing:",
+        *(f"    lda {b}\n    sta {a}" for a, b in zip(noted, kept, strict=True)),
+        f"    rts\n{name}_noted:\n    .res {len(noted) + len(column)}, 0",
     )
 
 
@@ -201,42 +260,42 @@ def call(
     order  label of the columns' elements    limit  of take; ENOUGH or more: all vectors will do
     ends   of the whole, and of both halves  sums   label of three arrays of rows
     """
-    packed, half = shape.packed, x.size // 2
+    packed, half, name = shape.packed, x.size // 2, shape.name
     first = packed.places[matrix][1]
     parts = [f"{sums}+{i * out.size}" for i in range(3)]
 
     def go(end: End, jump: str) -> str:
         return lines(aim(packed, matrix, end, out, parts), f"    ldx #{first + out.size - 1}\n"
-                     f"    {jump} {shape.name}_rows")
-
-    def took(last: int, before: int) -> str:
-        return (
-            f"    ldx #{last}\n    lda #{before & 255}\n    sta count_a\n    jsr {shape.name}_take"
-        )
+                     f"    {jump} {name}_rows")
 
     set_order = (
-        f"    lda #<{order}\n    sta {shape.name}_order+1\n    lda #>{order}\n"
-        f"    sta {shape.name}_order+2"
+        f"    lda #<{order}\n    sta {name}_order+1\n    lda #>{order}\n    sta {name}_order+2"
     )
     whole, one, other = ends
-    guard = set_word("count_b", str(limit)) if shape.guarded else ""
-    sure = "    lda #$ff\n    sta count_b+1" if shape.guarded else ""
-    return lines(
+    start = lines(
         f"{op}:",
         set_word("source_low", x.low),
         set_word("source_high", x.high),
         "" if shape.order else set_order,
-        f"    lda #{first - 1 & 255}\n    sta {shape.name}_last+1",
-        guard,
-        took(x.size - 1, -1),
+        f"    lda #{first - 1 & 255}\n    sta {name}_last+1",
+        set_word("count_b", str(limit)) if shape.guarded else "",
+        f"    ldx #{x.size - 1}",
+    )
+    if limit >= ENOUGH:
+        return lines(start, f"    lda #255\n    sta count_a\n    jsr {name}_take", go(whole, "jmp"))
+    return lines(
+        start,
+        f"    lda #{half - 1}\n    sta count_a\n    jsr {name}_take\n    jsr {name}_split\n"
+        f"    lda #255\n    sta count_a\n    jsr {name}_order",
         f"    bcs {op}_parts      ;@ p={in_halves:.3f}",
         go(whole, "jmp"),
-        f"{op}_parts:",
-        sure,
-        took(x.size - 1, half - 1),
+        f"{op}_parts:\n    jsr {name}_lower\n    jsr {name}_more",
         go(one, "jsr"),
-        f"    jsr {shape.name}_more",
-        took(half - 1, -1),
-        go(other, "jsr"),
-        f"    jmp {shape.name}_whole",
+        f"    jsr {name}_upper\n    jsr {name}_whole",
+        go(other, "jmp"),
     )
+
+
+def taken(shape: Shape, limit: int) -> int:
+    """Columns that an op's vector is taken by at once."""
+    return shape.packed.columns if limit >= ENOUGH else shape.packed.columns // 2
