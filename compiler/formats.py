@@ -139,10 +139,8 @@ class Formats:
         model: Model,
         numerics: Numerics,
         measured: Measured,
-        moments: Mapping[str, Array] | None = None,
     ) -> None:
         self.model, self.numerics, self.measured = model, numerics, measured
-        self._moments = moments or {}
         self.exact_frac: Mapping[str, int] = model.numerics.get("frac", {})
         self.fold = self._fold_scales()
         self.gainless = self._fold_gains()
@@ -280,15 +278,6 @@ class Formats:
             real = real * self._gain(self.model[node.inputs[0]])
         return real
 
-    def moments(self, node: Node) -> Array | None:
-        """What fits a linear's weights to its inputs, or None where they are rounded."""
-        found, maker = self._moments.get(node.inputs[0]), node.inputs[0]
-        if found is not None and maker not in self.gainless:
-            if self.model[maker].op == "rms_norm":
-                gain = self._gain(self.model[maker])
-                return found * np.outer(gain, gain)
-        return found
-
     def _gain(self, node: Node) -> Array:
         return self.model.weights[node.parameters["gain"]].reshape(-1)
 
@@ -300,9 +289,10 @@ class Formats:
             fracs = [self.exact_frac[name]] * len(weight)
         else:
             fracs = [weight_frac(float(value)) for value in np.abs(weight).max(1)]
-        if self.numerics.sums == 16 and self._has_short_sums(node):
+        limit = self.sum_limit(node)
+        if limit:
             reach = self._reach(node, weight) * 2.0**x_frac
-            most = np.floor(np.log2(SUM_LIMIT[16] / np.maximum(reach, TINY))).astype(int)
+            most = np.floor(np.log2(limit / np.maximum(reach, TINY))).astype(int)
             fracs = np.minimum(fracs, most).tolist()
         # Logits of one scale: they are compared, and a machine may look for the largest alone.
         last = self.numerics.sums == 16 and node is self.model.nodes[-1]
@@ -316,15 +306,23 @@ class Formats:
 
     def _reach(self, node: Node, weight: Array) -> Array:
         """How far each of a matrix's sums may get from 0, by the lengths of rows and input."""
+        reach = self.reach(node, weight)
+        if "bias" in node.parameters:
+            reach = reach + np.abs(self.folded(node, "bias").reshape(-1))
+        return reach
+
+    def reach(self, node: Node, weight: Array) -> Array:
+        """The same without the bias, of weights like a matrix's."""
         if self.model[node.inputs[0]].op == "relu":  # only weights of one sign add up
             signs = [np.maximum(weight, 0), np.minimum(weight, 0)]
         else:
             signs = [weight]
         lengths = np.max([np.linalg.norm(part, axis=1) for part in signs], axis=0)
-        reach = lengths * self._longest(node.inputs[0])
-        if "bias" in node.parameters:
-            reach = reach + np.abs(self.folded(node, "bias").reshape(-1))
-        return reach
+        return np.asarray(lengths * self._longest(node.inputs[0]))
+
+    def sum_limit(self, node: Node) -> int | None:
+        """What the sums of a matrix must not exceed, or None."""
+        return SUM_LIMIT[16] if self.numerics.sums == 16 and self._has_short_sums(node) else None
 
     def _longest(self, name: str) -> float:
         """The length of the longest vector that a value can be, or is expected to be."""

@@ -9,17 +9,18 @@ To quantize another op: a case in `lower`, and in formats.py where it keeps or l
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from anachron.compiler.calibration import find_more_samples, find_samples
 from anachron.compiler.fixed import FixedModel, Op, Value, as_array, check
+from anachron.compiler.following import follow
 from anachron.compiler.formats import Formats, find_size, measure, weight_frac
 from anachron.compiler.model import INPUTS, Model, ModelError, Node
 from anachron.compiler.numerics import find_numerics
-from anachron.compiler.rounding import find_moments, fit
+from anachron.compiler.ops import forward
 from anachron.kernels.arithmetic import Array, Fixed, exp_table
 
 LARGEST_SHIFT = 31
@@ -46,9 +47,11 @@ def quantize(
             samples = find_samples(model) if needed else []
             samples = find_more_samples(model, samples) if fitted else samples
         measured = measure(model, samples)
-        moments = find_moments(model, samples) if fitted else {}
-    formats = Formats(model, numerics, measured, moments)
-    ops = tuple(lower(node, formats) for node in model.nodes)
+        formats = Formats(model, numerics, measured)
+        if fitted:
+            ops = follow(model, formats, samples, lower, find_meaning(model))
+        else:
+            ops = tuple(lower(node, formats) for node in model.nodes)
     return check(
         FixedModel(
             model.name,
@@ -59,6 +62,17 @@ def quantize(
             model.weights_from,
         )
     )
+
+
+def find_meaning(model: Model) -> Callable[[Sequence[int]], Mapping[str, Array]]:
+    """What a model's values should be: its exact integers, where it fixes them, else its floats."""
+    if "exact" not in model.numerics:
+        return lambda tokens: forward(model, tokens)
+    fixed = quantize(model)
+    return lambda tokens: {
+        name: rows * 2.0 ** -fixed[name].value.format.frac
+        for name, rows in fixed.trace(list(tokens)).items()
+    }
 
 
 def lower(node: Node, formats: Formats) -> Op:
@@ -111,11 +125,7 @@ def _lower_linear(node: Node, formats: Formats, form: Fixed, x: Fixed) -> Op:
         raise ModelError(
             f"{node.name}: {form} is finer than its products of int8 Q{frac.min()} by {x}"
         )
-    moments = formats.moments(node)
-    if moments is None:
-        rows = np.stack([Fixed(8, int(f)).encode(w) for f, w in zip(frac, weight, strict=True)])
-    else:
-        rows = fit(weight * 2.0 ** frac[:, None], moments)
+    rows = np.stack([Fixed(8, int(f)).encode(w) for f, w in zip(frac, weight, strict=True)])
     bias = np.zeros(len(weight), np.int64)
     if "bias" in node.parameters:
         real = formats.folded(node, "bias").reshape(-1)

@@ -10,36 +10,11 @@ Transformers" (2023), after Hassibi and Stork's optimal brain surgeon.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from anachron.compiler.model import Model
-from anachron.compiler.ops import forward
 from anachron.kernels.arithmetic import Array, saturate
 
 DAMPING = 0.03  # of the inputs' mean square, added to each: what samples did not show
-TINY = 1e-30
-
-
-def find_moments(model: Model, samples: Sequence[Sequence[int]]) -> dict[str, Array]:
-    """value -> (size, size) sums of products of its elements, of the values that matrices read.
-
-    An RMS norm's are of its unit vector, before the gain.
-    """
-    read = {node.inputs[0] for node in model.nodes if node.op == "linear"}
-    moments: dict[str, Array] = {}
-    for tokens in samples:
-        values = forward(model, tokens)
-        for name in read - {"token", "position"}:
-            node = model[name]
-            rows = values[name]
-            if node.op == "rms_norm":
-                rows = values[node.inputs[0]]
-                rows = rows / np.sqrt(np.maximum((rows**2).mean(-1, keepdims=True), TINY))
-            rows = rows.reshape(-1, rows.shape[-1])
-            moments[name] = moments.get(name, 0.0) + rows.T @ rows
-    return moments
 
 
 def fit(weight: Array, moments: Array, bits: int = 8) -> Array:
