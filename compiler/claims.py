@@ -103,10 +103,22 @@ _WORDS = frozenset({"never", "always", "aligned", "patched"})
 
 
 @lru_cache(maxsize=4096)
+def _split(comment: str) -> list[str]:
+    """Claims, between which there are commas; those in brackets are an expression's."""
+    parts, depth = [""], 0
+    for mark in comment.replace(";@", ","):
+        depth += (mark == "(") - (mark == ")")
+        if mark == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += mark
+    return parts
+
+
 def parse_claims(comment: str) -> Claims:
     """The claims after `;@`; several are divided by a comma or another `;@`."""
     found: dict[str, Any] = {}
-    for part in re.split(r";@|,(?![^()]*\))", comment):
+    for part in _split(comment):
         part = part.partition(";")[0].strip()
         if not part:
             continue

@@ -15,7 +15,7 @@ import numpy as np
 
 from anachron.compiler.model import INPUTS, Generation, ModelError
 from anachron.compiler.tokenizer import Tokenizer
-from anachron.compiler.usage import find_usual
+from anachron.compiler.usage import find_long, find_usual
 from anachron.kernels.arithmetic import Array, Fixed
 from anachron.kernels.contracts import CONTRACTS
 
@@ -101,6 +101,11 @@ class FixedModel:
     def usual(self) -> Mapping[str, Array]:
         """Every value by name, (samples, positions, size), in texts of the model's own."""
         return find_usual(self)
+
+    @cached_property
+    def usual_long(self) -> Mapping[str, Array]:
+        """Every value by name, (texts, positions, size), in longer texts of a decoder's own."""
+        return find_long(self)
 
     @property
     def n_weights(self) -> int:

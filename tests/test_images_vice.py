@@ -8,6 +8,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 from random_models import random_text
+from test_reu_target import ROTATED
 
 import anachron.compiler as ac
 from anachron.compiler.targets import Options, find_machine
@@ -157,6 +158,26 @@ def test_vice_counts_the_same_cycles_with_an_expansion(
     image = build_streamed(ac.quantize(ac.load(text)), find_machine("c64+reu"), Options())
     counts = count_in_vice(vicectl, image, tmp_path / "x.prg", "abc")
     assert counts == list(image.run("abc").counts)
+
+
+@unraisable
+@pytest.mark.vice
+@pytest.mark.parametrize("activations", [16, 8])
+def test_vice_counts_a_llama_in_an_expansion_the_same(
+    vicectl: ModuleType, tmp_path: Path, activations: int
+) -> None:
+    """Scores in residues and of words, turned pairs, gates, steps and slopes of tables."""
+    text = tmp_path / "rotated.model"
+    text.write_text(ROTATED)
+    fixed = ac.quantize(ac.load(text), activations=activations)
+    image = build_streamed(fixed, find_machine("c64+reu"), Options())
+    variants = {call.kernel: call.variant for call in image.calls}
+    assert variants["multiply"] == "quarter squares"
+    if activations == 8:
+        assert variants["attention"].startswith("streamed residues")
+        assert "table" in variants["rms_norm"] or variants["lookup"]
+    counts = count_in_vice(vicectl, image, tmp_path / "x.prg", "abc")
+    assert counts == list(image.run("abc").counts) and len(counts) == 299
 
 
 @unraisable

@@ -11,6 +11,7 @@ from anachron.compiler.arguments import run_lines
 from anachron.compiler.image import Image
 from anachron.compiler.run import Conversation, run_image, run_reference, start
 from anachron.compiler.targets import DoesNotFit, Options, find_machine
+from anachron.compiler.targets.mos6502 import growth
 from anachron.compiler.targets.mos6502.assembler import assemble
 from anachron.compiler.targets.mos6502.expanded import LEAST_SIZE, Expansion
 from anachron.compiler.targets.mos6502.target import build_streamed
@@ -117,6 +118,21 @@ def test_scores_in_residues_choose_what_the_reference_chooses(
     assert attention.variant.startswith("streamed residues 256, 255")
     run = agree(fixed, "abc", n)
     assert len(run.counts) == n + 2
+
+
+def test_how_many_rows_count_is_told_by_longer_texts(tmp_path: Path) -> None:
+    fixed = quantized(tmp_path, ROTATED, activations=8)
+    ops = [op for op in fixed.ops if op.contract == "attention"]
+    found = growth.measure(fixed, ops)
+    counts = np.mean([growth._count(fixed, ops[0], text) for text in range(3)], axis=0)
+    for seen in (1, 10, 100):
+        said = [
+            eval(text, {"seen": seen, "max": max, "min": min})
+            for text in (found.weighed, found.noticed, found.records)
+        ]
+        assert 1 <= min(said) and max(said) <= seen
+        assert np.allclose(said, counts[:, seen - 1], atol=max(2, seen / 5))
+    assert (counts[0] <= counts[1]).all() and (counts[2] <= counts[1]).all()
 
 
 @pytest.mark.parametrize("shift", [1, 6, 7])

@@ -4,7 +4,7 @@ import random
 import pytest
 
 from anachron.compiler.assembly.program import Program
-from anachron.compiler.claims import Cycles, amount
+from anachron.compiler.claims import Cycles, amount, parse_claims
 from anachron.compiler.targets.mos6502.assembler import assemble
 from anachron.compiler.timing import TimingError, per_label, predict
 from anachron.emulators import create
@@ -245,3 +245,8 @@ def test_a_map_tells_objects_zero_page_and_free_memory() -> None:
         "by size\n1003-1012      16  buffer\n1000-1002       3  it\n2000-2002       3  table",
         "zero page\nFB  p",
         "free\n0000-0FFF    4096\n1013-1FFF    4077\n2003-FFFF   57341\n"]
+
+
+def test_commas_in_nested_brackets_are_an_expression_s() -> None:
+    claims = parse_claims("p=max(0, min(1, (seen+1)/4)), aligned")
+    assert claims.probability == "max(0, min(1, (seen+1)/4))" and claims.aligned

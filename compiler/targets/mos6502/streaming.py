@@ -12,8 +12,11 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
+
 from anachron.compiler.fixed import Op
 from anachron.compiler.ranges import Ranges
+from anachron.compiler.targets.mos6502.growth import Growth, measure
 from anachron.compiler.targets.mos6502.lowering import ALL
 from anachron.compiler.targets.mos6502.sections import Area
 from anachron.compiler.targets.mos6502.sharing import NAME
@@ -46,6 +49,7 @@ class StreamedLowering(ElementStreaming):
         self._places: dict[tuple[str, str, int], tuple[int, int]] = {}
         self._shapes: dict[Shape, Shape] = {}
         self._of_heads: dict[Heads, Heads] = {}
+        self._measured: Growth | None = None
 
     # ---- attention
 
@@ -88,6 +92,12 @@ class StreamedLowering(ElementStreaming):
             entries=len(op.constants["table"]),
         )
         return self._shapes.setdefault(shape, replace(shape, name=f"attend{len(self._shapes)}"))
+
+    def _growth(self, op: Op) -> Growth:
+        """What is expected of the rows of the model's attentions."""
+        if self._measured is None:
+            self._measured = measure(self.values.fixed, self._alike(op))
+        return self._measured
 
     def _alike(self, op: Op) -> list[Op]:
         """The model's attentions, whose scores take as many bytes: so they share a routine."""
@@ -134,7 +144,10 @@ class StreamedLowering(ElementStreaming):
             n_rows=n,
             shifts=tuple(sorted({s for s in shifts if s == shift or head_shapes.alike(s, shift)})),
             table=self._bytes(op, "exponential", table, "table"),
-            entries=len(table),
+            entries=int(np.flatnonzero(table)[-1]) + 2,  # the rest weighs nothing, too
+            noticed=self._growth(op).noticed,
+            weighed=self._growth(op).weighed,
+            records=self._growth(op).records,
         )
         return self._of_heads.setdefault(
             heads, replace(heads, name=f"heads{len(self._of_heads)}")

@@ -14,6 +14,7 @@ SHIFTS = range(17)
 RIGHT = 4  # steps to the right at most: others go left
 MOST_ROWS = 512  # blocks of two rows, counted in a byte
 MOST_FEATURES = (PAGE - RECORD) // 4
+AUTOLOAD = 0x20  # a transfer's registers come back after it
 NOTICED = ("key_low", "key_high", "key_fix", "value_low", "value_high")  # pages of rows noticed
 WINDOW_BYTES = 3
 
@@ -23,8 +24,10 @@ class Heads:
     """What the code is made for.
 
     shifts   of the scores of the attentions that share the code: of one kind (`kind`)
-    table, entries   of the weights; the last is 0
+    table, entries   of the weights, up to the first from which on all are 0
     n_rows   positions of a context
+    noticed, weighed, records   expected of `seen` rows, expressions: rows that may have a weight,
+             that have one, whose score is the largest so far
     """
 
     name: str
@@ -36,6 +39,9 @@ class Heads:
     shifts: tuple[int, ...]
     table: str
     entries: int
+    noticed: str = "seen"
+    weighed: str = "seen"
+    records: str = "1"
 
     @property
     def moduli(self) -> tuple[int, ...]:

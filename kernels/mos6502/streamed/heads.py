@@ -3,7 +3,8 @@
     scores    two or three chains over the features of a key: q's residues are the operands, X is
               where a key's record begins in a block of some that one transfer has brought
     noticed   rows whose score may still have a weight: within the table's reach of the largest
-              score so far; other rows cost nothing more
+              score so far; other rows cost nothing more; the newest rows come first, for theirs
+              are mostly the largest
     result    the values of noticed rows that have a weight come by a transfer each, and
               weight * (value + 128) goes to sums in the zero page; a division each
 
@@ -21,7 +22,15 @@ Exact where scores lie in the range of the chains and a head's sums in three byt
 
 from __future__ import annotations
 
-from anachron.kernels.mos6502.instructions import Vector, add_constant, add_to_word, lines, set_word
+from anachron.kernels.mos6502 import expansion
+from anachron.kernels.mos6502.instructions import (
+    Vector,
+    add_constant,
+    add_to_word,
+    copy,
+    lines,
+    set_word,
+)
 from anachron.kernels.mos6502.streamed.cache import Places
 from anachron.kernels.mos6502.streamed.head_shapes import Heads
 from anachron.kernels.mos6502.streamed.scores import query, scores
@@ -31,17 +40,22 @@ from anachron.kernels.mos6502.streamed.weighing import mix, results
 def attend(h: Heads, places: Places) -> str:
     """`<name>`: all heads of one position."""
     name, group = h.name, h.heads // h.kv_heads
-    offsets = [i * h.key_bytes for i in range(1, h.block_rows + 1)]
+    offsets = [i * h.key_bytes for i in range(h.block_rows)]
     steps = [i * h.size for i in range(h.block_rows) for _ in range(h.key_bytes)]
-    shift = h.block_rows.bit_length() - 1
+    shift, none = h.block_rows.bit_length() - 1, ("0", "0", "0")
     return lines(
         f"; {name}: {h.heads} heads of {h.size}; query_low, query_high, out_low and {name}_keys,\n"
         f"; {name}_values are set; uses everything\n{name}:",
         f"    lda position\n    and #{h.block_rows - 1}\n    tax\n    lda {name}_offsets,x ;@ p=0.1"
-        f"\n    sta {name}_last_end\n    lda position+1\n    sta scratch\n    lda position",
+        f"\n    sta {name}_last_row\n    lda position+1\n    sta scratch\n    lda position",
         *(["    lsr scratch\n    ror"] * shift),
-        f"    sta {name}_whole\n    lda #{h.heads}\n    sta heads_left\n    lda #{group}\n"
-        f"    sta group_left\n{name}_head:",
+        f"    sta {name}_whole",
+        expansion.locate("scratch", f"{name}_whole", 1, h.block_rows * h.key_bytes, none),
+        copy(f"{name}_last_keys", "scratch", 3),
+        expansion.locate("scratch", f"{name}_whole", 1, h.block_rows * h.size, none),
+        copy(f"{name}_last_values", "scratch", 2),
+        f"    lda #{h.heads}\n    sta heads_left\n    lda #{group}\n    sta group_left\n"
+        f"{name}_head:",
         query(h),
         scores(h),
         mix(h),
@@ -56,7 +70,8 @@ def attend(h: Heads, places: Places) -> str:
         add_constant(f"{name}_values", places.value_step, 3),
         f"{name}_again:\n    jmp {name}_head",
         f"{name}_keys:\n    .byte 0, 0, 0\n{name}_values:\n    .byte 0, 0, 0\n"
-        f"{name}_whole:\n    .byte 0\n{name}_last_end:\n    .byte 0",
+        f"{name}_whole:\n    .byte 0\n{name}_last_row:\n    .byte 0\n"
+        f"{name}_last_keys:\n    .byte 0, 0, 0\n{name}_last_values:\n    .word 0",
         f"{name}_offsets:\n    .byte {','.join(str(n & 255) for n in offsets)}",
         f"{name}_steps:\n    .byte {','.join(map(str, steps))}",
     )

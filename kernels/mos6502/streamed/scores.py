@@ -14,7 +14,15 @@ from anachron.kernels.mos6502.instructions import (
 )
 from anachron.kernels.mos6502.streamed.cache import Place
 from anachron.kernels.mos6502.streamed.chains import chain, negate, start
-from anachron.kernels.mos6502.streamed.head_shapes import NOTICED, PAGE, WINDOW_BYTES, Heads
+from anachron.kernels.mos6502.streamed.head_shapes import (
+    AUTOLOAD,
+    NOTICED,
+    PAGE,
+    WINDOW_BYTES,
+    Heads,
+)
+
+KEY_AT = "kept"  # where the block at work lies in the expansion
 
 
 def _residues(h: Heads, targets: list[str]) -> str:
@@ -70,11 +78,14 @@ def scores(h: Heads) -> str:
     ]
     size, blocks = n * h.key_bytes, f"((seen+{n - 1})//{n})"
     text = [
-        expansion.point_at(f"{name}_keys"),
         expansion.set_up(f"{name}_block", size),
+        # The transfers' registers come back after each, but for the address.
+        f"    lda #<{name}_block\n    sta ${expansion.HOST:04x}\n    lda #{size & 255}\n"
+        f"    sta ${expansion.LENGTH:04x}",
         clear("largest", 3),
         "    sta enough\n    sta enough+1\n    sta enough+2\n    sta row\n    sta row+1",
-        copy("pointer", f"{name}_values", 2),
+        _sum(KEY_AT, f"{name}_keys", f"{name}_last_keys", 3),
+        _sum("pointer", f"{name}_values", f"{name}_last_values", 2),
         f"    lda {name}_whole\n    sta rows_left",
     ]
     for number, pointer in enumerate(NOTICED):
@@ -82,10 +93,10 @@ def scores(h: Heads) -> str:
         text.append(f"    lda #<({place})\n    sta {pointer}\n    lda #>({place})\n"
                     f"    sta {pointer}+1")
     text += [
-        f"{name}_fetch:",
-        expansion.again(expansion.FETCH, f"{name}_block", size),
-        f"    lda #{size & 255}\n    ldx rows_left\n    bne *+5             ;@ p=0.5\n"
-        f"    lda {name}_last_end\n    sta {name}_end+1\n    ldx #0\n{name}_row:",
+        f"    ldx {name}_last_row\n{name}_fetch:",
+        expansion.point_at(KEY_AT),
+        f"    lda #${expansion.FETCH | AUTOLOAD:02x}\n"
+        f"    sta ${expansion.COMMAND:04x}           ;@ plus {size}\n{name}_row:",
     ]
     for number, m in enumerate(h.moduli):
         constant, own = f"{h.key_sum(m)},x  ;@ aligned", f"{name}_s{m}"
@@ -93,7 +104,7 @@ def scores(h: Heads) -> str:
             text.append(f"    lda {constant}\n    clc\n{own}:\n    adc #0")
         else:
             text.append(start(m, constant, own))
-        crossing = 0.27 if m == 99 else 0.5
+        crossing = 0.05 if m == 99 else 0.5
         terms = [
             (
                 f"    ldy {h.key(m, d)},x  ;@ aligned",
@@ -113,7 +124,7 @@ def scores(h: Heads) -> str:
     sbc total+1
     lda enough+2
     sbc total+2
-    bcs {name}_next      ;@ p=(0.5*(seen-1)-0.3*min(seen-1,12))/seen""",
+    bcs {name}_next      ;@ p=1-{h.noticed}/seen""",
         "    ldy row",
         *(
             f"    lda total+{i}\n    sta ({p}),y"
@@ -131,7 +142,7 @@ def scores(h: Heads) -> str:
     sbc total+1
     lda largest+2
     sbc total+2
-    bcs {name}_next      ;@ p=1-min(1,4/seen)
+    bcs {name}_next      ;@ p=1-min(1,{h.records}/{h.noticed})
     lda total
 {mask[0]}
     sta largest
@@ -154,27 +165,40 @@ def scores(h: Heads) -> str:
     sta enough+2
 {name}_next:
     txa
-    clc
-    adc #{h.key_bytes}
+    sec
+    sbc #{h.key_bytes}
+    bcc {name}_block_done  ;@ times seen//{blocks}..(seen+{blocks}-1)//{blocks} ~seen/{blocks}
     tax
-{name}_end:
-    cpx #0
-    beq {name}_block_done  ;@ times seen//{blocks}..(seen+{blocks}-1)//{blocks} ~seen/{blocks}
     jmp {name}_row
 {name}_block_done:
-    clc
-    lda pointer
-    adc #{n * h.size}
-    sta pointer
-    bcc *+4             ;@ p=0.8
-    inc pointer+1
     lda rows_left
     beq {name}_scored    ;@ times {blocks}
     dec rows_left
+    sec
+    lda {KEY_AT}
+    sbc #{size & 255}
+    sta {KEY_AT}
+    lda {KEY_AT}+1
+    sbc #{size >> 8}
+    sta {KEY_AT}+1
+    bcs *+4             ;@ p=0.8
+    dec {KEY_AT}+2
+    sec
+    lda pointer
+    sbc #{n * h.size}
+    sta pointer
+    bcs *+4             ;@ p=0.8
+    dec pointer+1
+    ldx #{(n - 1) * h.key_bytes}
     jmp {name}_fetch
 {name}_scored:""",
     ]
     return lines(*text)
+
+
+def _sum(target: str, a: str, b: str, size: int) -> str:
+    text = [f"    lda {a}+{i}\n    adc {b}+{i}\n    sta {target}+{i}" for i in range(size)]
+    return lines("    clc", *text)
 
 
 def _joined(h: Heads) -> str:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from anachron.kernels.mos6502 import expansion
 from anachron.kernels.mos6502.instructions import lines
 from anachron.kernels.mos6502.narrow.attention import divide_byte
-from anachron.kernels.mos6502.streamed.head_shapes import NOTICED, PAGE, RECORD, RIGHT, Heads, kind
-
-AUTOLOAD = 0x20  # a transfer's registers come back after it
-# Of `seen` rows, as it was in one story of stories260K's, in its first 24 and 64 passes.
-SEEN_NOTICED = "1+0.5*(seen-1)+0.3*min(seen-1,12)"
-WEIGHED = 0.8  # of those noticed
+from anachron.kernels.mos6502.streamed.head_shapes import (
+    AUTOLOAD,
+    NOTICED,
+    PAGE,
+    RECORD,
+    RIGHT,
+    Heads,
+    kind,
+)
 
 
 def mix(h: Heads) -> str:
@@ -46,7 +49,7 @@ def mix(h: Heads) -> str:
     text.append(_place(h))
     text.append(f"""\
     lda {h.table},x      ;@ p=0.2
-    bne {name}_weighs    ;@ p={WEIGHED}
+    bne {name}_weighs    ;@ p=min(1,{h.weighed}/{h.noticed})
 {name}_to_weighed:
     jmp {name}_weighed
 {name}_weighs:
@@ -106,7 +109,7 @@ def mix(h: Heads) -> str:
     inc rows_left+1
     lda rows_left
     ora rows_left+1
-    beq {name}_mixed     ;@ times 1..seen ~{SEEN_NOTICED}
+    beq {name}_mixed     ;@ times 1..seen ~{h.noticed}
     jmp {name}_weigh
 {name}_mixed:""")
     return lines(*text)
