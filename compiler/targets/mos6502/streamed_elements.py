@@ -37,9 +37,10 @@ class ElementStreaming(MatrixStreaming):
         ranges: Ranges,
         most_columns: int = MOST_COLUMNS,
         quarters: bool = True,
+        complete: bool = False,
     ) -> None:
         """most_columns: of matrices in residues; quarters: there is room for gating.py's tables."""
-        super().__init__(values, ranges, most_columns)
+        super().__init__(values, ranges, most_columns, complete)
         self.quarters = quarters
         self.long = values.fixed.seq_len > 256
         self._address_tables: dict[str, str] = {}

@@ -24,16 +24,31 @@ from anachron.compiler.targets.mos6502.streamed_rows import (
     Stream,
     plan_streams,
 )
+from anachron.compiler.targets.mos6502.streamed_screening import (
+    COARSE,
+    find_streamed_screening,
+    with_coarse,
+)
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.mos6502 import expansion, matvec
 from anachron.kernels.mos6502.expansion import BLOCK
-from anachron.kernels.mos6502.instructions import add, copy, lines, set_word
+from anachron.kernels.mos6502.instructions import Vector, add, copy, lines, set_word
 from anachron.kernels.mos6502.residue import guard
 from anachron.kernels.mos6502.streamed import matvec as streamed_matvec
+from anachron.kernels.mos6502.streamed import screen as streamed_screen
 from anachron.kernels.mos6502.streamed import vector as streamed_vector
+from anachron.kernels.mos6502.streamed.ends import End
 from anachron.kernels.mos6502.streamed.matvec import Kernel
 
 MOST_MEASURED = 128  # elements at a time
+
+
+def _prepare(kernel: Kernel, x: Vector) -> str:
+    return lines(
+        set_word("source_low", x.low),
+        set_word("source_high", x.high),
+        f"    jsr {kernel.name}_prepare",
+    )
 
 
 class MatrixStreaming(SharedOps):
@@ -44,8 +59,20 @@ class MatrixStreaming(SharedOps):
 
     expansion: Expansion
 
-    def __init__(self, values: Values, ranges: Ranges, most_columns: int = MOST_COLUMNS) -> None:
+    def __init__(
+        self,
+        values: Values,
+        ranges: Ranges,
+        most_columns: int = MOST_COLUMNS,
+        complete: bool = False,
+    ) -> None:
         streams, reasons = plan_streams(values.fixed, ranges, most_columns)
+        self.likeliest = None
+        if not complete:
+            self.likeliest = find_streamed_screening(values.fixed, ranges, streams)
+        if self.likeliest:
+            last = self.likeliest.op
+            streams = tuple(with_coarse(s) if last in s.ops else s for s in streams)
         super().__init__(values, ranges, Plan(reasons=reasons))
         self.expansion = Expansion()
         self.stream_of = {op.name: stream for stream in streams for op in stream.ops}
@@ -95,16 +122,15 @@ class MatrixStreaming(SharedOps):
         if len(pieces) > 1:
             raise ValueError(f"{op.name}: more than {BLOCK:,} bytes of weights in one matrix")
         address, labels = pieces[0][0], []
+        if self.likeliest and self.likeliest.op is op:
+            self._seek_streamed(op, name, stream, address)
+            return
         for number, run in enumerate(runs):
             label = f"{name}_run_{number}" if number else name
             prepare = ""
             if self._operands.get(kernel.name) != op.inputs[0]:
                 self._operands[kernel.name] = op.inputs[0]
-                prepare = lines(
-                    set_word("source_low", x.low),
-                    set_word("source_high", x.high),
-                    f"    jsr {kernel.name}_prepare",
-                )
+                prepare = _prepare(kernel, x)
             n_rows = len(run.rows)
             text = streamed_matvec.run(
                 kernel, label, run.end, n_rows, address, out.at(run.base), prepare
@@ -120,6 +146,68 @@ class MatrixStreaming(SharedOps):
             labels.append(self._look_after(op, name, stream.limits[op.name]))
         self.sequence[op.name] = labels
         self._explain(op, stream)
+
+    def _seek_streamed(self, op: Op, name: str, stream: Stream, address: int) -> None:
+        """The likeliest token alone."""
+        assert self.likeliest is not None
+        kernel, made, most = stream.kernel, self.likeliest.screen, self.likeliest.most
+        x, out = self.values.vector(op.inputs[0]), self.values.vector(op.name)
+        size, labels = x.size, [name]
+        self._take_turns("screen", {f"{name}_narrow": 2 * size})
+        low = f"{name}_narrow"
+        short = Vector(low, f"{low}+{size}", size, 16)
+        self._emit(op, lines(f"{name}:", streamed_screen.narrow(x, short, made.down), "    rts"))
+        runs, found = stream.runs[op.name], dict[int, tuple[int, int]]()
+        rest: list[str] = []
+        pages: list[streamed_screen.Page] = []
+        for number, run in enumerate(runs):
+            first, n_rows = found.get(run.base, (address, 0))
+            found[run.base] = first, n_rows + len(run.rows)
+            label = f"{name}_exact_of_{run.base}" if run.end == most else f"{name}_rest_{number}"
+            n = 1 if run.end == most else len(run.rows)
+            self._stream_run(op, kernel, label, run.end, n, address, out.at(run.base), "")
+            if run.end == most:
+                others = [r.rows - r.base for r in runs if r.base == run.base and r.end != most]
+                places = np.sort(np.concatenate([np.zeros(0, np.int64), *others]))
+                n_page = min(256, out.size - run.base)
+                least = max(0, self.values.fixed.generation.first_id - run.base)
+                pages.append(
+                    streamed_screen.Page(run.base, n_page, least, label, address, places)
+                )
+            else:
+                rest.append(label)
+            address += len(run.rows) * kernel.record_bytes
+        for number, (base, (first, n_rows)) in enumerate(found.items()):
+            label = f"{name}_coarse_of_{base}"
+            prepare = _prepare(kernel, short) if not number else ""
+            self._stream_run(op, kernel, label, COARSE, n_rows, first, out.at(base), prepare)
+            labels.append(label)
+        seek = f"{name}_seek"
+        text = streamed_screen.seek(seek, made, pages, out, self.token_bytes == 2)
+        self._emit(op, lines(f"{name}_likeliest:", _prepare(kernel, x), text))
+        self.environments[f"{name}_likeliest"] = {
+            "rows": 1,
+            "records": (1, min(out.size, 256) / 2, 256),
+            "exact_rows": min(self.likeliest.exact / out.size, 1.0),
+            **streamed_matvec.jumps(kernel, most),
+        }
+        self.anything |= {"exact_rows": 0.01, "records": 1}
+        self._operands.pop(kernel.name, None)
+        labels += [f"{name}_likeliest", *rest]
+        self.sequence[op.name] = [*labels, f"{seek}_others"] if rest else labels
+        self.chooses = True
+        self._explain(op, stream)
+        variant, why = self.variants[op.name]
+        rows = f"about {self.likeliest.exact:.0f} rows of {out.size}, besides those that end "
+        rows += "otherwise: by two chains of x in fewer bits they may be the largest"
+        self.variants[op.name] = (variant, f"{rows}; {why}")
+
+    def _stream_run(
+        self, op: Op, kernel: Kernel, label: str, e: End, n: int, at: int, out: Vector, first: str
+    ) -> None:
+        """The routine `label`: a run, and what its time is by."""
+        self._emit(op, streamed_matvec.run(kernel, label, e, n, at, out, first))
+        self.environments[label] = {"rows": n, **streamed_matvec.jumps(kernel, e)}
 
     def _records(self, kernel: Kernel, op: Op, run: Run) -> list[bytes]:
         """A run's rows as the expansion holds them."""

@@ -44,8 +44,9 @@ class StreamedLowering(ElementStreaming):
         ranges: Ranges,
         most_columns: int = MOST_COLUMNS,
         quarters: bool = True,
+        complete: bool = False,
     ) -> None:
-        super().__init__(values, ranges, most_columns, quarters)
+        super().__init__(values, ranges, most_columns, quarters, complete)
         self._places: dict[tuple[str, str, int], tuple[int, int]] = {}
         self._shapes: dict[Shape, Shape] = {}
         self._of_heads: dict[Heads, Heads] = {}

@@ -81,8 +81,9 @@ def build_streamed(
     ranges = ranges or analyse(fixed)
     columns = {op.constants["weight"].shape[1] for op in fixed.ops if op.contract == "matvec"}
     widest = [*sorted((n for n in columns if n <= MOST_COLUMNS), reverse=True), 0]
+    complete = options.logits or options.draws
     for most, quarters in ((most, quarters) for most in widest for quarters in (True, False)):
-        lowering = StreamedLowering(Values(fixed), ranges, most, quarters)
+        lowering = StreamedLowering(Values(fixed), ranges, most, quarters, complete)
         try:
             return _build(machine, options, lowering)
         except DoesNotFit as error:
