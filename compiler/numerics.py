@@ -88,6 +88,8 @@ def find_numerics(model: Model, asked: Mapping[str, Any] | None = None) -> Numer
     if exact is not None and exact not in EXACT:
         raise ModelError(f"numerics {exact} are unknown: known are {', '.join(EXACT)}")
     chosen = EXACT[exact] if exact else Numerics()
+    if "activations" in (asked or {}):
+        hints.pop("queries", None)  # it went with the model's own width
     hints.update(asked or {})
     if exact and hints.get("activations", 16) != 16:
         hints = NARROWED | hints

@@ -10,6 +10,7 @@ import pytest
 import anachron.compiler as ac
 from anachron.compiler.calibration import find_samples
 from anachron.compiler.model import Model
+from anachron.compiler.numerics import find_numerics
 from anachron.compiler.ops import forward
 from anachron.compiler.rounding import fit
 from anachron.compiler.targets.reference.target import Session
@@ -179,3 +180,10 @@ def test_activations_of_eight_bits_fit_weights_and_others_do_not() -> None:
     assert all(same) and not any(other)
     with pytest.raises(ac.ModelError, match="weights are nearest or fitted"):
         ac.quantize(chat, weights="floor")
+
+
+def test_a_width_that_is_asked_for_takes_the_text_s_own_for_queries_away() -> None:
+    chat = ac.load("chat")
+    assert find_numerics(chat).queries != find_numerics(chat).activations
+    assert find_numerics(chat, {"activations": 8}).queries == 8
+    assert find_numerics(chat, {"activations": 8, "queries": 12}).queries == 12
