@@ -91,6 +91,7 @@ class StreamedLowering(ElementStreaming):
             score_bytes=(max(self._score_bits(other) for other in self._alike(op)) + 7) // 8,
             table=self._bytes(op, "exponential", op.constants["table"], "table"),
             entries=len(op.constants["table"]),
+            weighed=self._growth(op).weighed if attributes["causal"] else "seen",
         )
         return self._shapes.setdefault(shape, replace(shape, name=f"attend{len(self._shapes)}"))
 

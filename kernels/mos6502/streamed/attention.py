@@ -36,7 +36,6 @@ from anachron.kernels.mos6502.streamed.loops import count_rows, next_row
 MOST_WEIGHT = 255
 # How often a sum's third byte grows (see arithmetic.accumulate): high bytes are near 128.
 CARRIES = (0.08, 0.05, 0.01)
-SKIPPED = "0.55*(seen-1)/seen"  # of the rows: measured on stories of 30 to 100 tokens
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,7 @@ class Shape:
     n_rows       positions of a context
     score_bytes  so many hold every score, shifted (a bound that ranges.py proves)
     table        label of the exponential's bytes, `entries` of them
+    weighed      expected of `seen` rows, an expression: those that have a weight
     """
 
     name: str
@@ -61,6 +61,7 @@ class Shape:
     score_bytes: int
     table: str
     entries: int
+    weighed: str = "seen"
 
     @property
     def key_bytes(self) -> int:
@@ -305,7 +306,7 @@ def _mix(shape: Shape) -> str:
         count_rows(name),
         f"{name}_row:",
         expansion.again(expansion.FETCH, "attend_record", shape.value_bytes),
-        f"    ldy #0\n    lda (past_low),y\n    bne {name}_weighs   ;@ p=1-{SKIPPED}\n"
+        f"    ldy #0\n    lda (past_low),y\n    bne {name}_weighs   ;@ p={shape.weighed}/seen\n"
         f"    jmp {name}_weightless\n{name}_weighs:",
         "    sta product_low\n    sta product_high\n    tay\n    clc",
         "    lda correction\n    adc products_low,y     ;@ aligned\n    sta correction",
