@@ -22,8 +22,10 @@ from anachron.kernels.mos6502.residue.moduli import choose_origin
 
 SAMPLES = 64  # vectors by which the rows that are done exactly are counted, to predict the time
 LEAST_ROWS = 32  # fewer are no gain
-AFTER = 8  # rows done exactly before the others are bounded once more
-FINER = 5  # bits that the table of that loses: 255 steps are more than the screen leaves open
+# Where exact rows are in the wide basis or in the narrow one: rows done exactly before the others
+# are bounded once more, and bits that the table of that loses, so that 255 steps are more than the
+# screen leaves open.
+AFTER, FINER = {True: 4, False: 8}, {True: 4, False: 5}
 EXACT = {True: (27, 100), False: (19, 60)}  # cycles of a product and of a row, wide and narrow
 
 
@@ -81,7 +83,8 @@ def find_screening(
     proven, x = ranges.accumulators[op.name], ranges.values[op.inputs[0]]
     weights = [m.weight if isinstance(m, Matrix) else m[0] for m in group.matrices]
     origin = choose_origin(np.concatenate(weights))
-    exact = EXACT[isinstance(group, Group)]
+    wide = isinstance(group, Group)
+    exact = EXACT[wide]
     shift = int(op.constants["shift"][0])
     sums = np.asarray(proven["rows_lo"]), np.asarray(proven["rows_hi"])
     first, samples = fixed.generation.first_id, _samples(x)
@@ -94,10 +97,8 @@ def find_screening(
     best = max(choices, key=lambda choice: choice.saves, default=None)
     if best is None or best.saves <= 0:
         return None
-    if isinstance(group, Group):
-        return best
-    again = residue_screen.plan(weight, bias, origin, (x.lo, x.hi), sums, shift, FINER)
-    finer = residue_finer.plan(best.screen, again, weight, AFTER) if again else None
+    again = residue_screen.plan(weight, bias, origin, (x.lo, x.hi), sums, shift, FINER[wide])
+    finer = residue_finer.plan(best.screen, again, weight, AFTER[wide]) if again else None
     if finer is None:
         return best
     seen = chances.vectors(fixed, op.inputs[0])
