@@ -102,24 +102,24 @@ _GOES = re.compile(r"goes\s+(.+)")
 _WORDS = frozenset({"never", "always", "aligned", "patched"})
 
 
+def _parts(comment: str) -> Iterator[str]:
+    """What commas outside of parentheses and `;@` divide."""
+    for text in (part.partition(";")[0] for part in comment.split(";@")):
+        start = depth = 0
+        for at, character in enumerate(text):
+            depth += (character == "(") - (character == ")")
+            if character == "," and depth == 0:
+                yield text[start:at]
+                start = at + 1
+        yield text[start:]
+
+
 @lru_cache(maxsize=4096)
-def _split(comment: str) -> list[str]:
-    """Claims, between which there are commas; those in brackets are an expression's."""
-    parts, depth = [""], 0
-    for mark in comment.replace(";@", ","):
-        depth += (mark == "(") - (mark == ")")
-        if mark == "," and not depth:
-            parts.append("")
-        else:
-            parts[-1] += mark
-    return parts
-
-
 def parse_claims(comment: str) -> Claims:
     """The claims after `;@`; several are divided by a comma or another `;@`."""
     found: dict[str, Any] = {}
-    for part in _split(comment):
-        part = part.partition(";")[0].strip()
+    for part in _parts(comment):
+        part = part.strip()
         if not part:
             continue
         if part in _WORDS:
@@ -178,11 +178,17 @@ def _number(node: ast.expr, value_of: Callable[[str], float]) -> float:
             except ZeroDivisionError:
                 raise TimingError(f"{ast.unparse(node)} divides by zero") from None
             return result
+        case ast.Call(func=ast.Name(id="usual"), args=[ast.Name(id=name), default], keywords=[]):
+            try:
+                return value_of(name)
+            except TimingError:
+                return _number(default, value_of)
         case ast.Call(func=ast.Name(id=name), args=[_, *_] as arguments, keywords=[]) if (
                 name in _FUNCTIONS):
             result = _FUNCTIONS[name](*(_number(argument, value_of) for argument in arguments))
             return result
-    raise TimingError(f"{ast.unparse(node)!r} is not a number, a name, + - * / // %, min or max")
+    raise TimingError(f"{ast.unparse(node)!r} is not a number, a name, + - * / // %, min, max or "
+                      "usual(name, number)")
 
 
 def amount(text: str, environment: Environment, symbols: Mapping[str, int]) -> Cycles:

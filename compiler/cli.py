@@ -230,10 +230,16 @@ def cycles(args: argparse.Namespace) -> int:
     if fixed.generation.mode == "sequence":
         passes = 1
     measured = None
+    answered = ac.run_reference(fixed, prompt, args.n, sampling(args))
+    tokens = answered.tokens[:passes]
+    if fixed.generation.mode == "sequence":
+        tokens = answered.prompt_ids
+    elif len(tokens) < passes:
+        passes = len(tokens)
     if args.measure:
         result = ac.converse(image, args.n, sampling(args)).ask(prompt)
-        passes, measured = len(result.counts), dict(result.cycles)
-    predicted = predict(image, n_prompt, passes)
+        measured = dict(result.cycles)
+    predicted = predict(image, n_prompt, passes, tokens)
     if not predicted:
         raise ValueError(
             f"{image.machine.title}: its {image.machine.unit} are counted or measured, not "

@@ -7,15 +7,15 @@ schedule.py puts its ops in order for the machines.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
 from anachron.compiler.model import INPUTS, Generation, ModelError
 from anachron.compiler.tokenizer import Tokenizer
-from anachron.compiler.usage import find_long, find_usual
+from anachron.compiler.usage import find_long, find_usual, find_usual_of
 from anachron.kernels.arithmetic import Array, Fixed
 from anachron.kernels.contracts import CONTRACTS
 
@@ -106,6 +106,12 @@ class FixedModel:
     def usual_long(self) -> Mapping[str, Array]:
         """Every value by name, (texts, positions, size), in longer texts of a decoder's own."""
         return find_long(self)
+
+    def in_text(self, tokens: Sequence[int]) -> FixedModel:
+        """The same model, whose usual values are those of one text."""
+        told = replace(self)
+        told.__dict__["usual"] = find_usual_of(self, tokens)
+        return told
 
     @property
     def n_weights(self) -> int:

@@ -7,8 +7,9 @@ that every image has.  The reference is run here, too, by the same rules.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ class Run:
 
     counts     cycles (nanoseconds on the PDP-11, instructions on ptx) of each forward pass, prompt
                positions first; one number for an encoder
-    predicted  the same, summed, as known before the run
+    predictor  finds the same, by kernel, from the program's text and the reference's integers
     logits     (generated, vocab_size), or None
     """
 
@@ -53,8 +54,7 @@ class Run:
     text: str
     counts: tuple[int, ...] = ()
     cycles: Mapping[str, int] = field(default_factory=dict)
-    predicted: Cycles | None = None
-    predicted_kernels: Mapping[str, Cycles] = field(default_factory=dict)
+    predictor: Callable[[], Mapping[str, Cycles]] | None = field(default=None, compare=False)
     image_bytes: int = 0
     macs: int = 0
     logits: Array | None = None
@@ -91,6 +91,19 @@ class Run:
     def n_tokens(self) -> int:
         """Tokens that the counts were spent on: positions, or an encoder's whole input."""
         return max(1, len(self.counts) if len(self.counts) > 1 else len(self.generated))
+
+    @cached_property
+    def predicted_kernels(self) -> Mapping[str, Cycles]:
+        """The time of each kernel, as the program's text tells it; what data plays a part in is
+        counted in the integers that the reference finds for this text."""
+        return self.predictor() if self.predictor else {}
+
+    @property
+    def predicted(self) -> Cycles | None:
+        """The same, summed; None where nothing is predicted."""
+        if self.predictor is None:
+            return None
+        return sum(self.predicted_kernels.values(), Cycles(0, 0, 0))
 
     def agrees(self, other: Run) -> bool:
         """The same prompt ids, tokens and (where both have them) logits."""
@@ -252,7 +265,10 @@ class Conversation:
         if answer and answer[-1] in fixed.generation.stop:
             answer.pop()
         after = self._profile()
-        predicted = predict(image, len(prompt_ids), len(counts))
+        tokens = tuple(prompt_ids + answer)[: len(counts)]
+        if fixed.generation.mode == "sequence":
+            tokens = tuple(prompt_ids)
+        predictor = partial(predict, image, len(prompt_ids), len(counts), tokens)
         return Run(
             image.machine,
             fixed.name,
@@ -262,8 +278,7 @@ class Conversation:
             fixed.tokenizer.decode(answer),
             tuple(counts),
             {name: after[name] - before[name] for name in after},
-            sum(predicted.values(), Cycles(0, 0, 0)),
-            predicted,
+            predictor,
             image.size_bytes,
             count_macs(fixed, len(prompt_ids), len(counts)),
             np.array(logits) if image.options.logits else None,
@@ -360,15 +375,24 @@ def start(image: Loadable) -> Any:
     return machine
 
 
-def predict(image: Image, n_prompt: int, n_passes: int) -> dict[str, Cycles]:
-    """Cycles of a run by kernel, without running it."""
+def predict(
+    image: Image, n_prompt: int, n_passes: int, tokens: Sequence[int] = ()
+) -> dict[str, Cycles]:
+    """Cycles of a run by kernel, without running it.
+
+    tokens  of the text, one a pass, or an encoder's; without them, it is a text like the model's
+            own
+    """
     sums: dict[str, Cycles] = {}
+    ask = image.predict
+    if tokens and hasattr(ask, "in_text"):
+        ask = ask.in_text(tokens)
     if image.fixed.generation.mode == "sequence":
         passes = [(0, True)]
     else:
         passes = [(p, p >= n_prompt - 1) for p in range(n_passes)]
     for position, wants_logits in passes:
-        for name, cycles in image.predict(position, wants_logits).items():
+        for name, cycles in ask(position, wants_logits).items():
             sums[name] = sums[name] + cycles if name in sums else cycles
     return sums
 

@@ -10,8 +10,8 @@ probability.
     ;@ times A..B ~E  at least A, at most B, E expected
     ;@ never, always  a branch goes one way whatever the data
     ;@ when V         it is taken if V, a variable mostly, is not 0
-    ;@ p=0.3          a branch is taken with this probability (0.5 unless claimed); or an indexed
-                      read crosses a page with it
+    ;@ p=0.3          a branch is taken with this probability (0.5 unless claimed); an indexed read
+                      crosses a page with it; a jump goes to the first of its labels with it
     ;@ aligned        an indexed read crosses no page; `index A..B`: its index is bounded
     ;@ patched        the program changes this operand (found where a store names its address)
     ;@ goes A, B      where an indirect jump or call may go: labels; {variables} in them are filled
@@ -20,7 +20,8 @@ probability.
     ;@ takes N        this much time and not the instruction's own
 
 N, A, B and E are decimal numbers, symbols, and variables that a query gives (`position`), joined by
-+ - * / // % min max. A variable may be three numbers itself. Calls and jumps are followed.
++ - * / // % min max. A variable may be three numbers itself; usual(name, N) is a variable, or N
+where the query does not give it. Calls and jumps are followed.
 
     >>> from anachron.compiler.targets.mos6502.assembler import assemble
     >>> program = assemble('''
@@ -323,10 +324,21 @@ class Predictor:
                 edges = [edge(None, own, 1.0)]
             case Flow.JUMP:
                 targets = self._targets(step, environment)
-                edges = [edge(target, own, 1.0 / len(targets)) for target in targets]
+                shares = self._shares(step, len(targets), environment)
+                edges = [edge(*each) for each in zip(targets, [own] * len(targets), shares,
+                                                     strict=True)]
             case _:
                 edges = self._ways(step, edge, own, environment)
         return Block(edges, times, bool(is_range))
+
+    def _shares(self, step: Step, n: int, environment: Environment) -> list[float]:
+        """How often a jump goes to each of its targets: to the first as often as is claimed."""
+        if step.claims.probability is None or n == 1:
+            return [1.0 / n] * n
+        first = self._amount(step, step.claims.probability, environment).expected
+        if not 0 <= first <= 1:
+            raise _placed(TimingError(f"the probability {first} is not in 0 to 1"), step.line)
+        return [first, *[(1 - first) / (n - 1)] * (n - 1)]
 
     def _ways(self, step: Step, edge: Callable[[int | None, Cycles, float], Edge], own: Cycles,
               environment: Environment) -> list[Edge]:

@@ -7,7 +7,7 @@ tokens, as a machine does unless it draws them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +21,11 @@ N_SAMPLES = 6
 N_LONG, MOST_LONG = 3, 160  # texts that tell what grows with a context, and their positions
 MOST_POSITIONS = 32  # of a sample
 PROMPTS = range(1, 5)  # tokens that a prompt has
+
+
+def find_usual_of(fixed: FixedModel, tokens: Sequence[int]) -> Mapping[str, Array]:
+    """(1, positions, size) integers of every value, in one text."""
+    return {name: value[None] for name, value in fixed.trace(list(tokens)).items()}
 
 
 def find_usual(fixed: FixedModel, seed: int = 0) -> Mapping[str, Array]:

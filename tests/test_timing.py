@@ -4,7 +4,7 @@ import random
 import pytest
 
 from anachron.compiler.assembly.program import Program
-from anachron.compiler.claims import Cycles, amount, parse_claims
+from anachron.compiler.claims import Cycles, amount, claims_of, parse_claims
 from anachron.compiler.targets.mos6502.assembler import assemble
 from anachron.compiler.timing import TimingError, per_label, predict
 from anachron.emulators import create
@@ -216,9 +216,15 @@ def test_an_unknown_label_is_an_error() -> None:
 @pytest.mark.parametrize("text, value", [
     ("5", (5, 5, 5)), ("2..9", (2, 5.5, 9)), ("2..9 ~3", (2, 3, 9)), ("n*2+1", (3, 5, 9)),
     ("1..n ~2", (1, 2, 4)), ("max(n, 3)", (3, 3, 4)), ("16.", (16, 16, 16)), ("k//2", (5, 5, 5)),
+    ("usual(n, 9)", (1, 2, 4)), ("8*usual(m,(2-1)/4)", (2, 2, 2)),
 ])
 def test_an_amount_is_three_numbers(text: str, value: tuple[float, float, float]) -> None:
     assert amount(text, {"n": (1, 2, 4)}, {"K": 10}) == value
+
+
+def test_commas_in_parentheses_and_remarks_divide_no_claims() -> None:
+    claims = claims_of("x ;@ plus 0..1 ~usual(n,(2-1)/4), aligned ; the low byte, (or so")
+    assert (claims.plus, claims.aligned) == ("0..1 ~usual(n,(2-1)/4)", True)
 
 
 def test_twenty_thousand_instructions_are_one_block() -> None:

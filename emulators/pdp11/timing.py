@@ -284,11 +284,11 @@ def instruction_time(words: Sequence[int], timing: str = "ll-34") -> Range:
             return yes, yes, yes
         return no, (no + yes) // 2, yes
     operand = words[1] & 0xFFFF if words[0] & 0o77 == 0o27 and len(words) > 1 else None
-    low, mean, high = _extended_time(row.mnemonic, operand, times.extended)
+    low, mean, high = extended_time(row.mnemonic, operand, times.extended)
     return fixed + low, fixed + mean, fixed + high
 
 
-def _extended_time(mnemonic: str, operand: int | None, x: Extended) -> Range:
+def extended_time(mnemonic: str, operand: int | None, x: Extended) -> Range:
     """What data may add to an instruction of the extended set; 0 for all others."""
     match mnemonic:
         case "MUL":

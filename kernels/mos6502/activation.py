@@ -103,12 +103,12 @@ _inside:
     bvc *+4             ;@ p=0.99
     eor #$80            ; the sign that was meant
     sta scratch+2
-    bpl _rises          ;@ p=0.5
+    bpl _rises          ;@ p=usual(rises,0.5)
 {negate("factor_a", 2)}
 _rises:
     jsr multiply_byte
     bit scratch+2
-    bpl _sum            ;@ p=0.5""",
+    bpl _sum            ;@ p=usual(rises,0.5)""",
             negate("total", 4),
             "_sum:",
             shift_right("total", 4, shift),
@@ -116,7 +116,7 @@ _rises:
     ldy index
     lda {table.high},y
     ora #$7f            ; the sign of the table's entry
-    bmi *+4             ;@ p=0.5
+    bmi *+4             ;@ p=usual(starts_below,0.5)
     lda #0
     sta scratch+2
     clc

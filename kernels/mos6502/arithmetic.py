@@ -22,6 +22,7 @@ from anachron.kernels.mos6502.instructions import (
 )
 
 TOP = 32640
+CROSSED = "usual(page_crossed,0.5)"  # how often the bytes of two factors sum to more than 255
 OFFSET = {8: 128, 16: 32768}  # makes a signed number unsigned; the top bit flipped does it
 
 
@@ -108,10 +109,10 @@ def _product(a: str, b: str, up: int, first: bool = False) -> str:
     return f"""\
     ldy {b}
     sec
-    lda (product_low),y
+    lda (product_low),y     ;@ aligned, plus 0..1 ~{CROSSED}
     sbc scratch
     sta term
-    lda (product_high),y
+    lda (product_high),y    ;@ aligned, plus 0..1 ~{CROSSED}
     sbc scratch+1
     sta term+1
     sec
@@ -161,9 +162,9 @@ multiply:
 multiply_signed:
     jsr multiply
     bit factor_a+1
-    bpl _positive_a     ;@ p=0.5""",
+    bpl _positive_a     ;@ p=usual(positive_a,0.5)""",
         subtract("total", "factor_b", 4, 2, 2),
-        "_positive_a:\n    bit factor_b+1\n    bpl _positive_b     ;@ p=0.5",
+        "_positive_a:\n    bit factor_b+1\n    bpl _positive_b     ;@ p=usual(positive_b,0.5)",
         subtract("total", "factor_a", 4, 2, 2),
         "_positive_b:\n    rts",
     )
@@ -217,14 +218,14 @@ _bit_{at}:
     rol total+{at}
     rol
     rol remainder+1
-    bcs _over_{at}          ;@ p=0.02
+    bcs _over_{at}          ;@ p=usual(short_over,0.02)
     tay
     sec
     sbc divisor
     sta remainder
     lda remainder+1
     sbc divisor+1
-    bcc _less_{at}          ;@ p=0.5
+    bcc _less_{at}          ;@ p=usual(short_less,0.5)
     sta remainder+1
     lda remainder
     bcs _next_{at}          ;@ always
@@ -253,12 +254,12 @@ _bit:
 {shift_left("total", size, 1)}
     rol remainder
     rol remainder+1
-    bcs _fits           ;@ p=0.05
+    bcs _fits           ;@ p=usual(quotient_over,0.05)
     lda remainder
     cmp divisor
     lda remainder+1
     sbc divisor+1
-    bcc _next           ;@ p=0.75
+    bcc _next           ;@ p=usual(quotient_less,0.75)
 _fits:
     lda remainder       ; the carry is set on both ways here
     sbc divisor
@@ -318,7 +319,7 @@ _pull:
     pha
     lda remainder+2
     sbc term+2
-    bcc _less           ;@ p=0.5
+    bcc _less           ;@ p=usual(root_less,0.5)
     sta remainder+2
     pla
     sta remainder+1

@@ -180,7 +180,7 @@ shift_total:
     jmp shift_total
 _bits:
     tay
-    beq _done           ;@ p=0.1
+    beq _done           ;@ p=usual(no_bits,0.1)
 _bit:
     lda total+3
     asl

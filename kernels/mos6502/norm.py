@@ -55,7 +55,7 @@ def _reciprocal(name: str, x: Vector, pre: int, up: int, bits: int) -> str:
         shift_right("factor_a", 2, pre),
         f"""\
     bit factor_a+1      ; the square of the size, without a sign
-    bpl _positive       ;@ p=0.5
+    bpl _positive       ;@ p=usual(squared_positive,0.5)
 {negate("factor_a", 2)}
 _positive:
 {copy("factor_b", "factor_a", 2)}

@@ -18,7 +18,7 @@ def relu(cpu: Cpu, name: str, *, x: str, y: str, size: int, bits: int) -> str:
     MOV {y},R3
     MOV #{size}.,R2
 10$: MOV (R4)+,R0
-    BPL 15$         ;@ p=0.5
+    BPL 15$         ;@ p=usual(positive,0.5)
     CLR R0
 15$: {clip}
 20$: MOV R0,(R3)+
@@ -71,12 +71,12 @@ def lookup(
     gentle = np.abs(np.diff(points.astype(np.int64))).max() < 1 << 15
     beyond = f"""\
     CMP R0,#{top}.
-    BLT 20$         ;@ p=0.9
+    BLT 20$         ;@ p=usual(not_above,0.9)
     {cpu.shift_right(min(tail, 15))}
     BR 50$          ;@ always"""
     below = f"""\
     CMP R0,#-{top}.
-    BGE 30$         ;@ p=0.9
+    BGE 30$         ;@ p=usual(not_below,0.9)
     MOV #-{top}.,R0"""
     return f"""\
 ; {name}: {size} words by 256 straight lines, to int{bits}
@@ -106,7 +106,7 @@ def _line(cpu: Cpu, table: str, shift: int, gentle: bool) -> str:
     MOV R3,R2
     ASL R2
     BIC #{-(1 << shift) & 0xFFFF:o},R0
-    BEQ 40$         ;@ p=0.05"""
+    BEQ 40$         ;@ p=usual(line_even,0.05)"""
     if gentle:
         return f"""{start}
     MOV {middle}+2(R2),R1

@@ -44,7 +44,7 @@ def shift_and_add() -> str:
     MOV #16.,R3
     CLC
     ROR R1
-10$: BCC 20$        ;@ p=0.5
+10$: BCC 20$        ;@ p=usual(clear,0.5)
     ADD R2,R0
 20$: ROR R0
     ROR R1
@@ -67,10 +67,10 @@ multiply:
     CLR R0
     {shift_and_add()}
     TST R4
-    BPL 30$         ;@ p=0.5
+    BPL 30$         ;@ p=usual(positive_a,0.5)
     SUB R2,R0
 30$: TST R2
-    BPL 40$         ;@ p=0.5
+    BPL 40$         ;@ p=usual(positive_b,0.5)
     SUB R4,R0
 40$: MOV (SP)+,R4
     MOV (SP)+,R3
@@ -89,7 +89,7 @@ def multiply_byte(clear: float = 0.75) -> str:
     ASL R1
     ROL R0
     ASL R3
-    BCC {label}$    ;@ p={clear:.4f}
+    BCC {label}$    ;@ p=usual(byte_clear,{clear:.4f})
     ADD R2,R1
     ADC R0
 {label}$:"""
@@ -103,7 +103,7 @@ multiply.byte:
     MOV R0,-(SP)
     MOV 10(SP),R2
     MOV R0,R3
-    BPL 10$         ;@ p=0.5
+    BPL 10$         ;@ p=usual(positive_a,0.5)
     NEG R3
 10$: MOV R3,-(SP)
     SWAB R3
@@ -111,11 +111,11 @@ multiply.byte:
     CLR R1
 {steps}
     TST R2          ; a negative word has counted 2**16 times the byte too much
-    BPL 20$         ;@ p=0.5
+    BPL 20$         ;@ p=usual(positive_b,0.5)
     SUB (SP),R0
 20$: TST (SP)+
     TST (SP)+
-    BPL 30$         ;@ p=0.5
+    BPL 30$         ;@ p=usual(positive_a,0.5)
     NEG R0
     NEG R1
     SBC R0
@@ -135,9 +135,9 @@ divide:
 10$: ASL R3
     ROL R2
     ROL R1
-    BCS 20$         ;@ p=0.01
+    BCS 20$         ;@ p=usual(quotient_over,0.01)
     CMP R1,R4
-    BLO 30$         ;@ p=0.75
+    BLO 30$         ;@ p=usual(quotient_less,0.75)
 20$: SUB R4,R1
     INC R3
 30$: {cpu.count("R0", "10$", 32)}
@@ -158,14 +158,14 @@ isqrt:
     CLR R0
     CLR R1
     TST R2
-    BEQ 50$         ;@ p={short:.3f}
+    BEQ 50$         ;@ p=usual(root_short,{short:.3f})
     MOV #16.,-(SP)
     MOV #40000,R4   ; R4:R5 the bit on trial, R0:R1 the root, both to be moved right
     CLR R5
 10$: BIS R4,R0
     BIS R5,R1
     CMP R2,R0
-    BLO 20$         ;@ p=0.5
+    BLO 20$         ;@ p=usual(root_less,0.5)
     BNE 15$         ;@ p=0.9
     CMP R3,R1
     BLO 20$         ;@ p=0.5
@@ -194,7 +194,7 @@ isqrt:
     MOV #8.,R1
 60$: BIS R4,R0
     CMP R3,R0
-    BLO 70$         ;@ p=0.5
+    BLO 70$         ;@ p=usual(short_root_less,0.5)
     SUB R0,R3
     ADD R4,R0
     BR 80$          ;@ always

@@ -152,7 +152,7 @@ def _scores(cpu: Cpu, form: Heads) -> str:
     MOV R3,@att.score
     ADD #2,att.score
     CMP R3,att.most
-    BLE 32$         ;@ p=0.6
+    BLE 32$         ;@ p=1-usual(higher,0.4)
     MOV R3,att.most
 32$: {loop_back("30$", "34$", form.rows)}
     TST (SP)+
@@ -170,7 +170,7 @@ def _weights(cpu: Cpu, table: str, form: Heads) -> str:
 42$: MOV R3,R0
     SUB (R4),R0     ; 0 .. 65535
     CMP R0,#{form.entries - 1}.
-    BLOS 44$        ;@ p=0.8
+    BLOS 44$        ;@ p=1-usual(far,0.2)
     MOV #{form.entries - 1}.,R0
 44$: CLR R1
     BISB {table}(R0),R1
@@ -190,7 +190,7 @@ def _mixture(cpu: Cpu, form: Heads, bits: int) -> str:
     CLR R2
     CLR R3
     MOV (R4)+,R0
-52$: BEQ 54$        ;@ p=0.3
+52$: BEQ 54$        ;@ p=usual(weightless,0.3)
     {cpu.multiply("(R5)")}
     ADD R1,R3
     ADC R2
@@ -213,7 +213,7 @@ def _quotient(cpu: Cpu, form: Heads) -> str:
     if cpu.multiplies and 255 * form.seq_len < 1 << 15:
         return """\
     TST R2
-    BPL 56$         ;@ p=0.5
+    BPL 56$         ;@ p=usual(mixed_positive,0.5)
     COM R2
     COM R3
     DIV att.total,R2
@@ -223,14 +223,14 @@ def _quotient(cpu: Cpu, form: Heads) -> str:
 58$:"""
     return """\
     MOV R2,-(SP)
-    BPL 56$         ;@ p=0.5
+    BPL 56$         ;@ p=usual(mixed_positive,0.5)
     COM R2
     COM R3
 56$: MOV att.total,R4
     JSR PC,divide
     MOV R3,R2
     TST (SP)+
-    BPL 58$         ;@ p=0.5
+    BPL 58$         ;@ p=usual(mixed_positive,0.5)
     COM R2
 58$:"""
 

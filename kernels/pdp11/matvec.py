@@ -132,9 +132,9 @@ def _shift(cpu: Cpu, rows: Rows) -> str:
         return "ASHC (SP)+,R2"
     return """\
     TST (SP)
-    BEQ 25$         ;@ p=0.01
+    BEQ 25$         ;@ p=usual(no_shift,0.01)
 20$: ASR R2
     ROR R3
     INC (SP)
-    BNE 20$         ;@ times 0..31 ~8
+    BNE 20$         ;@ times usual(least_shift,0)..usual(most_shift,31) ~usual(shift,8)
 25$: TST (SP)+"""

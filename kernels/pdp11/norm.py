@@ -102,13 +102,13 @@ def layer_norm(
     {cpu.count("R4", "10$", size)}
     CLR -(SP)       ; floor: complement, divide, complement
     TST R2
-    BPL 15$         ;@ p=0.5
+    BPL 15$         ;@ p=usual(mean_positive,0.5)
     COM (SP)
     COM R2
     COM R3
 15$: {_mean(cpu, size)}
     TST (SP)+
-    BEQ 20$         ;@ p=0.5
+    BEQ 20$         ;@ p=usual(mean_positive,0.5)
     COM R3
 20$: MOV {x},R5
     MOV #{centred},R4

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from anachron.compiler.fixed import FixedModel, Op
+from anachron.compiler.operands import attention, vectors
 from anachron.kernels.arithmetic import Array
 from anachron.kernels.mos6502.narrow import attention as narrow_attention
 from anachron.kernels.mos6502.narrow import cache as narrow_cache
@@ -27,15 +28,20 @@ from anachron.kernels.mos6502.residue.mixing import Mixer
 FAR = 256  # what a byte does not hold: an element with SHIFT bits dropped is long from here on
 
 
-def vectors(fixed: FixedModel, name: str) -> Array:
-    """(vectors, size) of a value."""
-    x = fixed.usual[name]
-    return x.reshape(-1, x.shape[-1]).astype(np.int64)
-
-
 def positive(fixed: FixedModel, name: str) -> float:
     """The share of a value's elements that are not negative."""
     return float((vectors(fixed, name) >= 0).mean())
+
+
+def shifts(shift: Array) -> dict[str, object]:
+    """What shift_total asks for, of rows with such shifts."""
+    whole, rest = shift // 8, shift % 8
+    some = rest[rest > 0] if rest.any() else np.ones(1)
+    return {
+        "shift_bytes": (int(whole.min()), float(whole.mean()), int(whole.max())),
+        "shift_bits": (int(some.min()), float(some.mean()), int(some.max())),
+        "no_bits": float((rest == 0).mean()),
+    }
 
 
 def measured(fixed: FixedModel, name: str) -> dict[str, object]:
@@ -74,13 +80,18 @@ def guarded(fixed: FixedModel, op: Op, limits: Sequence[int]) -> dict[str, Any]:
     beyond = squares[long, None] >> 8 >= np.maximum(np.asarray(limits), 0) >> 8
     size = np.abs(weight)
     bits = np.ceil(np.log2(size + 1)).clip(1, 8)
-    ones = size[..., None] >> np.arange(8) & 1
+    ones = np.bitwise_count(size)
+    products = beyond.T.astype(np.float64) @ (x[long] != 0)  # (rows, columns): how often each is
+    if not products.any():
+        products = np.ones_like(products)
+    done = beyond.sum(1)
+    zeros = (x[long] == 0).mean(1) @ done / max(1, done.sum()) if done.any() else (x == 0).mean()
     return {
         "too_long": float(long.mean()),
         "row_beyond": float(beyond.mean()) if long.any() else 0.0,
-        "zero_columns": float((x[long if long.any() else slice(None)] == 0).mean()),
-        "weight_bits": (1, float(bits.mean()), 8),
-        "weight_ones": float(ones.sum() / bits.sum()),
+        "zero_columns": float(zeros),
+        "weight_bits": (1, float((bits * products).sum() / products.sum()), 8),
+        "weight_ones": float((ones * products).sum() / (bits * products).sum()),
     }
 
 
@@ -93,8 +104,8 @@ def mixed(fixed: FixedModel, op: Op, mixer: Mixer) -> dict[str, object]:
     and one more
     """
     q, k, v, out = (fixed.usual[name].astype(np.int64) for name in (*op.inputs, op.name))
-    heads = mixer.shape.heads
-    scores, seen, distance, weight = _weigh(op, q, k, heads, mixer.shift)
+    heads, found = mixer.shape.heads, attention(fixed, op)
+    scores, seen, distance, weight = found.scores, found.seen, found.distance, found.weight
     table = op.constants["table"]
     asked, kept, held = (_high_squares(x) for x in (q, k, v))
     split = (*q.shape[:2], heads, mixer.shape.head_size)
@@ -130,21 +141,8 @@ def lengths(fixed: FixedModel, op: Op, shape: narrow_cache.Shape) -> dict[str, o
     split = (*q.shape[:2], shape.heads, shape.head_size)
     query, key = (-(-squares[x.reshape(split) & 0xFF].sum(-1) >> shape.coarse) for x in (q, k))
     most = np.frombuffer(narrow_attention.limits(shape), np.uint8)[query.clip(0, FAR - 1)]
-    weight = _weigh(op, q, k, shape.heads, op.attributes["score_shift"])[-1]
+    weight = attention(fixed, op).weight
     return {
         "short_heads": float((most >= np.maximum.accumulate(key, axis=1)).mean()),
         "light_heads": float((weight.sum(-1) < FAR).mean()),
     }
-
-
-def _weigh(op: Op, q: Array, k: Array, heads: int, shift: int) -> tuple[Array, Array, Array, Array]:
-    """(samples, heads, n, n) scores, which of them are seen (n, n), how far below the largest they
-    are, and their weights, of an attention's queries and keys (samples, n, size)."""
-    samples, n, size = q.shape
-    q, k = (x.reshape(samples, n, heads, size // heads) for x in (q, k))
-    scores, table = np.einsum("sihd,sjhd->shij", q, k) >> shift, op.constants["table"]
-    seen = np.tri(n, dtype=bool)
-    largest = np.where(seen, scores, np.iinfo(np.int64).min).max(-1, keepdims=True)
-    distance = largest - scores
-    weight = np.where(seen, table.astype(np.int64)[distance.clip(0, len(table) - 1)], 0)
-    return scores, seen, distance, weight

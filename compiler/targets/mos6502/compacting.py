@@ -7,7 +7,7 @@ import numpy as np
 from anachron.compiler.fixed import Op
 from anachron.compiler.targets.mos6502.residue_tables import ResidueTables
 from anachron.compiler.targets.mos6502.sections import Area, byte_lines, data, page_data
-from anachron.compiler.targets.mos6502.sparse import Sparse
+from anachron.compiler.targets.mos6502.sparse import Sparse, shares
 from anachron.compiler.targets.mos6502.sparse_rows import SparseRows
 from anachron.kernels.mos6502.instructions import lines
 from anachron.kernels.mos6502.residue import compaction
@@ -88,6 +88,8 @@ class Compacting(ResidueTables):
             self.environments[label] = residue_sparse_rows.environment(self.shape, run.end, size)
             labels.append(label)
         self.sequence[op.name] = labels
+        slots, limit = self.shape.slots, residue_sparse.ENOUGH
+        self.environments[op.name] = self._count(op.name, shares, op, slots, limit)
         self.variants[op.name] = (
             "residues 256, 255, 99 of what is above 0",
             f"about {sparse.counts[op.name].mean():.0f} of {x.size} elements; sums proven to fit "
@@ -116,8 +118,9 @@ class Compacting(ResidueTables):
                 self.sparse.in_halves(op),
             ),
         )
+        found = self._count(op.name, shares, op, self.shape.slots, limit)
         taken = residue_sparse.taken(self.shape, limit)
-        self.environments[op.name] = {"rows": out.size, "taken": taken}
+        self.environments[op.name] = {"rows": out.size, "taken": taken, **found}
         why = "" if proven else ", while the input's length allows it; else in halves"
         self.variants[op.name] = (
             "residues 256, 255, 99 of what is above 0",

@@ -207,11 +207,10 @@ class FastLowering(Embedded):
         self.tables[origin] = data(f"{group.name} origins", "weights", origin, taken)
         limits = group.limits[op.name]
         self.environments[op.name] |= {
-            **chances.measured(self.values.fixed, op.inputs[0]),
-            **chances.guarded(self.values.fixed, op, limits),
+            **self._count(op.name, chances.measured, op.inputs[0]),
+            **self._count(op.name, chances.guarded, op, limits),
             "exact_columns": x.size,
-            "shift_bytes": shift // 8,
-            "shift_bits": shift % 8,
+            **chances.shifts(op.constants["shift"].astype(np.int64)),
         }
         self.anything |= self.environments[op.name]
         rows = f"{name}_limits"
@@ -266,7 +265,7 @@ class FastLowering(Embedded):
         data_of_gain = np.vstack([gain, fast_norm.gain_constants(gain)]).ravel()
         label = self._bytes(op, "gain", data_of_gain, "weights")
         self._emit(op, fast_norm.call(shape, name, x, out, label))
-        self.environments[op.name] = chances.measured(self.values.fixed, op.inputs[0])
+        self.environments[op.name] = self._count(op.name, chances.measured, op.inputs[0])
         self.anything |= self.environments[op.name]
         self.variants[op.name] = (
             "tables",
@@ -349,7 +348,7 @@ class FastLowering(Embedded):
         q, out = self.values.vector(op.inputs[0]), self.values.vector(op.name)
         assert not self._choose_cache(heads, op)  # its keys and values have just been kept
         self._emit(op, residue_attention.call(heads.mixer, name, q, out))
-        self.environments[op.name] = chances.mixed(self.values.fixed, op, heads.mixer)
+        self.environments[op.name] = self._count(op.name, chances.mixed, op, heads.mixer)
         self.anything |= self.environments[op.name]
         score = self.ranges.accumulators[op.name]["score"]
         moduli = ", ".join(map(str, heads.shape.moduli))

@@ -5,11 +5,12 @@ To add a contract: its row in KERNELS, and a method named like it in lowering.py
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
-from anachron.compiler.fixed import Op
+from anachron.compiler.fixed import FixedModel, Op
 from anachron.compiler.ranges import Ranges
 from anachron.compiler.targets.mos6502.banked_rom import Rom
 from anachron.compiler.targets.mos6502.expanded import Expansion
@@ -33,6 +34,8 @@ KERNELS = {
 }
 # Variables of claims, with a value each that will do where a routine's time is left aside.
 ALL = ""
+Count = Callable[[FixedModel], Mapping[str, object]]
+Chance = Callable[..., dict[str, Any]]
 ANYTHING = {"rows": 1, "shift_bytes": 0, "shift_bits": 1, "seen": 1}
 
 
@@ -48,6 +51,7 @@ class Gathering:
     kept      op -> those among them that keep its value for later positions
     variants  op -> the kernel's variant, and why it was chosen
     environments  op -> what the claims in its routines ask for
+    counts    op, or a routine's label -> what finds those of them that data plays a part in
     anything  values that will do for any variable of claims
     fills     routines that fill tables, once, and their texts
     expansion where there is one: what lies in it
@@ -72,6 +76,7 @@ class Gathering:
         self.kept: dict[str, list[str]] = {}
         self.variants: dict[str, tuple[str, str]] = {}
         self.environments: dict[str, dict[str, object]] = {}
+        self.counts: dict[str, list[Count]] = {}
         self.chooses = False  # a pass leaves the likeliest token, and not all logits
         self.anything: dict[str, object] = dict(ANYTHING)
         self.token_bytes = 1 if max(values.fixed.vocab_size, values.fixed.seq_len) <= 256 else 2
@@ -80,6 +85,11 @@ class Gathering:
         self.fills = {"fill_products": ""}  # its text is arithmetic's
         self._attentions: dict[tuple[object, ...], tuple[str, str]] = {}
         self._prepared: tuple[str, int, int] | None = None
+
+    def _count(self, label: str, chance: Chance, *arguments: Any) -> dict[str, Any]:
+        """What chances.py finds for a routine, now and again for other texts."""
+        self.counts.setdefault(label, []).append(lambda fixed: chance(fixed, *arguments))
+        return chance(self.values.fixed, *arguments)
 
     def begin_stage(self) -> None:
         """Nothing is known of the operand any more."""

@@ -87,12 +87,7 @@ class Lowering(Gathering):
 
     def _shift_claims(self, label: str, shift: Array) -> None:
         """What the claims of rows with such shifts ask for."""
-        whole, rest = shift // 8, shift % 8
-        self.environments[label] = {
-            "rows": len(shift),
-            "shift_bytes": (int(whole.min()), float(whole.mean()), int(whole.max())),
-            "shift_bits": (int(rest.min()), float(rest.mean()), int(rest.max())),
-        }
+        self.environments[label] = {"rows": len(shift), **chances.shifts(shift)}
 
     def _need_operand(self, columns: int, bits: int) -> None:
         """The pages that a matrix's vector is taken to."""

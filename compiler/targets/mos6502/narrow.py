@@ -259,10 +259,10 @@ class NarrowLowering(FastLowering):
         self._products()
         self.routines["norm"][shape.name] = narrow_norm.routine(shape)
         self._emit(op, narrow_norm.call(shape, name, x, out))
-        self.environments[op.name] = chances.measured(self.values.fixed, op.inputs[0])
+        self.environments[op.name] = self._count(op.name, chances.measured, op.inputs[0])
         if shape.shortens:
             self._short_norms(x.size)
-            self.environments[op.name] |= chances.shortened(self.values.fixed, op.inputs[0])
+            self.environments[op.name] |= self._count(op.name, chances.shortened, op.inputs[0])
         self.anything |= self.environments[op.name]
         self.variants[op.name] = ("tables, int8", "its gain is one power of two")
 
@@ -312,13 +312,8 @@ class NarrowLowering(FastLowering):
         origins = f"{group.name}_origins"
         call = narrow_guard.call(x, out, first, origins, table, packed.stride, len(order))
         self._emit(op, narrow_guard.check(label, x, int(most.min()), SURE, call))
-        whole, rest = shift // 8, shift % 8
-        self.environments[label] = {
-            "rows": out.size,
-            "exact_columns": x.size,
-            "shift_bytes": (int(whole.min()), float(whole.mean()), int(whole.max())),
-            "shift_bits": (int(rest.min()), float(rest.mean()), int(rest.max())),
-        }
+        counts = {"rows": out.size, "exact_columns": x.size}
+        self.environments[label] = counts | chances.shifts(shift)
         self.sequence[op.name].append(label)
 
     # ---- attention
@@ -355,7 +350,7 @@ class NarrowLowering(FastLowering):
         assert not self._choose_cache(heads, op)  # its keys and values have just been kept
         shift = op.attributes["score_shift"]
         self._emit(op, narrow_attention.call(heads.mixer, name, q, out, shift))
-        self.environments[op.name] = chances.lengths(self.values.fixed, op, heads.shape)
+        self.environments[op.name] = self._count(op.name, chances.lengths, op, heads.shape)
         self.anything |= self.environments[op.name]
         self.variants[op.name] = (
             f"residues {', '.join(map(str, NARROW.moduli))}",

@@ -12,8 +12,11 @@ from dataclasses import dataclass, field, replace
 
 from anachron.compiler.assembly.program import Line, Program
 from anachron.compiler.claims import Cycles
+from anachron.compiler.fixed import FixedModel
 from anachron.compiler.memory import Placed
 from anachron.compiler.steps import Step
+from anachron.compiler.targets.mos6502 import operand_chances
+from anachron.compiler.targets.mos6502.gathering import Count
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.compiler.timing import Predictor
 
@@ -52,9 +55,11 @@ class Prediction:
     sequence      op -> labels that are called for it
     environments  op, or a routine's label -> what the claims in its routines ask for
     anything      values that will do for any variable of claims
+    counts        op, or a label -> what finds those that data plays a part in, in other texts
     opening       the same for position 0 without logits, where that has a way of its own
     extra         labels called once a position besides, an encoder's
     screen        it is on, and the VIC-II takes its share
+    text          the model in the text that it is asked of; None: in texts of its own
     """
 
     program: Program
@@ -63,10 +68,17 @@ class Prediction:
     sequence: Mapping[str, Sequence[str]]
     environments: Mapping[str, Mapping[str, object]]
     anything: Mapping[str, object]
+    counts: Mapping[str, Sequence[Count]] = field(default_factory=dict)
     opening: Mapping[str, Sequence[str]] = field(default_factory=dict)
     extra: tuple[str, ...] = ()
     screen: bool = False
+    text: FixedModel | None = None
     _known: dict = field(default_factory=dict, repr=False, compare=False)
+
+    def in_text(self, tokens: Sequence[int]) -> Prediction:
+        """The same, for one text: what depends on data is counted in its integers."""
+        known = {key: value for key, value in self._known.items() if isinstance(value, Predictor)}
+        return replace(self, text=self.values.fixed.in_text(tokens), _known=known)
 
     def __call__(self, position: int, wants_logits: bool) -> dict[str, Cycles]:
         times = self._position(position, wants_logits)
@@ -113,11 +125,32 @@ class Prediction:
                 seen = min(seen, max(1, n - 1))  # nothing is asked of a full context's last token
         key = (label, op, seen)
         if key not in self._known:
-            sources = (self.environments.get(op), self.environments.get(label))
-            environment = {name: value for s in sources if s for name, value in s.items()}
+            environment = self._environment(op, label, position)
             if seen is not None:
                 environment["seen"] = seen
             self._known[key] = self._by_part(label, None, environment)
+        return self._known[key]
+
+    def _environment(self, op: str, label: str, position: int) -> dict[str, object]:
+        """What the claims of an op's routine ask for at a position."""
+        key = ("usual", op)
+        if key not in self._known:
+            fixed = self.text or self.values.fixed
+            self._known[key] = operand_chances.usual(fixed, fixed[op]) if op else {}
+        sources = [self._known[key], self.environments.get(op), self.environments.get(label)]
+        if self.text is not None:
+            sources += [self._counted(op), self._counted(label)]
+        merged = {name: value for s in sources if s for name, value in s.items()}
+        return operand_chances.at(merged, position)
+
+    def _counted(self, label: str) -> dict[str, object]:
+        """What is counted for a routine, in this text: sizes stay what they were."""
+        key = ("counted", label)
+        if key not in self._known:
+            found: dict[str, object] = {}
+            for count in self.counts.get(label, ()):
+                found |= count(self.text or self.values.fixed)
+            self._known[key] = {n: value for n, value in found.items() if n != "elements"}
         return self._known[key]
 
     def _forward(self, way: Mapping[str, int]) -> dict[str, Cycles]:

@@ -101,6 +101,21 @@ class Sparse:
         return float(self.long[op.name].mean())
 
 
+def shares(fixed: FixedModel, op: Op, slots: int, limit: int) -> dict[str, object]:
+    """What a matrix that does the columns that count asks for.
+
+    in_halves: of vectors; columns_taken: of slots in a run of the rows; columns_zero: of elements
+    """
+    x = np.maximum(vectors(fixed, op.inputs[0]), 0)
+    counts = (x > 0).sum(1)
+    halves = _is_long(x, limit) | (counts > slots)
+    return {
+        "in_halves": float(halves.mean()),
+        "columns_taken": float(counts.sum() / (slots * (1 + halves).sum())),
+        "columns_zero": float(1 - counts.mean() / x.shape[1]),
+    }
+
+
 def find_sparse(
     fixed: FixedModel, ranges: Ranges, groups: tuple[Group, ...]
 ) -> tuple[Sparse | None, tuple[Group, ...]]:

@@ -256,8 +256,8 @@ class MatrixStreaming(SharedOps):
         elements = (two, (one + two) / 2, one) if two else one
         self.environments[label] = {
             **self.environments[again],
-            **chances.measured(self.values.fixed, op.inputs[0]),
-            **chances.guarded(self.values.fixed, op, [limit]),
+            **self._count(label, chances.measured, op.inputs[0]),
+            **self._count(label, chances.guarded, op, [limit]),
             "elements": elements,
         }
         self.anything |= self.environments[label]

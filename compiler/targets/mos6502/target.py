@@ -227,6 +227,7 @@ def _build(
         lowering.sequence,
         lowering.environments,
         lowering.anything,
+        lowering.counts,
         {name: labels for name, labels in lowering.kept.items() if first and labels},
         tuple(label for labels in loads for label in labels),
         screen=options.screen,

@@ -4,30 +4,33 @@ A kernel's time is what is spent at its own addresses, as a profile counts it: a
 that of the square root it calls are two rows.  An op's own time is walked once, attention's again
 at each position; what it spends in a routine that it shares with others is another walk.
 
-MUL's time depends on its register, and that holds a weight, which is known: products of a matrix
-are timed by its weights.
+What depends on data is expected from texts of the model's own (chances.py).  MUL's time depends on
+its register, and that holds a weight, which is known: a matrix's bounds are by its weights.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from anachron.compiler import operands
 from anachron.compiler.assembly.program import Line, Program
 from anachron.compiler.claims import Cycles, Environment
+from anachron.compiler.fixed import FixedModel, Op
 from anachron.compiler.memory import Placed
 from anachron.compiler.steps import Flow, Step
+from anachron.compiler.targets.pdp11 import chances
 from anachron.compiler.targets.pdp11.values import Values
 from anachron.compiler.timing import Predictor
-from anachron.emulators.pdp11.timing import DEFAULT, instruction_time, timing_row
-from anachron.kernels.arithmetic import Array
+from anachron.emulators.pdp11.timing import extended_time, timing_row
 
 NOTHING = Cycles(0, 0, 0)
-MULTIPLY_BY_ZERO = (0o070027, 0)  # MUL #0,R0: an immediate takes what (R5)+ does
+IMMEDIATE = 0o27  # a source that the instruction holds
 
 
 class Within(Predictor):
@@ -36,14 +39,18 @@ class Within(Predictor):
     base       knows every instruction's own time
     region     a kernel's addresses
     calls      follow calls: the region is a routine that others call
-    products   what a MUL there takes, where that is known better than in general
+    extended   what data adds to a MUL or ASHC there, where that is known better than in general
     """
 
     def __init__(
-        self, base: Predictor, region: Placed, calls: bool, products: Cycles | None = None
+        self,
+        base: Predictor,
+        region: Placed,
+        calls: bool,
+        extended: Mapping[str, Cycles] | None = None,
     ) -> None:
         super().__init__(base.program, base.timing)
-        self.base, self.region, self.calls, self.products = base, region, calls, products
+        self.base, self.region, self.calls, self.extended = base, region, calls, extended or {}
 
     def step(self, line: Line) -> Step:
         step = self._steps.get(line.address)
@@ -51,10 +58,19 @@ class Within(Predictor):
             step = self.base.step(line)
             if not self.region.address <= line.address < self.region.end:
                 step = step._replace(time=NOTHING, taken=NOTHING)
-            elif line.row.mnemonic == "MUL" and self.products is not None:
-                step = step._replace(time=self.products)
+            elif line.row.mnemonic in self.extended:
+                step = step._replace(time=self._extended(line, step.time))
             self._steps[line.address] = step
         return step
+
+    def _extended(self, line: Line, own: Cycles) -> Cycles:
+        """The time of such an instruction; its own time is that of any operands."""
+        if int.from_bytes(line.bytes[:2], "little") & 0o77 == IMMEDIATE:
+            return own
+        mnemonic = line.row.mnemonic
+        least, _, most = extended_time(mnemonic, None, timing_row(self.timing or "").extended)
+        added = self.extended[mnemonic]
+        return Cycles(own.lo - least, own.lo - least, own.hi - most) + added
 
     def _whole_time(self, step: Step, environment: Environment, depth: int) -> Cycles:
         if step.flow is Flow.CALL and not self.calls:
@@ -62,41 +78,63 @@ class Within(Predictor):
         return super()._whole_time(step, environment, depth)
 
 
-def time_products(weight: Array, timing: str) -> Cycles:
-    """The time of `MUL (R5)+,R0` with a weight of this matrix in R0: the mean of all of them.
+def time_extended(fixed: FixedModel, op: Op, timing: str) -> dict[str, Cycles]:
+    """What data adds to an op's MUL and ASHC, the mean of all of them, where that is known better.
 
-    The steps follow from the weight, but for a factor of 100000, which takes its own time.  Signs
-    and sizes of products are not known: half of the factors are taken to be negative, and all
-    products to be short.
+    The steps follow from the register, and a matrix's holds a weight, which is known; what else
+    plays a part is as in texts of the model's own.
     """
-    name = timing or DEFAULT["pdp11/34a"]
-    times = timing_row(name).extended
-    least, _, _ = instruction_time(MULTIPLY_BY_ZERO, name)
-    word = weight.astype(np.int64) & 0xFFFF
-    changes = np.bitwise_count((word ^ word << 1) & 0xFFFF).astype(np.int64)
-    steps = changes * times.mul_step
+    times = timing_row(timing).extended
+    factors = operands.factors(fixed, op) if times.mul_step else []
+    if not factors:
+        return {}
+    added = chances.time_factors(factors, times)
+    if op.contract != "matvec":
+        lo, _, hi = extended_time("MUL", None, times)
+        return {"MUL": Cycles(lo, added, hi)}
+    weight = op.constants["weight"].astype(np.int64)
+    steps = chances.steps(weight) * times.mul_step
     alone = np.where(weight < 0, times.mul_least_negative, times.mul_least)
     most = times.mul_negative + max(times.mul_zero, times.mul_short)
-    expected = float(steps.mean()) + times.mul_negative / 2 + times.mul_short
-    return Cycles(
-        least + math.floor(np.minimum(steps, alone).mean()),
-        least + expected,
-        least + math.ceil(np.maximum(steps, alone).mean()) + most,
-    )
+    shift = [
+        extended_time("ASHC", -amount & 0xFFFF, times) for amount in op.constants["shift"].tolist()
+    ]
+    return {
+        "MUL": Cycles(
+            math.floor(np.minimum(steps, alone).mean()),
+            added,
+            math.ceil(np.maximum(steps, alone).mean()) + most,
+        ),
+        "ASHC": Cycles(
+            math.floor(np.mean([lo for lo, _, _ in shift])),
+            float(np.mean([expected for _, expected, _ in shift])),
+            math.ceil(np.mean([hi for _, _, hi in shift])),
+        ),
+    }
 
 
 @dataclass(frozen=True)
 class Prediction:
     """(position, whether logits are wanted) -> {kernel: Cycles}; an encoder ignores both.
 
-    timing names a row of the machine's times; empty, the machine's usual one.
+    timing names a row of the machine's times; text is the model in the text that it is asked of,
+    None in texts of its own.
     """
 
     program: Program
     values: Values
     objects: tuple[Placed, ...]
     timing: str
+    text: FixedModel | None = None
     _known: dict = field(default_factory=dict, repr=False, compare=False)
+
+    def in_text(self, tokens: Sequence[int]) -> Prediction:
+        """The same, for one text: what depends on data is counted in its integers."""
+        return replace(self, text=self._fixed.in_text(tokens), _known={})
+
+    @property
+    def _fixed(self) -> FixedModel:
+        return self.text or self.values.fixed
 
     def __call__(self, position: int, wants_logits: bool) -> dict[str, Cycles]:
         place: Any = position
@@ -142,10 +180,18 @@ class Prediction:
         """What a caller's routine spends inside a region."""
         key = (region, caller, position)
         if key not in self._known:
-            predictor = self._within(region, region is not caller)
-            environment = {} if position is None else {"position": position}
+            predictor = self._within(region, region is not caller, caller.name)
+            environment = self._environment(caller.name, position)
             self._known[key] = predictor.routine(caller.address, None, environment, 0)
         return self._known[key]
+
+    def _environment(self, name: str, position: Any) -> dict[str, object]:
+        """What the claims in an op's routines ask for at a position, or (first, mean, last)."""
+        key, op = ("usual", name), self.values.ops.get(name)
+        if key not in self._known:
+            self._known[key] = chances.usual(self._fixed, op) if op is not None else {}
+        environment = chances.at(self._known[key], position)
+        return environment if position is None else {**environment, "position": position}
 
     def _helpers(self, kernel: Placed) -> list[Placed]:
         """The routines that a kernel calls, and that those call."""
@@ -179,19 +225,28 @@ class Prediction:
 
     @cached_property
     def _base(self) -> Predictor:
-        return Predictor(self.program, self.timing or None)
+        return Predictor(self.program, self.timing)
 
     def _kernel(self, name: str) -> Placed:
         return next(kernel for kernel in self._kernels if kernel.name == name)
 
-    def _within(self, region: Placed, calls: bool) -> Within:
-        key = ("within", region, calls)
+    def _within(self, region: Placed, calls: bool, caller: str = "") -> Within:
+        """Times inside a region, which a kernel calls if it is not its own."""
+        op = self.values.ops.get(caller) if self._multiplies(region) else None
+        key = ("within", region, calls, op.name if op is not None else "")
         if key not in self._known:
-            op = self.values.ops.get(region.name)
-            products = None
-            if op is not None and op.contract == "matvec":
-                products = time_products(op.constants["weight"], self.timing)
-            self._known[key] = Within(self._base, region, calls, products)
+            extended = None
+            if op is not None:
+                extended = time_extended(self._fixed, op, self.timing)
+            self._known[key] = Within(self._base, region, calls, extended)
+        return self._known[key]
+
+    def _multiplies(self, region: Placed) -> bool:
+        """A MUL is there."""
+        key = ("multiplies", region)
+        if key not in self._known:
+            lines = (self.program.instructions.get(at) for at in range(region.address, region.end))
+            self._known[key] = any(line and line.row.mnemonic == "MUL" for line in lines)
         return self._known[key]
 
     def _address(self, label: str) -> int:

@@ -31,6 +31,7 @@ from anachron.compiler.targets.pdp11.sections import (
 )
 from anachron.compiler.targets.pdp11.values import Values
 from anachron.emulators.containers import lda
+from anachron.emulators.pdp11.timing import DEFAULT
 from anachron.kernels.pdp11 import arithmetic, attention, runtime, sampling, tokenizer
 from anachron.kernels.pdp11.instructions import Cpu
 from anachron.kernels.reference.sampling import WEIGHTS
@@ -100,7 +101,7 @@ def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
         calls=calls,
         container={".lda": lda.pack(program.segments, entry)},
         entry=entry,
-        predict=Prediction(program, values, objects, options.timing),
+        predict=Prediction(program, values, objects, options.timing or DEFAULT[machine.name]),
     )
 
 

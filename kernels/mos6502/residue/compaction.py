@@ -55,7 +55,7 @@ def take(shape: Shape) -> str:
 {name}_order:
     ldy {shape.order or "$ffff"},x         ;@ p=0.2
     lda (source_high),y ;@ p=0.1
-    bmi _zero           ;@ p={1 - shape.active / packed.columns:.2f}
+    bmi _zero           ;@ p=usual(columns_zero,{1 - shape.active / packed.columns:.2f})
     sta scratch+5
     ora (source_low),y  ;@ p=0.1
     bne _some           ;@ p=0.98

@@ -85,14 +85,11 @@ class Shape:
         return f"{self.name}_c{modulus}_{number}"
 
     def entries(self, modulus: int) -> str:
-        """Where a chain may be entered: at its ends, and where it is expected to be, so often that
-        the mean is right."""
-        rest = 8 - LIKELY
-        used = round(8 * min(self.active, self.slots) - rest // 2 * self.slots)
-        used = max(0, min(self.slots * LIKELY, used))
-        likely = (self.slots - (used + i) // LIKELY for i in range(LIKELY))
-        numbers = [0, self.slots, *likely]
-        return ", ".join(self.slot(modulus, number) for number in numbers)
+        """Where a chain is entered, as claims say it: at either end, so often that the mean is
+        right."""
+        share = min(self.active, self.slots) / self.slots
+        first, last = self.slot(modulus, 0), self.slot(modulus, self.slots)
+        return f"{first}, {last}, p=usual(columns_taken,{share:.4f})"
 
 
 def pack(name: str, weights: Sequence[Array]) -> Packed:
@@ -287,7 +284,7 @@ def call(
         start,
         f"    lda #{half - 1}\n    sta count_a\n    jsr {name}_take\n    jsr {name}_split\n"
         f"    lda #255\n    sta count_a\n    jsr {name}_order",
-        f"    bcs {op}_parts      ;@ p={in_halves:.3f}",
+        f"    bcs {op}_parts      ;@ p=usual(in_halves,{in_halves:.3f})",
         go(whole, "jmp"),
         f"{op}_parts:\n    jsr {name}_lower\n    jsr {name}_more",
         go(one, "jsr"),

@@ -70,14 +70,14 @@ def query(mixer: Mixer) -> str:
     shape, name, d = mixer.shape, mixer.name, mixer.shape.head_size
     length = [
         f"    adc {name}_length+{i},x  ;@ p=0.1\n"
-        f"    bcs _long           ;@ p={mixer.longer / d:.4f}"
+        f"    bcs _long           ;@ p=usual(query_over,0)/{d}"
         for i in range(d)
     ]
     text = [
         f"    ldx {name}_head\n    lda #0\n    clc",
         *length,
         f"    cmp #{MOST_UNITS - d + 1}\n    lda #$80\n    bcc _short          "
-        f";@ p={1 - mixer.longer:.3f}\n_long:\n    lda #0\n_short:\n    sta first",
+        f";@ p=1-{mixer.longer}\n_long:\n    lda #0\n_short:\n    sta first",
         _sum_query(mixer),
     ]
     for m in shape.moduli:
@@ -92,7 +92,7 @@ def query(mixer: Mixer) -> str:
         body, _ = chain(m, terms, 0)
         if m < MIDDLE:
             text.append(
-                f"    bit first\n    bpl *+5             ;@ p={mixer.longer:.3f}\n"
+                f"    bit first\n    bpl *+5             ;@ p={mixer.longer}\n"
                 f"    jmp {name}_three"
             )
         text.append(f"    lda #0\n    clc\n{body}")

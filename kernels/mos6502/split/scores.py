@@ -25,7 +25,7 @@ def scores(mixer: Mixer) -> str:
     shape, name = mixer.shape, mixer.name
     high, low = (_three(shape, part) for part in (0, 1))
     four = len(shape.moduli) > 3
-    near = f"    bit first\n    bmi *+5             ;@ p={1 - mixer.longer:.3f}\n    jmp {name}"
+    near = f"    bit first\n    bmi *+5             ;@ p=1-{mixer.longer}\n    jmp {name}"
     return lines(
         f"    lda #0\n    sta largest\n    sta largest+1\n    ldx {name}_row\n{name}_score:",
         "" if four else f"{near}_product",

@@ -269,9 +269,9 @@ class Mixer:
         return {f"{at}_way": f"{stem}_{left}" for at, stem in self.ways.items()}
 
     @property
-    def longer(self) -> float:
-        """How often a query is too long for three chains, roughly."""
-        return longer(self.shape.head_size)
+    def longer(self) -> str:
+        """How often a query is too long for three chains, as claims say it."""
+        return f"usual(query_longer,{longer(self.shape.head_size):.3f})"
 
 
 def longer(head_size: int) -> float:

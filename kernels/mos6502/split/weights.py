@@ -50,7 +50,7 @@ def weights(mixer: Mixer) -> str:
     sta sum_b+1
     ldx {name}_seen
     bit first
-    bpl {name}_weight    ;@ p={mixer.longer:.3f}
+    bpl {name}_weight    ;@ p={mixer.longer}
     lda largest
 {name}_mask:
     ora #{mixer.mask(mixer.left[0])}
@@ -63,7 +63,7 @@ def weights(mixer: Mixer) -> str:
     lda largest+1
     sbc {name}_scores_high,x    ;@ p=0.1
     bit first
-    bpl {name}_shifted   ;@ p={mixer.longer:.3f}""",
+    bpl {name}_shifted   ;@ p={mixer.longer}""",
         reach,
         near,
         f"""\

@@ -306,7 +306,8 @@ def _mix(shape: Shape) -> str:
         count_rows(name),
         f"{name}_row:",
         expansion.again(expansion.FETCH, "attend_record", shape.value_bytes),
-        f"    ldy #0\n    lda (past_low),y\n    bne {name}_weighs   ;@ p={shape.weighed}/seen\n"
+        f"    ldy #0\n    lda (past_low),y\n    bne {name}_weighs   "
+        f";@ p=1-usual(weightless,1-({shape.weighed})/seen)\n"
         f"    jmp {name}_weightless\n{name}_weighs:",
         "    sta product_low\n    sta product_high\n    tay\n    clc",
         "    lda correction\n    adc products_low,y     ;@ aligned\n    sta correction",

@@ -1,0 +1,57 @@
+"""Expected times, from the program's text and the model's own texts: within 1 % of the measured.
+
+ANACHRON_PREDICTED=first:end runs other seeds than the default ones; a failure names what it is of.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import anachron.compiler as ac
+from anachron.compiler.fixed import FixedModel
+from anachron.compiler.image import Image
+from anachron.compiler.run import run_image
+from anachron.compiler.targets import Options, find_machine
+from anachron.compiler.targets.mos6502.target import build_banked, build_streamed
+
+sys.path.insert(0, str(Path(__file__).parent))
+from random_models import random_prompt, random_text
+
+FIRST, END = (int(n) for n in os.environ.get("ANACHRON_PREDICTED", "0:5").split(":"))
+NEAR = 0.01
+WAYS = {
+    "pdp11/34a": (16, lambda fixed: ac.build(fixed, "pdp11/34a")),
+    "pdp11/34a dec": (16, lambda fixed: ac.build(fixed, "pdp11/34a", timing="dec")),
+    "pdp11/20": (16, lambda fixed: ac.build(fixed, "pdp11/20")),
+    "c64": (16, lambda fixed: ac.build(fixed, "c64")),
+    "c64 int8": (8, lambda fixed: ac.build(fixed, "c64")),
+    "c64+crt int8": (8, lambda fixed: build_banked(fixed, find_machine("c64+crt"), Options())),
+    "c64+reu": (16, lambda fixed: build_streamed(fixed, find_machine("c64+reu"), Options())),
+    "c64+reu int8": (8, lambda fixed: build_streamed(fixed, find_machine("c64+reu"), Options())),
+}
+
+
+def prompts(fixed: FixedModel, seed: int) -> list[str]:
+    if fixed.generation.mode == "sequence":
+        ids = np.random.default_rng(seed).integers(0, fixed.vocab_size, fixed.seq_len)
+        return [fixed.tokenizer.decode(ids.tolist())]
+    return [random_prompt(seed, fixed.vocab_size, length) for length in (1, 3)]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("seed", range(FIRST, END))
+def test_random_models_take_the_time_expected(way: str, seed: int, tmp_path: Path) -> None:
+    path = tmp_path / "random.model"
+    path.write_text(random_text(seed))
+    bits, make = WAYS[way]
+    fixed = ac.quantize(ac.load(path), activations=bits)
+    image: Image = make(fixed)
+    for prompt in prompts(fixed, seed):
+        run = run_image(image, prompt)
+        assert run.predicted.lo <= run.total <= run.predicted.hi, f"seed {seed}: {prompt!r}"
+        assert run.predicted.expected == pytest.approx(run.total, rel=NEAR), f"{seed}: {prompt!r}"
