@@ -101,9 +101,8 @@ class Run:
     @property
     def predicted(self) -> Cycles | None:
         """The same, summed; None where nothing is predicted."""
-        if self.predictor is None:
-            return None
-        return sum(self.predicted_kernels.values(), Cycles(0, 0, 0))
+        kernels = self.predicted_kernels.values()
+        return sum(kernels, Cycles(0, 0, 0)) if self.predictor else None
 
     def agrees(self, other: Run) -> bool:
         """The same prompt ids, tokens and (where both have them) logits."""
@@ -378,11 +377,7 @@ def start(image: Loadable) -> Any:
 def predict(
     image: Image, n_prompt: int, n_passes: int, tokens: Sequence[int] = ()
 ) -> dict[str, Cycles]:
-    """Cycles of a run by kernel, without running it.
-
-    tokens  of the text, one a pass, or an encoder's; without them, it is a text like the model's
-            own
-    """
+    """Cycles of a run by kernel, without running it; without tokens, of a text like its own."""
     sums: dict[str, Cycles] = {}
     ask = image.predict
     if tokens and hasattr(ask, "in_text"):
