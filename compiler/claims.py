@@ -79,6 +79,7 @@ class Claims:
     """The claims on one line; None or False where it makes no such claim."""
 
     times: str | None = None
+    left: str | None = None
     takes: str | None = None
     plus: str | None = None
     probability: str | None = None
@@ -94,7 +95,8 @@ class Claims:
 NO_CLAIMS = Claims()
 
 _PATTERNS = {
-    "times": re.compile(r"times\s+(.+)"), "takes": re.compile(r"takes\s+(.+)"),
+    "times": re.compile(r"times\s+(.+)"), "left": re.compile(r"left\s+(.+)"),
+    "takes": re.compile(r"takes\s+(.+)"),
     "plus": re.compile(r"plus\s+(.+)"), "probability": re.compile(r"p\s*=\s*(.+)"),
     "index": re.compile(r"index\s+(.+)"), "when": re.compile(r"when\s+(.+)"),
 }
@@ -133,8 +135,9 @@ def parse_claims(comment: str) -> Claims:
                     break
             else:
                 if "goes" not in found:
-                    raise TimingError(f"{part!r} is not a claim; claims are times, takes, plus, "
-                                      "p=, when, index, goes, never, always, aligned, patched")
+                    raise TimingError(f"{part!r} is not a claim; claims are times, left, takes, "
+                                      "plus, p=, when, index, goes, never, always, aligned, "
+                                      "patched")
                 found["goes"] += (part,)  # goes A, B
     return Claims(**found)
 

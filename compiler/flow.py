@@ -32,6 +32,7 @@ class Block:
     edges: list[Edge]
     times: Cycles | None = None  # the claim on its last instruction
     is_range: bool = False  # the claim gives least and most itself
+    left: float | None = None  # the pass in which its loop is left by another way, expected
 
 
 @dataclass
@@ -184,20 +185,21 @@ def _collapse(blocks: dict[int, Block], loop: Loop, order: dict[int, int]) -> No
     claim = blocks[loop.claim] if loop.claim in blocks else None
     assert claim is not None and claim.times is not None
     passed = _walk(blocks, body, loop.header, loop.claim)
-    edges = _ways_out(passed, claim.times, claim.is_range)
+    edges = _ways_out(passed, claim.times, claim.is_range, claim.left)
     for address in body:
         if address != loop.header:
             del order[address]
     kept = blocks[loop.header]
     blocks[loop.header] = Block(edges, None if loop.header == loop.claim else kept.times,
-                                kept.is_range)
+                                kept.is_range, kept.left)
 
 
-def _ways_out(passed: Passed, times: Cycles, is_range: bool) -> list[Edge]:
+def _ways_out(passed: Passed, times: Cycles, is_range: bool, left: float | None) -> list[Edge]:
     """Times and probabilities of a loop's ways out, from one pass over it and its claim.
 
     Where the claimed branch leads out itself, it runs `times` times and the loop goes back once
-    less; a loop with other ways out may leave in any pass before, unless the claim is a range.
+    less; a loop with other ways out may leave in any pass before, in `left` where that is claimed,
+    unless the claim is a range.
     Where it does not lead out (a JMP back), it runs `times` times and some later test leaves.
     """
     back = passed.back or Reached(0, 0)
@@ -218,6 +220,8 @@ def _ways_out(passed: Passed, times: Cycles, is_range: bool) -> list[Edge]:
     if early and not is_range:
         backs = stays * (1 - stays ** most) / leaving if leaving > 0 else float(most)
         early_back = (backs - at_end * most) / (1 - at_end) if at_end < 1 else 0.0
+        if left is not None:
+            early_back = min(max(left - 1, 0.0), most)
         mean_back = most
     edges = []
     weight = sum(way.weight for way in at_claim.values())

@@ -8,6 +8,7 @@ probability.
     ;@ times N        on the branch that closes a loop: it runs N times each time the loop is
                       entered; at most N times where the loop has other ways out
     ;@ times A..B ~E  at least A, at most B, E expected
+    ;@ left N         with `times`: the pass in which the loop is left by another way, expected
     ;@ never, always  a branch goes one way whatever the data
     ;@ when V         it is taken if V, a variable mostly, is not 0
     ;@ p=0.3          a branch is taken with this probability (0.5 unless claimed); an indexed read
@@ -315,10 +316,12 @@ class Predictor:
             return Edge(END if to is None or to == stop else to, lo + time.lo,
                         expected + time.expected, hi + time.hi, probability)
 
-        times = is_range = None
+        times = is_range = left = None
         if step.claims.times is not None:
             times = self._amount(step, step.claims.times, environment)
             is_range = ".." in step.claims.times
+        if step.claims.left is not None:
+            left = self._amount(step, step.claims.left, environment).expected
         match step.flow:
             case Flow.RETURN:
                 edges = [edge(None, own, 1.0)]
@@ -329,7 +332,7 @@ class Predictor:
                                                      strict=True)]
             case _:
                 edges = self._ways(step, edge, own, environment)
-        return Block(edges, times, bool(is_range))
+        return Block(edges, times, bool(is_range), left)
 
     def _shares(self, step: Step, n: int, environment: Environment) -> list[float]:
         """How often a jump goes to each of its targets: to the first as often as is claimed."""

@@ -63,7 +63,7 @@ def run(machine, routine, name, tables, n_out, variables=None, shared=(), entry=
         code(name, routine),
         code("divide", arithmetic.divide(cpu)),
         code("isqrt", arithmetic.isqrt(cpu)),
-        code("att.wide", attention.wide(cpu, 257)),
+        code("att.wide", attention.wide(cpu)),
         *shared,
         words("variables", VARIABLES | (variables or {})),
         *(data(label, label, content, "table") for label, content in tables.items()),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from random_models import random_prompt, random_text
 
 FIRST, END = (int(n) for n in os.environ.get("ANACHRON_PREDICTED", "0:5").split(":"))
 NEAR = 0.01
+PROGRAMS = Path(__file__).parents[1] / "programs"
 WAYS = {
     "pdp11/34a": (16, lambda fixed: ac.build(fixed, "pdp11/34a")),
     "pdp11/34a dec": (16, lambda fixed: ac.build(fixed, "pdp11/34a", timing="dec")),
@@ -55,3 +57,33 @@ def test_random_models_take_the_time_expected(way: str, seed: int, tmp_path: Pat
         run = run_image(image, prompt)
         assert run.predicted.lo <= run.total <= run.predicted.hi, f"seed {seed}: {prompt!r}"
         assert run.predicted.expected == pytest.approx(run.total, rel=NEAR), f"{seed}: {prompt!r}"
+
+
+@pytest.mark.parametrize("machine", ["pdp11/34a", "pdp11/20"])
+def test_heads_whose_scores_leave_their_words_take_the_time_expected(machine: str) -> None:
+    fixed = ac.quantize(ac.load(PROGRAMS / "reverse.model"))
+    image: Image = ac.build(fixed, machine)
+    for prompt in ("31415926", "12345678", "00000000", "98765432", "27182818"):
+        run = run_image(image, prompt)
+        assert run.cycles["att.wide"] > 0, prompt
+        assert run.predicted.lo <= run.total <= run.predicted.hi, prompt
+        assert run.predicted.expected == pytest.approx(run.total, rel=NEAR), prompt
+
+
+@pytest.mark.parametrize("machine", ["pdp11/34a", "pdp11/20"])
+@pytest.mark.parametrize(("name", "prompt"), [("count", "efg"), ("sort", "314159")])
+def test_shifted_scores_beyond_a_word_take_the_time_expected(
+    name: str, prompt: str, machine: str
+) -> None:
+    """Scores are shifted by less than they would be: some fit a word, others do not."""
+    fixed = ac.quantize(ac.load(PROGRAMS / f"{name}.model"))
+    ops = [
+        replace(op, attributes={**op.attributes, "score_shift": op.attributes["score_shift"] - 11})
+        if op.contract == "attention"
+        else op
+        for op in fixed.ops
+    ]
+    run = run_image(ac.build(replace(fixed, ops=tuple(ops)), machine), prompt)
+    assert run.cycles["att.wide"] > 0
+    assert run.predicted.lo <= run.total <= run.predicted.hi
+    assert run.predicted.expected == pytest.approx(run.total, rel=NEAR)

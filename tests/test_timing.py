@@ -120,6 +120,12 @@ def test_the_expectation_is_the_mean_of_fair_data() -> None:
     assert predict(program, "it").expected == pytest.approx(sum(machine_cycles) / 256, abs=1e-9)
 
 
+def test_a_loop_is_left_in_the_pass_that_is_claimed() -> None:
+    """The third byte is negative, always: the time is that of its way, exactly."""
+    program = at(LOOSE["early out"].replace("p=0.3", "p=1").replace("times 8", "times 8, left 3"))
+    assert predict(program, "it").expected == measured(program, "it", {0x20 + 8 - 3: 0x80})
+
+
 def structured(random_: random.Random, depth: int = 0) -> tuple[list[str], bool]:
     """Random code of loops, branches and plain instructions, and whether its path is one."""
     lines, steady = [], True

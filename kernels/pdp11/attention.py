@@ -116,14 +116,14 @@ def _scores(cpu: Cpu, form: Heads) -> str:
     MOV #{form.size}.,R5
     CLR R2
 12$: MOV (R4)+,R0
-    BPL 14$         ;@ p=0.5
+    BPL 14$         ;@ p=usual(query_positive,0.5)
     NEG R0
 14$: ADD R0,R2
-    BCS 16$         ;@ p=0
-    {cpu.count("R5", "12$", form.size)}
+    BCS 16$         ;@ p=usual(long_here,0)
+    {cpu.count("R5", "12$", f"{form.size}, left usual(long_at,{form.size})")}
     BR 20$          ;@ always
 16$: JSR PC,att.reach
-    BCS 20$         ;@ p=0.9
+    BCS 20$         ;@ p=usual(in_reach,0.9)
     JSR PC,att.wide
     JMP 40$         ;@ always
 20$:"""
@@ -131,7 +131,7 @@ def _scores(cpu: Cpu, form: Heads) -> str:
     MOV R3,R0
     ASL R0
     ADC R2
-    BNE 18$         ;@ p=0"""
+    BNE 18$         ;@ p=usual(beyond_here,0)"""
     slow = """\
     BR 40$          ;@ always
 18$: TST (SP)+
@@ -154,7 +154,7 @@ def _scores(cpu: Cpu, form: Heads) -> str:
     CMP R3,att.most
     BLE 32$         ;@ p=1-usual(higher,0.4)
     MOV R3,att.most
-32$: {loop_back("30$", "34$", form.rows)}
+32$: {loop_back("30$", "34$", f"{form.rows}, left usual(beyond_at,{form.rows})")}
     TST (SP)+
     {slow if form.may_exceed_word else ""}
 40$:"""
@@ -235,12 +235,14 @@ def _quotient(cpu: Cpu, form: Heads) -> str:
 58$:"""
 
 
-def wide(cpu: Cpu, seq_len: int) -> str:
+def wide(cpu: Cpu) -> str:
     """The second guard and the slow exact way to a head's scores, shared by all attention ops.
 
     att.reach counts the magnitudes of q, at most 2**23, in units of 512, rounded up.
     """
-    rows = f"1..{seq_len} ~{max(1, seq_len // 2)}"
+    size = "usual(head_size,1)..usual(head_size,256) ~usual(head_size,8)"
+    rows = "usual(rows,position+1)"
+    shift = "usual(score_shift,1)..usual(score_shift,47) ~usual(score_shift,14)"
     return f"""\
 ; att.reach: carry set where no score can leave 32 bits;  in as att.wide, uses R0 to R5
 att.reach:
@@ -249,11 +251,11 @@ att.reach:
     MOV att.q,R4
     MOV att.size,R5
 10$: MOV (R4)+,R0
-    BPL 15$         ;@ p=0.5
+    BPL 15$         ;@ p=usual(query_positive,0.5)
     NEG R0
 15$: ADD R0,R3
     ADC R2
-    {cpu.count("R5", "10$", "1..256 ~8")}
+    {cpu.count("R5", "10$", size)}
     CLRB R3
     BISB R2,R3
     SWAB R3
@@ -265,12 +267,12 @@ att.reach:
     MOV att.rows,-(SP)
 20$: MOV att.size,R5
 25$: MOV (R4)+,R0
-    BPL 30$         ;@ p=0.5
+    BPL 30$         ;@ p=usual(key_positive,0.5)
     NEG R0
 30$: CMP R0,R2
-    BLOS 35$        ;@ p=0.9
+    BLOS 35$        ;@ p=1-usual(key_higher,0.1)
     MOV R0,R2
-35$: {cpu.count("R5", "25$", "1..256 ~8")}
+35$: {cpu.count("R5", "25$", size)}
     ADD att.stride,R4
     SUB att.size,R4
     SUB att.size,R4
@@ -307,18 +309,18 @@ att.wide:
     ADD R0,R2
     ADC wide.high
     TST R0
-    BPL 25$         ;@ p=0.5
+    BPL 25$         ;@ p=usual(product_positive,0.5)
     DEC wide.high
 25$: DEC (SP)
-    BNE 20$         ;@ times 1..256 ~8
+    BNE 20$         ;@ times {size}
     TST (SP)+
     MOV att.shift,R0
-    BEQ 40$         ;@ p=0.1
+    BEQ 40$         ;@ p=usual(no_score_shift,0.1)
 30$: ASR wide.high
     ROR R2
     ROR R3
     DEC R0
-    BNE 30$         ;@ times 1..47 ~14
+    BNE 30$         ;@ times {shift}
 40$: MOV att.score,R1
     MOV wide.high,(R1)+
     MOV R2,(R1)+
@@ -327,7 +329,7 @@ att.wide:
     MOV (SP)+,R4
     ADD att.stride,R4
     DEC (SP)
-    BNE 10$         ;@ times 1..{seq_len} ~{max(1, seq_len // 2)}
+    BNE 10$         ;@ times {rows}
     TST (SP)+
     MOV #wide.scores,R4 ; the largest, into wide.high, R2, R3
     MOV att.rows,R5
@@ -335,19 +337,19 @@ att.wide:
     MOV 2(R4),R2
     MOV 4(R4),R3
 50$: CMP (R4),wide.high
-    BLT 70$         ;@ p=0.4
-    BGT 60$         ;@ p=0.2
+    BLT 70$         ;@ p=usual(less_1,0.4)
+    BGT 60$         ;@ p=usual(more_1,0.2)
     CMP 2(R4),R2
-    BLO 70$         ;@ p=0.4
-    BHI 60$         ;@ p=0.4
+    BLO 70$         ;@ p=usual(less_2,0.4)
+    BHI 60$         ;@ p=usual(more_2,0.4)
     CMP 4(R4),R3
-    BLOS 70$        ;@ p=0.4
+    BLOS 70$        ;@ p=usual(less_3,0.4)
 60$: MOV (R4),wide.high
     MOV 2(R4),R2
     MOV 4(R4),R3
 70$: ADD #6,R4
     DEC R5
-    BNE 50$         ;@ times 1..{seq_len} ~{max(1, seq_len // 2)}
+    BNE 50$         ;@ times {rows}
     MOV #wide.scores,R4
     MOV #scores,R5
     MOV att.rows,-(SP)
@@ -361,15 +363,15 @@ att.wide:
     SBC (SP)
     SUB (R4),(SP)
     BIS (SP)+,R1
-    BNE 85$         ;@ p=0.5
+    BNE 85$         ;@ p=usual(words_apart,0.5)
     TST R0
-    BPL 90$         ;@ p=0.9
+    BPL 90$         ;@ p=usual(near,0.9)
 85$: MOV #77777,R0
 90$: NEG R0
     MOV R0,(R5)+
     ADD #6,R4
     DEC (SP)
-    BNE 80$         ;@ times 1..{seq_len} ~{max(1, seq_len // 2)}
+    BNE 80$         ;@ times {rows}
     TST (SP)+
     CLR att.most
     RTS PC"""

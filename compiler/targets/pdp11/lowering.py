@@ -57,6 +57,7 @@ class Lowering:
     shared: set[int] = field(default_factory=set)  # lengths of shared sums of products
     longest_centred: int = 0
     wide: bool = False  # an attention op needs its slow way
+    long_scores: set[str] = field(default_factory=set)  # ops whose scores' sums may leave 32 bits
     roots: list[float] = field(default_factory=list)  # of each norm: how often a root is short
     _labels: dict[bytes, str] = field(default_factory=dict)
 
@@ -174,6 +175,8 @@ class Lowering:
             int(self.ranges.accumulators[op.name]["score"]),
         )
         self.wide |= form.guarded
+        if form.may_overflow:
+            self.long_scores.add(op.name)
         q, k, v = op.inputs
         return attention.attention(
             self.cpu,

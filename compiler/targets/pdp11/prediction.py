@@ -24,7 +24,7 @@ from anachron.compiler.claims import Cycles, Environment
 from anachron.compiler.fixed import FixedModel, Op
 from anachron.compiler.memory import Placed
 from anachron.compiler.steps import Flow, Step
-from anachron.compiler.targets.pdp11 import chances
+from anachron.compiler.targets.pdp11 import chances, score_chances
 from anachron.compiler.targets.pdp11.values import Values
 from anachron.compiler.timing import Predictor
 from anachron.emulators.pdp11.timing import extended_time, timing_row
@@ -117,14 +117,16 @@ def time_extended(fixed: FixedModel, op: Op, timing: str) -> dict[str, Cycles]:
 class Prediction:
     """(position, whether logits are wanted) -> {kernel: Cycles}; an encoder ignores both.
 
-    timing names a row of the machine's times; text is the model in the text that it is asked of,
-    None in texts of its own.
+    timing       a row of the machine's times
+    long_scores  attentions that guard their sums of products
+    text         the model in the text that it is asked of, None in texts of its own
     """
 
     program: Program
     values: Values
     objects: tuple[Placed, ...]
     timing: str
+    long_scores: frozenset[str]
     text: FixedModel | None = None
     _known: dict = field(default_factory=dict, repr=False, compare=False)
 
@@ -189,9 +191,17 @@ class Prediction:
         """What the claims in an op's routines ask for at a position, or (first, mean, last)."""
         key, op = ("usual", name), self.values.ops.get(name)
         if key not in self._known:
-            self._known[key] = chances.usual(self._fixed, op) if op is not None else {}
+            self._known[key] = self._usual(op) if op is not None else {}
         environment = chances.at(self._known[key], position)
         return environment if position is None else {**environment, "position": position}
+
+    def _usual(self, op: Op) -> dict[str, object]:
+        environment = chances.usual(self._fixed, op)
+        if op.contract == "attention":
+            environment |= score_chances.usual(
+                self._fixed, op, op.name in self.long_scores, self.values.encoder
+            )
+        return environment
 
     def _helpers(self, kernel: Placed) -> list[Placed]:
         """The routines that a kernel calls, and that those call."""

@@ -101,7 +101,13 @@ def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
         calls=calls,
         container={".lda": lda.pack(program.segments, entry)},
         entry=entry,
-        predict=Prediction(program, values, objects, options.timing or DEFAULT[machine.name]),
+        predict=Prediction(
+            program,
+            values,
+            objects,
+            options.timing or DEFAULT[machine.name],
+            frozenset(lowering.long_scores),
+        ),
     )
 
 
@@ -144,7 +150,7 @@ def _sections(lowering: Lowering, machine: Machine, options: Options) -> list[Se
         longest = max(lowering.shared)
         sections.append(code("dot", arithmetic.dot(cpu, lowering.shared), f"dot.{longest}"))
     if lowering.wide:
-        sections.append(code("att.wide", attention.wide(cpu, fixed.seq_len), "att.reach"))
+        sections.append(code("att.wide", attention.wide(cpu), "att.reach"))
     if not cpu.multiplies:
         sections.append(code("multiply", arithmetic.multiply()))
         sections.append(code("multiply.byte", arithmetic.multiply_byte(clear_bits(fixed))))
