@@ -53,7 +53,7 @@ def make(rng, rows, columns, spread, size, fine, skip, before, finer=0, shift=SH
     choice = residue_screen.Rows("best", out, label, packed.column, kernel, first, skip)
     second = residue_screen.NONE
     if finer:
-        made = residue_finer.plan(screen, residue_screen.plan(*given, finer), weight, 2)
+        made = residue_finer.plan(screen, weight, bias, packed.origin, bias + reach, finer, 2)
         assert made is not None
         bench.pages(residue_finer.TABLE, bytes(512))
         bench.data("best_finer_constants", made.screen.constants.astype(np.uint8).tobytes())
@@ -162,6 +162,7 @@ def flat(rng, weight, size):
         (128, 32, 20, 120, 8, 0, 0, 6),
         (250, 20, 30, 100, 8, 2, 0, 5),
         (60, 32, 12, 300, 6, 1, 0, 4),
+        (128, 32, 8, 500, 7, 4, 0, 5),
         (40, 5, 127, 127, 7, 0, 0, 4),
     ),
 )
@@ -174,16 +175,19 @@ def test_rows_are_bounded_again_where_many_may_be_the_largest(
     )
     end = residue_matvec.end_label(packed, 3, 16)
     environment = {"rows": 1, residue_matvec.which("m"): end}
-    again = 0
+    again = far = 0
     for x in flat(rng, weight, size):
         sums = sums_of(weight, bias, x)
         for name in ("m_x", "x"):
             bench.set(name, x, 16)
         bench.call("seek", environment)
-        again += bench.machine.memory[bench.program.symbols["best_left"]] > 127
+        left = bench.machine.memory[bench.program.symbols["best_left"]]
+        again += left == 0
+        far += left > 127
         best = skip + int(np.argmax((sums >> 3)[skip:]))
         assert bench.machine.memory[bench.symbols["next_token"]] == best
     assert again > 2
+    assert (far > 0) == (size > 127)  # a byte holds others
 
 
 def test_a_second_bound_leaves_what_may_be_the_largest():
@@ -196,18 +200,16 @@ def test_a_second_bound_leaves_what_may_be_the_largest():
         reach = np.abs(weight).sum(1) * size
         origin = residues.choose_origin(weight)
         given = (weight, bias, origin, (np.full(columns, -size), np.full(columns, size)))
-        both = [
-            residue_screen.plan(*given, (bias - reach, bias + reach), shift, fine)
-            for fine in (int(rng.integers(6, 9)), int(rng.integers(3, 6)))
-        ]
-        made = both[0] and both[1] and residue_finer.plan(both[0], both[1], weight, 2)
+        fine, finer = int(rng.integers(6, 9)), int(rng.integers(3, 6))
+        coarse = residue_screen.plan(*given, (bias - reach, bias + reach), shift, fine)
+        made = coarse and residue_finer.plan(coarse, weight, bias, origin, bias + reach, finer, 2)
         if not made:
             continue
         x = rng.integers(-size, size + 1, columns) // int(rng.integers(1, 40))
         results = sums_of(weight, bias, x) >> shift
-        ends, finer_ends = (screen.bounds(weight, origin, x) for screen in both)
+        ends, finer_ends = (s.bounds(weight, origin, x) for s in (coarse, made.screen))
         for best in rng.choice(results, 5):
-            least = residue_screen.least_end(both[0], int(best))
+            least = residue_screen.least_end(coarse, int(best))
             for end, finer_end, result in zip(ends, finer_ends, results, strict=True):
                 if end >= least:
                     kept = made.leaves(int(end), least, int(finer_end), int(best))

@@ -292,4 +292,4 @@ def test_other_weights_give_the_reference_s_tokens(soul, way, guards, monkeypatc
     run = run_image(build(fixed, "c64"), "hey", 3)
     assert run.generated == run_reference(fixed, "hey", 3).generated
     assert run.predicted.lo <= run.total <= run.predicted.hi
-    assert 0.975 < run.predicted.expected / run.total < 1.02  # of three passes, by texts of others
+    assert 0.98 < run.predicted.expected / run.total < 1.02  # of three passes, by texts of others

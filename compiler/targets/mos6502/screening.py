@@ -25,19 +25,20 @@ LEAST_ROWS = 32  # fewer are no gain
 # Where exact rows are in the wide basis or in the narrow one: rows done exactly before the others
 # are bounded once more, and bits that the table of that loses, so that 255 steps are more than the
 # screen leaves open.
-AFTER, FINER = {True: 4, False: 8}, {True: 4, False: 5}
+AFTER, FINER = {True: 2, False: 8}, {True: 4, False: 5}
 EXACT = {True: (27, 100), False: (19, 60)}  # cycles of a product and of a row, wide and narrow
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Of vectors: rows that the screen leaves, that are bounded once more, that are left then, and
-    whether any is bounded."""
+    """Of vectors: rows that the screen leaves, that are bounded once more, that are left then,
+    whether any is bounded; and the share of elements that the finer one's bytes do not hold."""
 
     passing: float
     again: float
     left: float
     any: float
+    far: float
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,9 @@ def find_screening(
     best = max(choices, key=lambda choice: choice.saves, default=None)
     if best is None or best.saves <= 0:
         return None
-    again = residue_screen.plan(weight, bias, origin, (x.lo, x.hi), sums, shift, FINER[wide])
-    finer = residue_finer.plan(best.screen, again, weight, AFTER[wide]) if again else None
+    finer = residue_finer.plan(
+        best.screen, weight, bias, origin, sums[1], FINER[wide], AFTER[wide]
+    )
     if finer is None:
         return best
     seen = chances.vectors(fixed, op.inputs[0])
@@ -148,7 +150,9 @@ def _count_twice(
                 left += 1
             best = max(best, int(results[row]))
         counts.append((passing, again, left, again > 0))
-    return Counts(*np.mean(counts, axis=0).tolist())
+    limit = 1 << 7 + finer.screen.down
+    far = ((vectors < -limit) | (vectors >= limit)).mean()
+    return Counts(*(float(mean) for mean in (*np.mean(counts, axis=0), far)))
 
 
 def _count(

@@ -41,7 +41,13 @@ class Seeking(BlockLowering):
             likely = counts.passing / op.value.size
             again = max(counts.again, 1e-9)
             second = residue_finer.second(
-                rows, finer, x, again / counts.passing, counts.any / again, counts.left / again
+                rows,
+                finer,
+                x,
+                again / counts.passing,
+                counts.any / again,
+                counts.left / again,
+                counts.far,
             )
         self.routines["matvec"][f"{name}_seek"] = residue_screen.seek(
             rows, screen, x, likely, second

@@ -221,10 +221,12 @@ def _rise(screen: Screen) -> int:
     return ((1 - screen.lowest << screen.coarse) + (1 << screen.coarse) - 1) & 0xFFFF
 
 
-def take(rows: Rows, screen: Screen, x: Vector, table: str, chain: str) -> str:
+def take(
+    rows: Rows, screen: Screen, x: Vector, table: str, chain: str, far: str = "far_elements"
+) -> str:
     """The vector into a chain's operands, and its own share into its start.
 
-    Where the screen is guarded, `far_elements` are those that no byte holds.
+    far  where the screen is guarded, the share of elements that no byte holds
     """
     name, columns, lower = rows.name, len(rows.columns), screen.tables[0]
     operands = f"{chain}_operands+{CODE * (columns - 1) + 4}"
@@ -233,7 +235,7 @@ def take(rows: Rows, screen: Screen, x: Vector, table: str, chain: str) -> str:
         clear = f"    lda #0\n    sta {chain}_far+1\n"
         guard = (
             f"    clc\n    adc #{1 << screen.down - 1}\n    cmp #{1 << screen.down}\n"
-            f"    bcc *+7             ;@ p=1 - far_elements\n    ldy #$ff\n    sty {chain}_far+1\n"
+            f"    bcc *+7             ;@ p=1 - {far}\n    ldy #$ff\n    sty {chain}_far+1\n"
         )
     element = f"    lda {x.low},x\n"
     if x.bits == 16:
