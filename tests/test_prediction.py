@@ -23,7 +23,7 @@ from anachron.compiler.targets.mos6502.target import build_banked, build_streame
 sys.path.insert(0, str(Path(__file__).parent))
 from random_models import random_prompt, random_text
 
-FIRST, END = (int(n) for n in os.environ.get("ANACHRON_PREDICTED", "0:5").split(":"))
+FIRST, END = (int(n) for n in os.environ.get("ANACHRON_PREDICTED", "0:6").split(":"))
 NEAR = 0.01
 PROGRAMS = Path(__file__).parents[1] / "programs"
 WAYS = {

@@ -19,6 +19,7 @@ from anachron.compiler.targets.mos6502 import operand_chances
 from anachron.compiler.targets.mos6502.gathering import Count
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.compiler.timing import Predictor
+from anachron.kernels.arithmetic import Array
 
 NOTHING = Cycles(0, 0, 0)
 
@@ -123,16 +124,18 @@ class Prediction:
             seen = position + 1 if node.attributes["causal"] else n
             if not self.values.encoder:
                 seen = min(seen, max(1, n - 1))  # nothing is asked of a full context's last token
-        key = (label, op, seen)
+        known = self._environment(op, label)
+        own = seen is None and any(isinstance(value, Array) for value in known.values())
+        key = (label, op, ("position", position) if own else seen)
         if key not in self._known:
-            environment = self._environment(op, label, position)
+            environment = operand_chances.at(known, position)
             if seen is not None:
                 environment["seen"] = seen
             self._known[key] = self._by_part(label, None, environment)
         return self._known[key]
 
-    def _environment(self, op: str, label: str, position: int) -> dict[str, object]:
-        """What the claims of an op's routine ask for at a position."""
+    def _environment(self, op: str, label: str) -> dict[str, object]:
+        """What the claims of an op's routine ask for; arrays: a number a position."""
         key = ("usual", op)
         if key not in self._known:
             fixed = self.text or self.values.fixed
@@ -140,8 +143,7 @@ class Prediction:
         sources = [self._known[key], self.environments.get(op), self.environments.get(label)]
         if self.text is not None:
             sources += [self._counted(op), self._counted(label)]
-        merged = {name: value for s in sources if s for name, value in s.items()}
-        return operand_chances.at(merged, position)
+        return {name: value for s in sources if s for name, value in s.items()}
 
     def _counted(self, label: str) -> dict[str, object]:
         """What is counted for a routine, in this text: sizes stay what they were."""

@@ -118,29 +118,58 @@ def find_parts(
     if not run_screen.applicable([part.screen for part in parts]):
         return []
     parts.sort(key=lambda part: -int(likeliest[part.rows].sum()))
-    limit = 1 << 7 + screening.down
-    far = float(((x < -limit) | (x >= limit)).mean())
-    ends = [
-        np.array([part.screen.bounds(weight[part.rows], packed.origin, v) for v in x])
-        for part in parts
-    ]
-    counts = np.array([_count(parts, [e[i] for e in ends], results[i]) for i in range(len(x))])
+    counts = _counts(fixed, op, parts, packed.origin)
     for number, part in enumerate(parts):
-        entered, exact, larger = counts[:, number].mean(0).tolist()
-        passing = exact / max(entered, 1e-9)
         turns = abs(8 - part.screen.coarse)
         part.found.update(
             run_rows=part.run.size,
-            run_entered=entered,
-            run_exact=min(passing / part.run.size, 1.0),
-            run_first=min(1 / max(passing, 1.0), 1.0),
-            run_larger=larger / max(exact, 1e-9),
             run_turns=max(turns, 1),
             run_still=float(not turns),
-            far_elements=far,
-            exact_rows=exact,
+            far_elements=_far(fixed, screening),
+            **_shares(part, counts[:, number].mean(0)),
         )
     return parts
+
+
+def found_in(
+    fixed: FixedModel, screening: RowScreening, parts: Sequence[Part], origin: Array, number: int
+) -> dict[str, object]:
+    """What a run's claims ask for that depends on the text, position by position: only some want
+    the likeliest token."""
+    op = screening.op
+    n = fixed.usual[op.inputs[0]].shape[1]
+    counts = _counts(fixed, op, parts, origin)[:, number].reshape(-1, n, 3).mean(0)
+    return {"far_elements": _far(fixed, screening), **_shares(parts[number], counts.T)}
+
+
+def _far(fixed: FixedModel, screening: RowScreening) -> float:
+    """The share of elements that no byte holds."""
+    x, limit = chances.vectors(fixed, screening.op.inputs[0]), 1 << 7 + screening.down
+    return float(((x < -limit) | (x >= limit)).mean())
+
+
+def _shares(part: Part, counts: Array) -> dict[str, object]:
+    """Claims' values by what _count counts, its mean, or its means at each position."""
+    entered, exact, larger = counts
+    passing = exact / np.maximum(entered, 1e-9)
+    return {
+        "run_entered": entered,
+        "run_exact": np.minimum(passing / part.run.size, 1.0),
+        "run_first": 1 / np.maximum(passing, 1.0),
+        "run_larger": larger / np.maximum(exact, 1e-9),
+        "exact_rows": exact,
+    }
+
+
+def _counts(fixed: FixedModel, op: Op, parts: Sequence[Part], origin: Array) -> Array:
+    """(vectors, runs, 3) what _count says of every vector."""
+    weight, bias = (op.constants[role].astype(np.int64) for role in ("weight", "bias"))
+    x = chances.vectors(fixed, op.inputs[0])
+    results = x @ weight.T + bias >> op.constants["shift"].astype(np.int64)
+    ends = [
+        np.array([part.screen.bounds(weight[part.rows], origin, v) for v in x]) for part in parts
+    ]
+    return np.array([_count(parts, [e[i] for e in ends], results[i]) for i in range(len(x))])
 
 
 def _count(

@@ -13,7 +13,7 @@ from anachron.compiler.targets.mos6502.lowering import ALL
 from anachron.compiler.targets.mos6502.narrow import NarrowLowering
 from anachron.compiler.targets.mos6502.plan import Plan
 from anachron.compiler.targets.mos6502.row_groups import RowGroup
-from anachron.compiler.targets.mos6502.row_screening import find_parts
+from anachron.compiler.targets.mos6502.row_screening import find_parts, found_in
 from anachron.compiler.targets.mos6502.sections import Area, area, byte_lines, page_data
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.arithmetic import Array
@@ -175,6 +175,7 @@ class RowLowering(NarrowLowering):
             self._emit(op, lines(*text))
             run = replace(part.run, size=1)
             self.environments[label] = residue_rows.environment(packed, run) | part.found
+            self._count(label, found_in, self.seeking, parts, packed.origin, number)
             labels.append(label)
         self.anything |= parts[0].found
         self.sequence[op.name] = labels
