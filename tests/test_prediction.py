@@ -87,3 +87,13 @@ def test_shifted_scores_beyond_a_word_take_the_time_expected(
     assert run.cycles["att.wide"] > 0
     assert run.predicted.lo <= run.total <= run.predicted.hi
     assert run.predicted.expected == pytest.approx(run.total, rel=NEAR)
+
+
+@pytest.mark.parametrize("name", ["copy", "reverse"])
+def test_an_encoder_s_queries_are_all_counted(name: str) -> None:
+    """How many moduli a query needs is a matter of its length, and each position has its own."""
+    image: Image = ac.build(ac.quantize(ac.load(PROGRAMS / f"{name}.model")), "c64")
+    for prompt in ("31415926", "12345678", "98765432"):
+        run = run_image(image, prompt)
+        assert run.predicted.lo <= run.total <= run.predicted.hi, prompt
+        assert run.predicted.expected == pytest.approx(run.total, rel=NEAR), prompt

@@ -37,12 +37,16 @@ def usual(fixed: FixedModel, op: Op) -> dict[str, object]:
     return {}
 
 
-def at(environment: Mapping[str, object], position: int) -> dict[str, object]:
-    """An environment with numbers where it has one a position; the last ones serve beyond."""
-    return {
-        name: float(value[min(position, value.size - 1)]) if isinstance(value, Array) else value
-        for name, value in environment.items()
-    }
+def at(environment: Mapping[str, object], position: int | None) -> dict[str, object]:
+    """An environment with numbers where it has one a position; the last ones serve beyond.
+
+    position  None asks for the mean of all
+    """
+
+    def choose(values: Array) -> float:
+        return float(values.mean() if position is None else values[min(position, values.size - 1)])
+
+    return {n: choose(v) if isinstance(v, Array) else v for n, v in environment.items()}
 
 
 def _signs(pairs: list[Pair]) -> dict[str, object]:

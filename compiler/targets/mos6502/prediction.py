@@ -105,23 +105,23 @@ class Prediction:
     def _encoder(self) -> dict[str, Cycles]:
         n = self.values.fixed.seq_len
         sums = dict(self._forward({}))
-        causal = self.values.fixed
-        for op in causal.ops:
+        for op in self.values.fixed.ops:
             depends = op.contract == "attention" and op.attributes["causal"]
             for label in self.sequence[op.name]:
-                for position in range(n) if depends else (n - 1,):
+                for position in range(n) if depends else (None,):
                     _add(sums, self._spent(label, op.name, position), 1 if depends else n)
         for label in self.extra:
-            _add(sums, self._spent(label, "", n - 1), n)
+            _add(sums, self._spent(label, "", None), n)
         return sums
 
-    def _spent(self, label: str, op: str, position: int) -> dict[str, Cycles]:
-        """The time of a routine, by part."""
+    def _spent(self, label: str, op: str, position: int | None) -> dict[str, Cycles]:
+        """The time of a routine, by part; None: at any position, where that plays no part."""
         node = self.values.fixed[op] if op else None
         seen: object = None
         if node is not None and node.contract == "attention":
             n = self.values.fixed.seq_len
-            seen = position + 1 if node.attributes["causal"] else n
+            causal = node.attributes["causal"]
+            seen = n if position is None or not causal else position + 1
             if not self.values.encoder:
                 seen = min(seen, max(1, n - 1))  # nothing is asked of a full context's last token
         known = self._environment(op, label)
