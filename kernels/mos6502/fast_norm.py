@@ -27,6 +27,7 @@ import numpy as np
 from anachron.kernels.arithmetic import Array
 from anachron.kernels.mos6502.arithmetic import TOP, triangular
 from anachron.kernels.mos6502.instructions import Vector, lines, set_word
+from anachron.kernels.mos6502.products import add_middle, product_by_byte
 
 PRE_SHIFT = 4
 SIZES = (16, 32, 64, 128)
@@ -246,30 +247,8 @@ def products(name: str) -> str:
     crosses = {"lowl": 0.5, "lowh": 0.5, "highl": 0.37, "highh": 0.02}
 
     def fixed(part: str, place: str, low: str, high: str) -> str:
-        """c * y + T(c): c the reciprocal's byte `part`, y the byte `place` of X, which Y holds."""
-        p = crosses[part + place]
-        return f"""\
-    sec
-{name}_{part}_{place}_low:
-    lda products_low,y      ;@ p={p}
-    sbc less_product_low,y  ;@ aligned
-    sta {low}
-{name}_{part}_{place}_high:
-    lda products_high,y     ;@ p={p}
-    sbc less_product_high,y ;@ aligned
-    sta {high}"""
-
-    def add_middle(source: str) -> str:
-        return f"""\
-    clc
-    lda total+1
-    adc {source}
-    sta total+1
-    lda total+2
-    adc {source}+1
-    sta total+2
-    bcc *+4             ;@ p=0.7
-    inc total+3"""
+        """By the reciprocal's byte `part`, of the byte `place` of X, which Y holds."""
+        return product_by_byte(f"{name}_{part}_{place}", low, high, crosses[part + place])
 
     return lines(
         f"{name}_x_low:\n    ldy $ffff,x         ;@ p=0.1",

@@ -22,6 +22,7 @@ import numpy as np
 from anachron.kernels.arithmetic import Array
 from anachron.kernels.mos6502.arithmetic import triangular
 from anachron.kernels.mos6502.instructions import Vector, lines
+from anachron.kernels.mos6502.products import add_middle, product_by_byte
 
 ONE = 16384
 FACTORS = ("cl", "ch", "sl", "sh")  # bytes of C and S
@@ -182,29 +183,7 @@ def _product(label: str, ends: tuple[str, str]) -> str:
     """total (4 bytes) = a feature and 32768 times C or S, and what that counts too much."""
 
     def by_table(byte: str, place: str, low: str, high: str) -> str:
-        at, p = f"{label}_{byte}{place}", CROSSES[byte + place]
-        return f"""\
-    sec
-{at}_low:
-    lda products_low,y      ;@ p={p}
-    sbc less_product_low,y  ;@ aligned
-    sta {low}
-{at}_high:
-    lda products_high,y     ;@ p={p}
-    sbc less_product_high,y ;@ aligned
-    sta {high}"""
-
-    def middle(source: str) -> str:
-        return f"""\
-    clc
-    lda total+1
-    adc {source}
-    sta total+1
-    lda total+2
-    adc {source}+1
-    sta total+2
-    bcc *+4             ;@ p=0.7
-    inc total+3"""
+        return product_by_byte(f"{label}_{byte}{place}", low, high, CROSSES[byte + place])
 
     return lines(
         f"    ldy {ends[0]}",
@@ -213,6 +192,6 @@ def _product(label: str, ends: tuple[str, str]) -> str:
         f"    ldy {ends[1]}",
         by_table("l", "h", "term+2", "term+3"),
         by_table("h", "h", "total+2", "total+3"),
-        middle("term"),
-        middle("term+2"),
+        add_middle("term"),
+        add_middle("term+2"),
     )
