@@ -182,14 +182,18 @@ def test_vice_counts_a_llama_in_an_expansion_the_same(
 
 @unraisable
 @pytest.mark.vice
-@pytest.mark.parametrize("options", [{}, {"activations": 8}], ids=["its integers", "int8"])
+@pytest.mark.parametrize(
+    ("options", "logits"),
+    [({}, True), ({}, False), ({"activations": 8}, False)],
+    ids=["its integers", "its tokens", "int8"],
+)
 def test_vice_counts_soul_players_model_the_same(
-    vicectl: ModuleType, tmp_path: Path, options: dict
+    vicectl: ModuleType, tmp_path: Path, options: dict, logits: bool
 ) -> None:
     soul, names = MODELS / "soul.bin", MODELS / "soul_tokenizer.json"
     if not soul.is_file():
         pytest.skip(f"{soul} is absent")
     fixed = ac.quantize(ac.load(soul, tokenizer=names), **options)
-    image = ac.build(fixed, "c64", logits=not options)
+    image = ac.build(fixed, "c64", logits=logits)
     counts = count_in_vice(vicectl, image, tmp_path / "soul.d64", "hey")
     assert counts == list(image.run("hey").counts) and len(counts) > 9
