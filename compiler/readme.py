@@ -80,7 +80,7 @@ def inference() -> str:
     stories, pieces = folder / "stories260K.bin", folder / "tok512.bin"
     soul, words = folder / "soul.bin", folder / "soul_tokenizer.json"
     cases: list[tuple[str, ac.Model, str, dict[str, Any], bool]] = [
-        ("chat, 10 bits of activations", ac.load("chat"), "hello", {}, False),
+        ("chat, the widths of its text", ac.load("chat"), "hello", {}, False),
         ("chat, int8 activations", ac.load("chat"), "hello", {"activations": 8}, False),
     ]
     if soul.exists():

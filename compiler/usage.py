@@ -16,6 +16,7 @@ from anachron.kernels.arithmetic import Array
 
 if TYPE_CHECKING:
     from anachron.compiler.fixed import FixedModel
+    from anachron.compiler.targets.reference.target import Session
 
 N_SAMPLES = 6
 N_LONG, MOST_LONG = 3, 160  # texts that tell what grows with a context, and their positions
@@ -41,13 +42,8 @@ def find_usual(fixed: FixedModel, seed: int = 0) -> Mapping[str, Array]:
             continue
         length = PROMPTS[sample % len(PROMPTS)]
         prompt = rng.integers(generation.first_id, fixed.vocab_size, length).tolist()
-        tokens = [*generation.prefix, *prompt, *generation.suffix]
         n = min(max(1, fixed.seq_len - 1), MOST_POSITIONS)
-        parts = [session.step(tokens[:n])]
-        while session.n_positions < n:
-            logits = parts[-1][fixed.logits.name][-1, generation.first_id :]
-            parts.append(session.step([int(logits.argmax()) + generation.first_id]))
-        texts.append({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+        texts.append(_answer(session, prompt, n))
     return {name: np.stack([text[name] for text in texts]) for name in texts[0]}
 
 
@@ -55,14 +51,19 @@ def find_long(fixed: FixedModel, seed: int = 0) -> Mapping[str, Array]:
     """(texts, positions, size) integers of every value in a decoder's longer texts."""
     from anachron.compiler.targets.reference.target import Session
 
-    rng, generation = np.random.default_rng(seed), fixed.generation
+    rng, first_id = np.random.default_rng(seed), fixed.generation.first_id
     n, texts = max(1, min(fixed.seq_len - 1, MOST_LONG)), []
     for _ in range(N_LONG):
-        session = Session(fixed)
-        prompt = rng.integers(generation.first_id, fixed.vocab_size, PROMPTS[-1]).tolist()
-        parts = [session.step([*generation.prefix, *prompt, *generation.suffix][:n])]
-        while session.n_positions < n:
-            logits = parts[-1][fixed.logits.name][-1, generation.first_id :]
-            parts.append(session.step([int(logits.argmax()) + generation.first_id]))
-        texts.append({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+        prompt = rng.integers(first_id, fixed.vocab_size, PROMPTS[-1]).tolist()
+        texts.append(_answer(Session(fixed), prompt, n))
     return {name: np.stack([text[name] for text in texts]) for name in texts[0]}
+
+
+def _answer(session: Session, prompt: Sequence[int], n: int) -> dict[str, Array]:
+    """(n, size) integers of every value, in the likeliest answer to a prompt."""
+    fixed, generation = session.fixed, session.fixed.generation
+    parts = [session.step([*generation.prefix, *prompt, *generation.suffix][:n])]
+    while session.n_positions < n:
+        logits = parts[-1][fixed.logits.name][-1, generation.first_id :]
+        parts.append(session.step([int(logits.argmax()) + generation.first_id]))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -225,7 +225,7 @@ def test_norms_to_int8_are_exact_and_saturate(size, bits, shift, shortens):
     bench.start()
     bench.call("fill_squares", {})
     bench.call("fill_less_products", {})
-    bench.call("fill_nibbles", {})
+    bench.call("fill_units", {})
     usual = {"elements": size, "long_elements": 0.1, "long_turns": (1, 2, 8), "stays_short": 0.9}
     gain = np.ones(size, int)
     attributes = {"pre_shift": 4, "root_shift": 0, "reciprocal_bits": bits}

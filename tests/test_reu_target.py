@@ -8,6 +8,7 @@ from random_models import random_prompt, random_text
 
 import anachron.compiler as ac
 from anachron.compiler.arguments import run_lines
+from anachron.compiler.claims import amount
 from anachron.compiler.image import Image
 from anachron.compiler.run import Conversation, run_image, run_reference, start
 from anachron.compiler.targets import DoesNotFit, Options, find_machine
@@ -127,7 +128,7 @@ def test_how_many_rows_count_is_told_by_longer_texts(tmp_path: Path) -> None:
     counts = np.mean([growth._count(fixed, ops[0], text) for text in range(3)], axis=0)
     for seen in (1, 10, 100):
         said = [
-            eval(text, {"seen": seen, "max": max, "min": min})
+            amount(text, {"seen": seen}, {}).expected
             for text in (found.weighed, found.noticed, found.records)
         ]
         assert 1 <= min(said) and max(said) <= seen

@@ -270,7 +270,7 @@ class NarrowLowering(FastLowering):
         """What norms of short elements look up and keep."""
         for label, n in narrow_norm.TABLES.items():
             self.areas[label] = Area(label, "table", ((0, n),), 256)
-        self.fills["fill_nibbles"] = narrow_norm.fill_tables()
+        self.fills["fill_units"] = narrow_norm.fill_tables()
         parts = dict.fromkeys(narrow_norm.PARTS, narrow_norm.ENTRIES)
         self._take_turns("norm", {narrow_norm.UPPER: size, **parts})
 

@@ -29,7 +29,7 @@ from anachron.kernels.mos6502.instructions import Vector, lines
 SHIFTS = range(9)
 SHORT_SHIFTS = range(2, 6)  # with which two products do: a byte's shift left by up to 3
 SHORT = 2048  # elements from -SHORT to less than SHORT
-TABLES = {"upper_nibble": 256, "lower_nibble": 256}  # y >> 4, and (y << 4) + 128
+TABLES = {"unit_upper": 256, "unit_lower": 256}  # y >> 4, and (y << 4) + 128
 ENTRIES = 16
 PARTS = ("norm_rest_low", "norm_rest_high", "norm_rest_top")  # of the table of n, by byte
 UPPER = "norm_upper"  # m + 128 of each element
@@ -69,10 +69,10 @@ def find_shift(gain: Array, attributes: dict) -> int:
 
 
 def fill_tables() -> str:
-    """`fill_nibbles`: TABLES; once."""
+    """`fill_units`: TABLES; once."""
     return """\
-; fill_nibbles: upper_nibble, lower_nibble; uses A, X
-fill_nibbles:
+; fill_units: unit_upper, unit_lower; uses A, X
+fill_units:
     ldx #0
 _entry:
     txa
@@ -80,14 +80,14 @@ _entry:
     lsr
     lsr
     lsr
-    sta upper_nibble,x
+    sta unit_upper,x
     txa
     asl
     asl
     asl
     asl
     eor #$80
-    sta lower_nibble,x
+    sta unit_lower,x
     inx
     bne _entry          ;@ times 256
     rts"""
@@ -126,7 +126,7 @@ def _measure(shape: Shape) -> str:
 {name}_measure:
 {name}_low_1:
     ldy $ffff,x         ;@ p=0.1
-    lda upper_nibble,y  ;@ aligned
+    lda unit_upper,y  ;@ aligned
 {name}_high_1:
     ldy $ffff,x         ;@ p=0.1
     cpy #{SHORT >> 8}
@@ -135,7 +135,7 @@ def _measure(shape: Shape) -> str:
     bcs _short          ;@ p=stays_short
     jmp {name}_long
 _short:
-    ora lower_nibble,y  ;@ aligned
+    ora unit_lower,y  ;@ aligned
     sta {UPPER},x       ;@ aligned
     eor #$80
     bpl _plus           ;@ p=0.5
