@@ -114,10 +114,10 @@ def divisions(size: int, bits: int, found: Norm, offset: int = 0) -> list[tuple[
     return pairs
 
 
-def attention(fixed: FixedModel, op: Op) -> Attention:
-    """An attention's numbers."""
+def attention(op: Op, values: Mapping[str, Array]) -> Attention:
+    """An attention's numbers; values: by name, (samples, positions, size), as fixed.usual."""
     heads, kv_heads = op.attributes["heads"], op.attributes["kv_heads"]
-    q, k, v = (fixed.usual[name].astype(np.int64) for name in op.inputs)
+    q, k, v = (values[name].astype(np.int64) for name in op.inputs)
     samples, n, _ = q.shape
     q = q.reshape(samples, n, heads, -1)
     k, v = (
@@ -148,7 +148,7 @@ def factors(fixed: FixedModel, op: Op) -> list[tuple[Array, Array]]:
             gain = op.constants["gain"].astype(np.int64)
             return [(found.small, found.small), (found.x, found.inverse), (found.unit, gain)]
         case "attention":
-            found_heads = attention(fixed, op)
+            found_heads = attention(op, fixed.usual)
             q, k = found_heads.products
             return [(k, q), found_heads.mixed]
         case "rope":

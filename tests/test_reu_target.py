@@ -125,7 +125,7 @@ def test_how_many_rows_count_is_told_by_longer_texts(tmp_path: Path) -> None:
     fixed = quantized(tmp_path, ROTATED, activations=8)
     ops = [op for op in fixed.ops if op.contract == "attention"]
     found = growth.measure(fixed, ops)
-    counts = np.mean([growth._count(fixed, ops[0], text) for text in range(3)], axis=0)
+    counts = growth._count(fixed, ops[0]).mean(1)
     for seen in (1, 10, 100):
         said = [
             amount(text, {"seen": seen}, {}).expected

@@ -104,7 +104,7 @@ def mixed(fixed: FixedModel, op: Op, mixer: Mixer) -> dict[str, object]:
     and one more
     """
     q, k, v, out = (fixed.usual[name].astype(np.int64) for name in (*op.inputs, op.name))
-    heads, found = mixer.shape.heads, attention(fixed, op)
+    heads, found = mixer.shape.heads, attention(op, fixed.usual)
     scores, seen, distance, weight = found.scores, found.seen, found.distance, found.weight
     table = op.constants["table"]
     asked, kept, held = (_high_squares(x) for x in (q, k, v))
@@ -141,7 +141,7 @@ def lengths(fixed: FixedModel, op: Op, shape: narrow_cache.Shape) -> dict[str, o
     split = (*q.shape[:2], shape.heads, shape.head_size)
     query, key = (-(-squares[x.reshape(split) & 0xFF].sum(-1) >> shape.coarse) for x in (q, k))
     most = np.frombuffer(narrow_attention.limits(shape), np.uint8)[query.clip(0, FAR - 1)]
-    weight = attention(fixed, op).weight
+    weight = attention(op, fixed.usual).weight
     return {
         "short_heads": float((most >= np.maximum.accumulate(key, axis=1)).mean()),
         "light_heads": float((weight.sum(-1) < FAR).mean()),

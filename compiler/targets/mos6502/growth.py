@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from anachron.compiler.fixed import FixedModel, Op
+from anachron.compiler.operands import attention
 from anachron.kernels.arithmetic import Array
 
 KNOTS = (4, 12, 32, 96)  # where the straight pieces meet
@@ -33,30 +34,23 @@ class Growth:
 
 def measure(fixed: FixedModel, ops: Sequence[Op]) -> Growth:
     """What attentions of a decoder have in common."""
-    texts = range(len(fixed.usual_long[ops[0].name]))
-    found = np.mean([_count(fixed, op, text) for op in ops for text in texts], axis=0)
+    found = np.mean([_count(fixed, op) for op in ops], axis=(0, 2))
     weighed, noticed, records = (_express(row) for row in found)
     return Growth(weighed, noticed, records)
 
 
-def _count(fixed: FixedModel, op: Op, text: int) -> Array:
-    """(3, positions) of Growth, means over an attention's heads."""
-    heads, kv_heads = op.attributes["heads"], op.attributes["kv_heads"]
-    q, k = (fixed.usual_long[name][text].astype(np.int64) for name in op.inputs[:2])
-    n, size = len(q), q.shape[-1] // heads
-    k = np.repeat(k.reshape(n, kv_heads, size), heads // kv_heads, axis=1)
-    scores = np.einsum("ihd,jhd->hij", q.reshape(n, heads, size), k)
-    scores = scores >> op.attributes["score_shift"]
-    seen = np.tri(n, dtype=bool)
-    scores = np.where(seen, scores, np.iinfo(np.int64).min)[..., ::-1]  # newest first
-    seen = seen[..., ::-1]
+def _count(fixed: FixedModel, op: Op) -> Array:
+    """(3, texts, positions) of Growth, means over an attention's heads."""
+    known = attention(op, fixed.usual_long)
+    scores = np.where(known.seen, known.scores, np.iinfo(np.int64).min)[..., ::-1]  # newest first
+    seen = known.seen[..., ::-1]
     reach = int(np.count_nonzero(op.constants["table"]))
     so_far = np.maximum.accumulate(scores, axis=-1)
-    before = np.concatenate([np.full((heads, n, 1), so_far.min()), so_far[..., :-1]], axis=-1)
+    before = np.concatenate([np.full_like(so_far[..., :1], so_far.min()), so_far[..., :-1]], -1)
     weighed = seen & (so_far[..., -1:] - scores < reach)
     noticed = seen & ((before - scores < reach) | (scores > before))
     records = seen & (scores > before)
-    return np.stack([part.sum(-1).mean(0) for part in (weighed, noticed, records)])
+    return np.stack([part.sum(-1).mean(1) for part in (weighed, noticed, records)])
 
 
 def _express(counts: Array) -> str:

@@ -91,7 +91,7 @@ def _norm(fixed: FixedModel, op: Op) -> dict[str, object]:
 
 
 def _attention(fixed: FixedModel, op: Op) -> dict[str, object]:
-    found = operands.attention(fixed, op)
+    found = operands.attention(op, fixed.usual)
     offset = 1 << fixed.values[op.inputs[2]].format.bits - 1
     none = (found.weight == 0) & found.seen
     rows = found.seen.sum(-1)

@@ -124,7 +124,7 @@ def _norm(fixed: FixedModel, op: Op) -> dict[str, object]:
 
 
 def _attention(fixed: FixedModel, op: Op) -> dict[str, object]:
-    found = operands.attention(fixed, op)
+    found = operands.attention(op, fixed.usual)
     seen, rows = found.seen, found.seen.sum(-1)
     below = np.where(seen, found.scores, np.iinfo(np.int64).min)
     before = np.maximum.accumulate(below, -1)[..., :-1]

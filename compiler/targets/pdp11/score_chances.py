@@ -33,7 +33,7 @@ def usual(fixed: FixedModel, op: Op, guarded: bool, together: bool) -> dict[str,
         count = chosen.sum(over)
         return np.where(count > 0, (numbers * chosen).sum(over) / np.maximum(1, count), otherwise)
 
-    found, causal = operands.attention(fixed, op), bool(op.attributes["causal"])
+    found, causal = operands.attention(op, fixed.usual), bool(op.attributes["causal"])
     n, size = found.q.shape[1], found.q.shape[-1]
     shift, rows = op.attributes["score_shift"], found.seen.sum(-1)
     rows = rows.mean(keepdims=True) if together else rows
