@@ -5,6 +5,7 @@ To add a checkpoint format: a row in checkpoints.FORMATS.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from anachron.compiler import checkpoints, weights
 from anachron.compiler.language import Program, parse
 from anachron.compiler.model import Model, ModelError, check, random_weights
 from anachron.compiler.tokenizer import Tokenizer, load_tokenizer
-from anachron.emulators.containers.files import read_file
+from anachron.emulators.containers.files import is_file, read_file, shown
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
 MAX_TEXT_BYTES = 1 << 20
@@ -40,7 +41,7 @@ def load(
     Raises ModelError or TokenizerError, both ValueErrors, in one line.
     """
     path = find_model(name_or_path)
-    if isinstance(tokenizer, str | Path):
+    if tokenizer is not None and not isinstance(tokenizer, Tokenizer):
         tokenizer = load_tokenizer(tokenizer)
     if path.suffix != ".model":
         return check(shorten(checkpoints.load_checkpoint(path, tokenizer), overrides or {}))
@@ -59,16 +60,13 @@ def load(
 
 def find_model(name_or_path: str | Path) -> Path:
     """The file of a model; a bare name is one of ours."""
-    path = Path(name_or_path)
-    ours = PROGRAMS / f"{name_or_path}.model"
-    if path.suffix == "" and path.name == str(name_or_path) and ours.is_file():
-        return ours
-    if path.exists() and not path.is_file():
-        raise ModelError(f"{name_or_path}: not a regular file: give the name of one")
-    if not path.is_file():
+    path, ours = Path(name_or_path), list_programs()
+    if str(name_or_path) in ours:
+        return PROGRAMS / f"{name_or_path}.model"
+    if not is_file(name_or_path, ModelError):
         raise ModelError(
-            f"{name_or_path}: no such file, and no program of that name: there are "
-            f"{', '.join(list_programs())}"
+            f"{shown(name_or_path)}: no such file, and no program of that name: there are "
+            f"{', '.join(ours)}"
         )
     return path
 
@@ -81,7 +79,7 @@ def fill(program: Program, path: Path, seed: int, resized: bool) -> Model:
     model = program.model
     file = path.with_suffix(".npz") if program.weights is None else path.parent / program.weights
     if program.weights is None and (
-        not file.is_file() or (resized and not weights.fits(file, model))
+        not os.path.isfile(file) or (resized and not weights.fits(file, model))
     ):
         start = random_weights(model.shapes, seed)
         return model.with_weights(start, f"random, seed {seed}")

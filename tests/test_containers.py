@@ -233,6 +233,9 @@ def test_write_leaves_the_whole_file_or_the_old_one(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(ValueError, match="cannot be written"):
         files.write_file(tmp_path / "folder", b"x")
+    for name in ("a" * 300, "a\0b"):
+        with pytest.raises(ValueError, match="cannot be written"):
+            files.write_file(tmp_path / name, b"x")
     assert sorted(os.listdir(tmp_path)) == ["folder", "x.prg"]
 
 
