@@ -109,8 +109,15 @@ class FixedModel:
 
     def in_text(self, tokens: Sequence[int]) -> FixedModel:
         """The same model, whose usual values are those of one text."""
+        return self._with_usual(find_usual_of(self, tokens))
+
+    def from_position(self, first: int) -> FixedModel:
+        """The same model, whose usual values are those of positions from one on."""
+        return self._with_usual({name: value[:, first:] for name, value in self.usual.items()})
+
+    def _with_usual(self, usual: Mapping[str, Array]) -> FixedModel:
         told = replace(self)
-        told.__dict__["usual"] = find_usual_of(self, tokens)
+        told.__dict__["usual"] = usual
         return told
 
     @property

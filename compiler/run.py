@@ -381,7 +381,7 @@ def predict(
     sums: dict[str, Cycles] = {}
     ask = image.predict
     if tokens and hasattr(ask, "in_text"):
-        ask = ask.in_text(tokens)
+        ask = ask.in_text(tokens, n_prompt - 1)
     if image.fixed.generation.mode == "sequence":
         passes = [(0, True)]
     else:

@@ -14,6 +14,8 @@ from anachron.compiler.model import INPUTS
 
 # Kernels that may write their result over an input that nothing reads later.
 IN_PLACE = frozenset(("add", "relu", "lookup", "multiply"))
+# Contracts whose work at a position is known from all positions' values, or from its number.
+SEQUENTIAL = frozenset(("attention", "rope"))
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,13 @@ def find_stages(fixed: FixedModel) -> tuple[Stage, ...]:
     always = [op for op in stages[0] if op.name in needed]
     rest = [op for op in stages[0] if op.name not in needed]
     return (Stage((*always, *rest), len(always)),)
+
+
+def find_late(stages: tuple[Stage, ...]) -> frozenset[str]:
+    """Names of the ops that run only where logits are wanted, and ask for those positions alone."""
+    return frozenset(
+        op.name for stage in stages for op in stage.for_logits if op.contract not in SEQUENTIAL
+    )
 
 
 def _find_needed(ops: list[Op]) -> set[str]:

@@ -226,7 +226,14 @@ def test_norms_to_int8_are_exact_and_saturate(size, bits, shift, shortens):
     bench.call("fill_squares", {})
     bench.call("fill_less_products", {})
     bench.call("fill_units", {})
-    usual = {"elements": size, "long_elements": 0.1, "long_turns": (1, 2, 8), "stays_short": 0.9}
+    usual = {
+        "elements": size,
+        "long_elements": 0.1,
+        "long_turns": (1, 2, 8),
+        "plain_elements": 0.4,
+        "stays_short": 0.9,
+        "left_at": 3,
+    }
     gain = np.ones(size, int)
     attributes = {"pre_shift": 4, "root_shift": 0, "reciprocal_bits": bits}
     assert not narrow_norm.applicable(size, gain, {**attributes, "gain_shift": shift})

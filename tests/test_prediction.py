@@ -37,6 +37,18 @@ WAYS = {
     "c64+reu int8": (8, lambda fixed: build_streamed(fixed, find_machine("c64+reu"), Options())),
 }
 
+# Seeds that were beyond once: a guard that fires where logits are not wanted, mean squares too long
+# for a byte's root, weights that are small against the tables that they look into.
+BEYOND = (
+    ("c64", 78),
+    ("c64 int8", 22),
+    ("c64 int8", 79),
+    ("c64+crt int8", 110),
+    ("c64+reu", 31),
+    ("c64+reu int8", 22),
+    ("c64+reu int8", 110),
+)
+
 
 def prompts(fixed: FixedModel, seed: int) -> list[str]:
     if fixed.generation.mode == "sequence":
@@ -45,8 +57,9 @@ def prompts(fixed: FixedModel, seed: int) -> list[str]:
     return [random_prompt(seed, fixed.vocab_size, length) for length in (1, 3)]
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("seed", range(FIRST, END))
+@pytest.mark.parametrize(
+    ("way", "seed"), [*((way, seed) for seed in range(FIRST, END) for way in WAYS), *BEYOND]
+)
 def test_random_models_take_the_time_expected(way: str, seed: int, tmp_path: Path) -> None:
     path = tmp_path / "random.model"
     path.write_text(random_text(seed))

@@ -118,7 +118,7 @@ def of_measured(name: str, n: int, bits: int) -> str:
         "    asl sum_a\n    rol sum_a+1\n    rol sum_a+2\n    rol sum_a+3\n" * down,
         f"""\
     lda sum_a+3
-    beq _short          ;@ p=0.999
+    beq _short          ;@ p=1-usual(long_means, 0.001)
     lda sum_a+1
     sta total
     lda sum_a+2

@@ -45,7 +45,8 @@ def shifts(shift: Array) -> dict[str, object]:
 
 
 def measured(fixed: FixedModel, name: str) -> dict[str, object]:
-    """What guard.py's measure of a value asks for."""
+    """What guard.py's measure of a value asks for, and fast_norm.py of the mean square; of vectors
+    long_means: those whose mean square is too long for a root of a byte."""
     x = vectors(fixed, name)
     size = np.where(x < 0, ~x, x) >> SHIFT
     far = size >= FAR
@@ -55,17 +56,27 @@ def measured(fixed: FixedModel, name: str) -> dict[str, object]:
         "elements": x.shape[1],
         "long_elements": float(far.mean()),
         "long_turns": (1, min(max(turns, 1), most), most),
+        "long_means": float((((x >> SHIFT) ** 2).mean(1) >= FAR**2).mean()),
     }
 
 
 def shortened(fixed: FixedModel, name: str) -> dict[str, object]:
-    """What a norm to int8 asks for besides; stays_short: an element that is not positive, of all
-    that are looked at."""
+    """What a norm to int8 asks for besides, of the elements that it looks at.
+
+    plain_elements: those that are short and not negative; stays_short: of the others, as many that
+    a vector is left as often as vectors are; left_at: the element, from the last on, where it is
+    """
     x = vectors(fixed, name)[:, ::-1]  # from the last one on
     far = (x < -SHORT) | (x >= SHORT)
     looked: Array = np.cumsum(far, axis=1) - far == 0
-    asked = looked & ((x < 0) | far)
-    return {"stays_short": 1 - float(far[asked].mean()) if asked.any() else 1.0}
+    long = far.any(1)
+    leaves = 1 - float(1 - long.mean()) ** (1 / x.shape[1])
+    plain = min(float(((x >= 0) & ~far)[looked].mean()), 1 - leaves)
+    return {
+        "plain_elements": plain,
+        "stays_short": max(0.0, 1 - leaves / (1 - plain)) if plain < 1 else 1.0,
+        "left_at": float(far[long].argmax(1).mean()) + 1 if long.any() else 1.0,
+    }
 
 
 def guarded(fixed: FixedModel, op: Op, limits: Sequence[int]) -> dict[str, Any]:

@@ -10,10 +10,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from anachron.compiler.assembly.program import Line, Program
 from anachron.compiler.claims import Cycles
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.memory import Placed
+from anachron.compiler.schedule import SEQUENTIAL, find_late
 from anachron.compiler.steps import Step
 from anachron.compiler.targets.mos6502 import operand_chances
 from anachron.compiler.targets.mos6502.gathering import Count
@@ -61,6 +64,7 @@ class Prediction:
     extra         labels called once a position besides, an encoder's
     screen        it is on, and the VIC-II takes its share
     text          the model in the text that it is asked of; None: in texts of its own
+    answering     the first position there whose logits are wanted
     """
 
     program: Program
@@ -74,12 +78,14 @@ class Prediction:
     extra: tuple[str, ...] = ()
     screen: bool = False
     text: FixedModel | None = None
+    answering: int = 0
     _known: dict = field(default_factory=dict, repr=False, compare=False)
 
-    def in_text(self, tokens: Sequence[int]) -> Prediction:
+    def in_text(self, tokens: Sequence[int], answering: int = 0) -> Prediction:
         """The same, for one text: what depends on data is counted in its integers."""
         known = {key: value for key, value in self._known.items() if isinstance(value, Predictor)}
-        return replace(self, text=self.values.fixed.in_text(tokens), _known=known)
+        text = self.values.fixed.in_text(tokens)
+        return replace(self, text=text, answering=answering, _known=known)
 
     def __call__(self, position: int, wants_logits: bool) -> dict[str, Cycles]:
         times = self._position(position, wants_logits)
@@ -138,22 +144,41 @@ class Prediction:
         """What the claims of an op's routine ask for; arrays: a number a position."""
         key = ("usual", op)
         if key not in self._known:
-            fixed = self.text or self.values.fixed
+            fixed, _ = self._told(op)
             self._known[key] = operand_chances.usual(fixed, fixed[op]) if op else {}
         sources = [self._known[key], self.environments.get(op), self.environments.get(label)]
         if self.text is not None:
-            sources += [self._counted(op), self._counted(label)]
+            sources += [self._counted(op, op), self._counted(label, op)]
         return {name: value for s in sources if s for name, value in s.items()}
 
-    def _counted(self, label: str) -> dict[str, object]:
+    def _counted(self, label: str, op: str) -> dict[str, object]:
         """What is counted for a routine, in this text: sizes stay what they were."""
-        key = ("counted", label)
+        key = ("counted", label, op)
         if key not in self._known:
             found: dict[str, object] = {}
+            fixed, first = self._told(op)
             for count in self.counts.get(label, ()):
-                found |= count(self.text or self.values.fixed)
-            self._known[key] = {n: value for n, value in found.items() if n != "elements"}
+                found |= count(fixed)
+            self._known[key] = {
+                name: np.pad(value, (first, 0), "edge") if isinstance(value, np.ndarray) else value
+                for name, value in found.items()
+                if name != "elements"
+            }
         return self._known[key]
+
+    def _told(self, op: str) -> tuple[FixedModel, int]:
+        """The model with the values that an op works on, and the first position of those."""
+        if self.text is None:
+            return self.values.fixed, 0
+        first = min(1, self.answering) if self.opening else 0
+        if op in find_late(self.values.stages):
+            first = self.answering
+        elif not op or self.values.fixed[op].contract in SEQUENTIAL:
+            first = 0
+        key = ("from", first)
+        if key not in self._known:
+            self._known[key] = self.text.from_position(first)
+        return self._known[key], first
 
     def _forward(self, way: Mapping[str, int]) -> dict[str, Cycles]:
         """The pass's own instructions, its calls left aside: they are counted op by op."""

@@ -8,21 +8,21 @@ again if it is too long.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from anachron.compiler.fixed import FixedModel, Op
+from anachron.compiler.operands import vectors
 from anachron.compiler.ranges import Ranges
 from anachron.kernels.arithmetic import Array
 from anachron.kernels.mos6502 import zeropage
 from anachron.kernels.mos6502.residue import guard
-from anachron.kernels.mos6502.residue.moduli import SMALL_MODULI, WIDE, reach
+from anachron.kernels.mos6502.residue.moduli import MODULI, SMALL_MODULI, WIDE, reach, residue
 from anachron.kernels.mos6502.streamed import matvec as streamed_matvec
 from anachron.kernels.mos6502.streamed.ends import End
-from anachron.kernels.mos6502.streamed.matvec import CROSSING, Kernel
+from anachron.kernels.mos6502.streamed.matvec import Kernel
 
 PAGE = 256
 ROOM = 1.3  # a guard is worth its time where inputs may be so much longer than any seen
@@ -90,9 +90,8 @@ def plan_streams(
     for op in ops:
         bits = fixed.values[op.inputs[0]].format.bits
         found.setdefault((op.constants["weight"].shape[1], bits), []).append(op)
-    lengths = {name: value.longest for name, value in fixed.values.items()}
     streams = [
-        _stream(ranges, columns, bits, small, group, guarded, lengths)
+        _stream(fixed, ranges, columns, bits, small, group, guarded)
         for (columns, bits), group in found.items()
     ]
     return tuple(streams), reasons
@@ -106,13 +105,13 @@ def expected_sum(fixed: FixedModel, op: Op) -> float:
 
 
 def _stream(
+    fixed: FixedModel,
     ranges: Ranges,
     columns: int,
     bits: int,
     small: int,
     ops: list[Op],
     guarded: Mapping[str, int],
-    lengths: Mapping[str, float],
 ) -> Stream:
     runs = {op.name: _runs(ranges, op, small, guarded.get(op.name)) for op in ops}
     ends = sorted({run.end for mine in runs.values() for run in mine})
@@ -132,22 +131,26 @@ def _stream(
         origin,
         f"${start:02x}" if fits else ROW_PAGE,
         tuple(ends),
-        _crossing(ops, origin, lengths) if bits == 8 else CROSSING,
+        _crossing(fixed, ops, origin, (*MODULI, small)[:chains], bits),
     )
     limits = {op.name: _limit(op, guarded[op.name]) for op in ops if op.name in guarded}
     return Stream(kernel, tuple(ops), runs, limits)
 
 
-def _crossing(ops: list[Op], origin: tuple[int, ...], lengths: Mapping[str, float]) -> float:
-    """How often w + x leaves a page: x is normal around its offset, as long as calibration saw."""
-    found, n = 0.0, 0
+def _crossing(
+    fixed: FixedModel, ops: list[Op], origin: tuple[int, ...], moduli: tuple[int, ...], bits: int
+) -> tuple[float, ...]:
+    """How often w + x leaves a page, chain by chain: all weights, x of texts of the model's own."""
+    found, sizes = [], []
     for op in ops:
-        far = 127.5 - op.constants["weight"].astype(float) + np.array(origin)
-        spread = max(lengths[op.inputs[0]], 1.0) / math.sqrt(far.shape[1])
-        values, counts = np.unique(far, return_counts=True)
-        above = [0.5 * math.erfc(value / spread / math.sqrt(2)) for value in values]
-        found, n = found + float(np.dot(above, counts)), n + far.size
-    return found / n
+        taken = op.constants["weight"].astype(np.int64) - np.array(origin)
+        x = vectors(fixed, op.inputs[0])
+        # (n, columns): the share of a column's weights that are n or more
+        beyond = np.array([(taken >= n).mean(0) for n in range(PAGE + 1)])
+        column = np.arange(x.shape[1])
+        found.append([float(beyond[PAGE - residue(x, m, bits), column].mean()) for m in moduli])
+        sizes.append(taken.size)
+    return tuple(np.average(found, 0, weights=sizes).tolist())
 
 
 def _runs(ranges: Ranges, op: Op, small: int, guarded: int | None) -> tuple[Run, ...]:

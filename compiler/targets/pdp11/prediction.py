@@ -23,6 +23,7 @@ from anachron.compiler.assembly.program import Line, Program
 from anachron.compiler.claims import Cycles, Environment
 from anachron.compiler.fixed import FixedModel, Op
 from anachron.compiler.memory import Placed
+from anachron.compiler.schedule import find_late
 from anachron.compiler.steps import Flow, Step
 from anachron.compiler.targets.pdp11 import chances, score_chances
 from anachron.compiler.targets.pdp11.values import Values
@@ -120,6 +121,7 @@ class Prediction:
     timing       a row of the machine's times
     long_scores  attentions that guard their sums of products
     text         the model in the text that it is asked of, None in texts of its own
+    answering    the first position there whose logits are wanted
     """
 
     program: Program
@@ -128,15 +130,24 @@ class Prediction:
     timing: str
     long_scores: frozenset[str]
     text: FixedModel | None = None
+    answering: int = 0
     _known: dict = field(default_factory=dict, repr=False, compare=False)
 
-    def in_text(self, tokens: Sequence[int]) -> Prediction:
+    def in_text(self, tokens: Sequence[int], answering: int = 0) -> Prediction:
         """The same, for one text: what depends on data is counted in its integers."""
-        return replace(self, text=self._fixed.in_text(tokens), _known={})
+        text = self.values.fixed.in_text(tokens)
+        return replace(self, text=text, answering=answering, _known={})
 
-    @property
-    def _fixed(self) -> FixedModel:
-        return self.text or self.values.fixed
+    def _told(self, op: Op) -> FixedModel:
+        """The model with the values that an op works on."""
+        if self.text is None:
+            return self.values.fixed
+        return self._answers if op.name in find_late(self.values.stages) else self.text
+
+    @cached_property
+    def _answers(self) -> FixedModel:
+        assert self.text is not None
+        return self.text.from_position(self.answering)
 
     def __call__(self, position: int, wants_logits: bool) -> dict[str, Cycles]:
         place: Any = position
@@ -196,10 +207,10 @@ class Prediction:
         return environment if position is None else {**environment, "position": position}
 
     def _usual(self, op: Op) -> dict[str, object]:
-        environment = chances.usual(self._fixed, op)
+        environment = chances.usual(self._told(op), op)
         if op.contract == "attention":
             environment |= score_chances.usual(
-                self._fixed, op, op.name in self.long_scores, self.values.encoder
+                self._told(op), op, op.name in self.long_scores, self.values.encoder
             )
         return environment
 
@@ -247,7 +258,7 @@ class Prediction:
         if key not in self._known:
             extended = None
             if op is not None:
-                extended = time_extended(self._fixed, op, self.timing)
+                extended = time_extended(self._told(op), op, self.timing)
             self._known[key] = Within(self._base, region, calls, extended)
         return self._known[key]
 

@@ -130,7 +130,7 @@ def _measure(shape: Shape) -> str:
 {name}_high_1:
     ldy $ffff,x         ;@ p=0.1
     cpy #{SHORT >> 8}
-    bcc _short          ;@ p=0.5
+    bcc _short          ;@ p=plain_elements
     cpy #${(-SHORT >> 8) & 255:02x}
     bcs _short          ;@ p=stays_short
     jmp {name}_long
@@ -156,7 +156,7 @@ _square:
     bcc *+4             ;@ p=0.97
     inc sum_a+2
     dex
-    bpl {name}_measure   ;@ times {shape.size}"""
+    bpl {name}_measure   ;@ times {shape.size}, left left_at"""
 
 
 def _table(shape: Shape) -> str:

@@ -113,6 +113,20 @@ def make_tables() -> dict[str, bytes]:
     return {name: tables[name].astype(np.uint8).tobytes() for name in TABLES}
 
 
+def residue(x: Array, modulus: int, bits: int) -> Array:
+    """What kernels take of words, or of int8 numbers, for a modulus: less than 256, not reduced."""
+    low, high = x & 255, x >> 8
+    if bits == 8:
+        return low ^ 128
+    match modulus:
+        case 256:
+            return low
+        case 255:
+            total = low + high % 255
+            return total - 255 * (total > 255)
+    return low % modulus + 256 * high % modulus
+
+
 def choose_origin(weight: Array) -> Array:
     """The least weight of each column, at most 0: what is taken off so that few pages are crossed.
 

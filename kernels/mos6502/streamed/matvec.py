@@ -34,8 +34,7 @@ from anachron.kernels.mos6502.residue.moduli import NARROW, WIDE, Basis, row_con
 from anachron.kernels.mos6502.streamed.chains import chain, start
 from anachron.kernels.mos6502.streamed.ends import End, end
 
-CROSSING = 0.5  # of the reads t+x,Y where x's residues are anything
-SMALL_CROSSING = 0.27  # of the moduli below
+CROSSING = (0.5, 0.5, 0.27, 0.27)  # of a chain's reads t+x,Y, of weights and x that are anything
 MOST_UNROLLED = 96  # columns of a vector that is taken without loops
 STARTS = 5  # numbers below the fourth modulus, or equal to it, that its chain starts with
 COUNT = "factor_a"  # rows left; what a row's chains use of the zero page lies below the record
@@ -49,7 +48,7 @@ class Kernel:
     origin   (columns,)    what is taken off the weights
     record   label of the memory where a row's record comes to
     ends     of its rows, each once
-    crossing how often a read of the two wide moduli's tables leaves its page
+    crossing how often a read of a table leaves its page, chain by chain
     """
 
     name: str
@@ -60,7 +59,7 @@ class Kernel:
     origin: tuple[int, ...]
     record: str
     ends: tuple[End, ...]
-    crossing: float = CROSSING
+    crossing: tuple[float, ...] = CROSSING
 
     @property
     def moduli(self) -> tuple[int, ...]:
@@ -145,11 +144,11 @@ def rows(kernel: Kernel) -> str:
             text.append(_exit(kernel, number))
         text.append(_start(kernel, number, m))
         most = STARTS * small  # of the fourth chain's start
-        crossing = kernel.crossing if number < 2 else SMALL_CROSSING
+        p = kernel.crossing[number]
         terms = [
             (
                 f"    ldy {kernel.record}+{c}",
-                f"{name}_t{m}_{c}:\n    adc {kernel.table(m)},y        ;@ p={crossing:.3f}",
+                f"{name}_t{m}_{c}:\n    adc {kernel.table(m)},y        ;@ p={p:.3f}",
             )
             for c in range(kernel.columns)
         ]
