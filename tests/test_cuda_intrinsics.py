@@ -17,6 +17,7 @@ EXTREMES = (0, 1, -1, 127, -128, 32767, -32768, (1 << 31) - 1, -(1 << 31))
 TESTED = {name: row for name, row in INTRINSICS.items() if row.meaning}
 SHIFTS = ("shl32", "sar32", "shr32")
 FLOORS = ("floordiv32", "floordiv64", "udiv64")
+FLOATING = ("fmul", "fadd", "ffma", "fmin", "fmax")
 DIVISORS = (*FLOORS, "udiv32", "urem32", "udiv_all")
 
 
@@ -28,6 +29,8 @@ def operands(name: str) -> list[str]:
         word = f"x{i}"
         if name in SHIFTS and i == 1:
             word = "and32(x1, 31)"
+        if name in FLOATING:  # of moderate size
+            word = f"or32(and32(x{i}, {-1 ^ 1 << 30}), {1 << 29})"
         if name in DIVISORS and i == len(takes) - 1:
             word = f"max32(1, and32(x{i}, 2147483647))" if name in FLOORS else f"or32(x{i}, 1)"
         if name == "isqrt64":

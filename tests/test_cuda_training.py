@@ -34,9 +34,6 @@ from anachron.compiler.targets.cuda.training.replicas import (
 from anachron.compiler.targets.cuda.training.step import StepLowering
 from anachron.emulators.ptx import load
 from anachron.kernels.arithmetic import wrap
-from anachron.kernels.cuda.training.grid import Field, Grid
-from anachron.kernels.cuda.training.products import SIGNS, SLOT, Tables, word
-from anachron.kernels.reference.log_tables import code, exponential
 
 compiles = pytest.mark.skipif(
     find_spec("numba_cuda") is None, reason="Numba CUDA is not installed: pip install -e '.[cuda]'"
@@ -136,7 +133,7 @@ def test_the_first_trainings_of_each_rate_are_held_to_the_reference() -> None:
 def test_a_table_s_shift_is_two(amount: int) -> None:
     log = lower_step(differentiate(ac.load("reverse")))
     (op,) = [u for u in log.updates if u.name == "tok.weight"]
-    down, up = find_words(replace(log, updates=(replace(op, attributes={"amount": amount}),)))
+    down, up = find_words(replace(log, updates=(replace(op, attributes={"amount": amount}),)), 0)
     assert 0 <= down < 32 and 0 <= up < 32
     for number in (-32768, -5, 1, 32767):
         wanted = number << amount if amount > 0 else number >> -amount
@@ -166,12 +163,15 @@ def test_the_machine_s_own_code_keeps_everything_in_registers() -> None:
         pytest.skip(str(reason))
     assert found.faults == ()
     assert found.registers <= 128
-    assert not re.search(r"\.f(32|64)|\.local", reverse(6).ptx)
+    assert not re.search(r"\.f64|\.local|approx", reverse(6).ptx)
+    floating = set(re.findall(r"\t([\w.]+\.f32)\b", reverse(6).ptx))
+    moved = {name for name in floating if name.split(".")[0] in ("ld", "st", "mov", "selp")}
+    assert floating - moved == {"fma.rn.f32", "mul.rn.f32"}
 
 
 @compiles
 def test_without_a_barrier_of_the_warp_a_step_races() -> None:
-    """But before sums of two values: there each lane reads what it has written itself."""
+    """But for a few: there each lane reads what it has written itself."""
     kernel = build_replicas(ac.load("reverse"), 2, tests=False)
     ptx = kernel.ptx
     places = [match.span() for match in re.finditer(r"bar\.warp\.sync\s+-1;", ptx)]
@@ -183,7 +183,7 @@ def test_without_a_barrier_of_the_warp_a_step_races() -> None:
         except RunError as error:
             assert "races" in str(error)
             raced += 1
-    assert raced >= len(places) - 4 and len(places) > 20
+    assert raced >= len(places) - 6 and len(places) > 20
 
 
 @compiles
@@ -247,31 +247,9 @@ def test_rates_that_will_not_do_are_one_line(
     assert message in told and told.count("\n") == 1
 
 
-def test_words_of_codes_add_to_the_product() -> None:
-    tables = Tables(420)
-    entries, products = tables.code_entries.astype(int), tables.product_entries
-    integers = np.arange(-4096, 4096, 2)
-    words = entries[(integers & 8190) >> 1] * SLOT
-    logs = code(integers)
-    for a in (-4096, -300, -2, 0, 2, 46, 1000, 4094):
-        i = int(np.flatnonzero(integers == a)[0])
-        for constant in (-266, -120, -354):
-            total = words[i] + words + word(constant)
-            got = products[np.maximum(total, -SLOT) // SLOT + 1]
-            signs = np.sign(a or 1) * np.where(integers < 0, -1, 1)
-            magnitude = logs % 8192 - (logs % 8192 > 4096) * 8192
-            log_a = int(magnitude[i])
-            wanted = [
-                s * exponential(log_a + int(m) + constant) if log_a + m + constant >= 0 else 0
-                for s, m in zip(signs, magnitude, strict=True)
-            ]
-            assert got.tolist() == wanted
-    assert len(products) == tables.n_entries == 1 + SIGNS * 211
-
-
 def test_no_two_values_that_are_needed_together_share_memory(tmp_path: Path) -> None:
     for model in (ac.load("reverse"), load_text(tmp_path, TWO)):
-        step = StepLowering(lower_step(differentiate(model)), False)
+        step = StepLowering(lower_step(differentiate(model)))
         first, last = step._forms()
         spans = [
             (field.offset, field.offset + field.n_bytes, first[key], last[key])
@@ -283,27 +261,6 @@ def test_no_two_values_that_are_needed_together_share_memory(tmp_path: Path) -> 
             assert end <= step.warp_bytes
             for low, high, begin, stop in spans[:i]:
                 assert end <= low or high <= start or until < begin or stop < since
-
-
-@pytest.mark.parametrize("rows", [1, 3, 8, 10, 16, 33])
-@pytest.mark.parametrize("columns", [1, 7, 10, 16, 32, 40])
-def test_every_element_has_one_owner(rows: int, columns: int) -> None:
-    grid, seen = Grid(rows, columns), set()
-    for lane in range(32):
-        mine = lane // grid.across * grid.each
-        row = min(mine, rows - grid.each)
-        for m, n in grid.elements:
-            column = lane % grid.across + n * grid.across
-            if row + m >= mine and column < columns:
-                assert (row + m, column) not in seen
-                seen.add((row + m, column))
-    assert seen == {(r, c) for r in range(rows) for c in range(columns)}
-
-
-@pytest.mark.parametrize("columns", range(1, 70))
-def test_eight_rows_vectors_lie_in_different_banks(columns: int) -> None:
-    stride = Field(0, 8, columns).stride
-    assert stride >= columns and len({stride * row // 4 % 8 for row in range(8)}) == 8
 
 
 def test_what_it_cannot_train_is_one_line() -> None:

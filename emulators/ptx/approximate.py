@@ -1,10 +1,12 @@
-"""The few instructions of floating point that exact kernels use: a first guess, then corrected.
+"""The few instructions of floating point that exact kernels use: a first guess, then corrected, or
+products and sums whose rounding is part of the integers.
 
 A GPU's approximations are not in its manual, only how far they may err; so a kernel may use them
 where integers put right whatever they give.  Here they are right to the last bit, or, where the
 registers have a source of errors, wrong by as much as the manual allows: at random, or always.
 
     cvt.rn.f32.u32  cvt.rz.f32.u32  fma.rz.f32  sqrt.approx.ftz.f32  rcp.approx.ftz.f32
+    mul.rn.f32  add.rn.f32  fma.rn.f32  min.f32  max.f32          as IEEE 754 says, subnormals too
 
 To add one: a function of an array of float64 and a line in APPROXIMATIONS.
 Source: PTX ISA 9.0, section 9.7.3: the errors of sqrt.approx and rcp.approx; unverified.
@@ -62,21 +64,55 @@ def _guess(instruction: Instruction, registers: Registers, meaning: Meaning) -> 
     return step
 
 
+def _sum(a: Array, b: Array, c: Array) -> tuple[Array, Array]:
+    """a b + c in float64, and what that left out: a product of two floats has 48 bits, which
+    float64 holds; the sum may not (Knuth's two-sum)."""
+    product, more = a.astype(np.float64) * b, c.astype(np.float64)
+    total = product + more
+    back = total - product
+    return total, (product - (total - back)) + (more - back)
+
+
 def bind_product(instruction: Instruction, registers: Registers) -> Step:
-    """fma.rz: a product of two floats has 48 bits, which float64 holds; the sum may not."""
+    """fma.rz: what the sum left out decides where it ends on a float exactly."""
     target = registers.write(instruction.operands[0], "b32").view(np.float32)
     a, b, c = (registers.read(operand, "f32") for operand in instruction.operands[1:])
 
     def step(lanes: Array | None) -> None:
-        product, more = a.astype(np.float64) * b, c.astype(np.float64)
-        total = product + more
-        # What the sum left out (Knuth's two-sum) decides where it ends on a float exactly.
-        back = total - product
-        lost = (product - (total - back)) + (more - back)
+        total, lost = _sum(a, b, c)
         result = truncate(total)
         over = (result == total) & (np.sign(lost) * np.sign(total) < 0)
         nearer = np.nextafter(result, np.float32(0))
         assign(target, np.where(over, nearer, result).astype(np.float32), lanes)
+
+    return step
+
+
+def bind_sum(instruction: Instruction, registers: Registers) -> Step:
+    """fma.rn: rounded once, so what float64 left out makes an even last bit odd, on its side."""
+    target = registers.write(instruction.operands[0], "b32").view(np.float32)
+    a, b, c = (registers.read(operand, "f32") for operand in instruction.operands[1:])
+
+    def step(lanes: Array | None) -> None:
+        total, lost = _sum(a, b, c)
+        even = (lost != 0) & (total.view(np.int64) & 1 == 0)
+        odd = np.nextafter(total, np.where(lost > 0, np.inf, -np.inf))
+        assign(target, np.where(even, odd, total).astype(np.float32), lanes)
+
+    return step
+
+
+def bind_rounded(instruction: Instruction, registers: Registers) -> Step:
+    """A function of two floats that float64 gives exactly, or so that it is rounded the same."""
+    meaning = {"mul": np.multiply, "add": np.add, "min": np.fmin, "max": np.fmax}[
+        instruction.parts[0]
+    ]
+    target = registers.write(instruction.operands[0], "b32").view(np.float32)
+    a, b = (registers.read(operand, "f32") for operand in instruction.operands[1:])
+
+    def step(lanes: Array | None) -> None:
+        wide = meaning(a.astype(np.float64), b.astype(np.float64))
+        assign(target, wide.astype(np.float32), lanes)
 
     return step
 
@@ -97,4 +133,9 @@ APPROXIMATIONS = {
     ("sqrt", "approx", "ftz", "f32"): bind_root,
     ("rcp", "approx", "ftz", "f32"): bind_reciprocal,
     ("fma", "rz", "f32"): bind_product,
+    ("fma", "rn", "f32"): bind_sum,
+    ("mul", "rn", "f32"): bind_rounded,
+    ("add", "rn", "f32"): bind_rounded,
+    ("min", "f32"): bind_rounded,
+    ("max", "f32"): bind_rounded,
 }

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from anachron.emulators.ptx.memory import WARP, Clock, Race
 from anachron.emulators.ptx.registers import Array, Registers
 from anachron.emulators.ptx.syntax import Instruction, Program, PtxError
 
+MOVES = ("ld", "st", "mov", "selp")
 BRANCHES = ("bra", "ret", "exit", "trap")
 BLOCK_BARRIERS = ("bar.sync", "barrier.sync", "barrier.sync.aligned")
 NOTHING = ("membar", "fence")
@@ -203,7 +204,9 @@ def bind(instruction: Instruction, registers: Registers, memory: Memory) -> Step
             if not barrier and not (two == "bar.warp" and operands in (("-1",), ("0xffffffff",))):
                 raise PtxError("only barrier 0 of all threads and whole warps' barriers are known")
             return _nothing
-        if "f32" in instruction.parts:
+        if name in MOVES and "f32" in instruction.parts:  # bits like others
+            instruction = replace(instruction, opcode=instruction.opcode.replace("f32", "b32"))
+        elif "f32" in instruction.parts:
             if name == "cvt":
                 return bind_conversion(instruction, registers)
             if instruction.parts not in APPROXIMATIONS:

@@ -82,8 +82,8 @@ class Registers:
             register = self.special.get(operand)
         if register is not None:
             return self._view(register, wanted, operand)
-        if wanted == np.float32 and FLOAT.fullmatch(operand):
-            return np.array([int(operand[2:], 16)], np.uint32).view(np.float32)
+        if wanted.itemsize == 4 and FLOAT.fullmatch(operand):
+            return np.array([int(operand[2:], 16)], np.uint32).view(wanted)
         if operand in self.program.shared:
             return np.array([self.program.shared[operand]], wanted)
         try:

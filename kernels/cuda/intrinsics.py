@@ -21,6 +21,7 @@ row's PTX in the interpreter (emulators/ptx) and compare it with the row's meani
     dp2a_lo dp2a_hi dp4a                    two words by two bytes, four bytes by four, and a sum;
     dp2a_lo_u dp2a_hi_u dp4a_u              the second operand's bytes without sign
     prmt                                    any four bytes of two words
+    fmul fadd ffma fmin fmax                of words that are the bits of floats, rounded to nearest
     mma_s8 mma_u8                           16x32 bytes (the second: without sign) by 32x8, a sum
     redux_add redux_max ballot              over a warp
     shfl_xor shfl_up shfl_idx               another lane's word
@@ -39,13 +40,16 @@ Source: PTX ISA 9.0 for the instructions named in the texts.
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from llvmlite import ir
 
 BYTE, WORD, LONG = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+FLOAT = ir.FloatType()
 MASK = (1 << 32) - 1
 WARP = 32
 
@@ -196,6 +200,31 @@ def _saturated(x: int) -> int:
     return min(max(x, -(1 << 15)), (1 << 15) - 1)
 
 
+def _float(word: int) -> Fraction:
+    return Fraction(struct.unpack("<f", struct.pack("<I", unsigned(word)))[0])
+
+
+def _word(exact: Fraction) -> int:
+    """The bits of the nearest float, the even one of two; of what is no subnormal, nor infinite."""
+    if not exact:
+        return 0
+    size = abs(exact)
+    exponent = size.numerator.bit_length() - size.denominator.bit_length()
+    exponent -= size < Fraction(2) ** exponent
+    unit = Fraction(2) ** (exponent - 23)
+    nearest = float(round(exact / unit) * unit)
+    return int(struct.unpack("<i", struct.pack("<f", nearest))[0])
+
+
+def _floating(text: str, takes: int, meaning: Callable[..., Fraction]) -> Intrinsic:
+    def emit(b: Any, *words: Any) -> Any:
+        kind = ir.FunctionType(FLOAT, [FLOAT] * takes)
+        floats = [b.bitcast(word, FLOAT) for word in words]
+        return b.bitcast(b.asm(kind, text, "=f" + ",f" * takes, floats, False), WORD)
+
+    return Intrinsic("w" * takes, emit, lambda *words: _word(meaning(*map(_float, words))))
+
+
 # A little less than the root: 0f3F7FFFF8 is 1 - 2**-21.  Adding 2**23 (0f4B000000) leaves the
 # integer in the low bits: sooner done than a conversion.  MAGIC, what it leaves above them, is
 # taken off outside, where it may become part of an address.
@@ -293,6 +322,11 @@ INTRINSICS: dict[str, Intrinsic] = {
     "dp4a": _ptx("dp4a.s32.s32 $0, $1, $2, $3;", 3, _dp4a(True)),
     "dp4a_u": _ptx("dp4a.s32.u32 $0, $1, $2, $3;", 3, _dp4a(False)),
     "prmt": _ptx("prmt.b32 $0, $1, $2, $3;", 3, _permuted),
+    "fmul": _floating("mul.rn.f32 $0, $1, $2;", 2, lambda x, y: x * y),
+    "fadd": _floating("add.rn.f32 $0, $1, $2;", 2, lambda x, y: x + y),
+    "ffma": _floating("fma.rn.f32 $0, $1, $2, $3;", 3, lambda x, y, z: x * y + z),
+    "fmin": _floating("min.f32 $0, $1, $2;", 2, min),
+    "fmax": _floating("max.f32 $0, $1, $2;", 2, max),
     "mma_s8": Intrinsic("w" * 10, _multiplied("s8"), _matrix_product(True), 4, True),
     "mma_u8": Intrinsic("w" * 10, _multiplied("u8"), _matrix_product(False), 4, True),
     "redux_add": _warp("redux.sync.add.s32 $0, $1, -1;", 1, lambda x: [sum(x)] * WARP),

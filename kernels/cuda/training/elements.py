@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from anachron.kernels.cuda.training.grid import Field, Grid
+from anachron.kernels.cuda.training.grid import Field, Grid, deal
 from anachron.kernels.cuda.training.products import SinkOf
 
 
@@ -16,7 +16,7 @@ def each(
     prepare: Callable[[Grid], list[str]] = lambda grid: [],
 ) -> list[str]:
     """What `read` gives for every element, to a sink."""
-    grid = Grid(rows, columns)
+    grid = deal(rows, columns)
     prepared, take = sink(grid, False)
     lines = [*grid.start(), *prepare(grid), *prepared]
     for m, n in grid.elements:
@@ -31,17 +31,16 @@ def read_fields(
     """The elements of fields at the same place, put into a text."""
 
     def prepare(grid: Grid) -> list[str]:
-        return [
-            grid.locate(f"from{f}_{n}", field.view, n)
-            for f, field in enumerate(fields)
-            for n in range(grid.wide)
-        ]
+        lines: list[str] = []
+        for f, field in enumerate(fields):
+            lines += grid.locate(f"from{f}_", field.view)
+        return lines
 
     def read(grid: Grid, m: int, n: int) -> tuple[list[str], str]:
         names, lines = [], []
         for f, field in enumerate(fields):
-            at = field.offset + 4 * m * field.stride
-            lines.append(f"x{f} = load32(sm, from{f}_{n}, {at})")
+            base, at = grid.place(f"from{f}_", field.view, m, n)
+            lines.append(f"x{f} = load32(sm, {base}, {at})")
             names.append(f"x{f}")
         return lines, meaning(*names)
 
@@ -58,8 +57,8 @@ def embed(index: Field | None, table: int, rows: int, columns: int, sink: SinkOf
         lines = [f"which = add32(row, {m})"]
         if index is not None:
             lines = [f"which = load32(sm, add32(w, mul32(row, 4)), {index.offset + 4 * m})"]
-        at = f"add32(mul32(which, {4 * columns}), mul32(column{n}, 4))"
-        return lines, f"load32(mine, {at}, {table})"
+        at = f"add32(mul32(which, {4 * columns}), mul32(column{grid.base(n)}, 4))"
+        return lines, f"load32(mine, {at}, {table + 4 * grid.beyond(n)})"
 
     return each(rows, columns, read, sink)
 
@@ -90,9 +89,8 @@ def add_bias(x: Field, bias: int, shift: int, sink: SinkOf) -> list[str]:
 
     def read(grid: Grid, m: int, n: int) -> tuple[list[str], str]:
         lines, value = inner(grid, m, n)
-        weight = f"load32(mine, mul32(column{n}, 4), {bias})"
+        at = bias + 4 * grid.beyond(n)
+        weight = f"load32(mine, mul32(column{grid.base(n)}, 4), {at})"
         return lines, f"low16(add32({value}, sar32({weight}, {shift})))"
 
     return each(x.rows, x.columns, read, sink, prepare)
-
-

@@ -1,7 +1,8 @@
-"""Codes, products, and sums of products: what every op of a step in logarithms is made of.
+"""Sums of products of codes: what every op of a step in logarithms is made of.
 
-What bounds a step: three instructions a product - an addition that is also a maximum, a load, an
-addition - and about a fourth for the loads of codes, which a lane's products share.
+What bounds a step: one multiplication a product, and the loads of what it multiplies, which a
+lane's products share.  A lane has a block of rows and columns, so that each number that it loads
+is multiplied several times; `choose_grid` takes the block that loads least.
 """
 
 from __future__ import annotations
@@ -9,170 +10,221 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from anachron.kernels.arithmetic import Array
-from anachron.kernels.cuda.places import WARP
-from anachron.kernels.cuda.training.grid import VECTOR, Field, Grid, View
-from anachron.kernels.reference.log_tables import (
-    FARTHEST_CODED,
-    INDEX_MASK,
-    SILENT,
-    code_table,
-    exponential,
+from anachron.kernels.cuda.training.grid import VECTOR, Field, Grid, View, across_choices
+from anachron.kernels.cuda.training.tables import (
+    EXACT,
+    MOST_TERMS,
+    Tables,
+    integer,
+    multiply_into,
+    wrapped,
 )
-
-SIGNS = 3  # plus, minus, plus
-SLOT = 4 * WARP  # bytes of an entry of the table, one word a lane
-CODE_BYTES = 2 * (INDEX_MASK // 2 + 1)
-LOSSY = 1  # the entry below the table's first: 0
 
 Sink = Callable[[int, int, str], list[str]]
 SinkOf = Callable[[Grid, bool], tuple[list[str], Sink]]
-
-
-def word(code: int) -> int:
-    """Of a code without sign."""
-    return code // 2 * SIGNS * SLOT
-
-
-SILENT_WORD = word(SILENT)
+LINES_A_LOAD = 1.5  # what a word that is loaded costs beside its line, in lines
 
 
 @dataclass(frozen=True)
-class Tables:
-    """Where the tables lie in shared memory, and the largest logarithm that is looked up."""
+class Scale:
+    """What products are multiplied by: a text that gives the word of a float.
 
-    highest: int
+    clipped  whether a product may be beyond the reference's largest
+    """
 
-    @property
-    def codes(self) -> int:
-        """Offset of the codes, one int16 for each even integer: 3 * c/2 + s."""
-        return 0
+    text: str
+    clipped: bool = False
 
-    @property
-    def products(self) -> int:
-        """Offset of the entry of logarithm 0."""
-        return CODE_BYTES + LOSSY * SLOT
 
-    @property
-    def n_entries(self) -> int:
-        return LOSSY + SIGNS * (self.highest // 2 + 1)
+@dataclass(frozen=True)
+class Pair:
+    """a[row, term] times b[column, term], as codes."""
 
-    @property
-    def n_bytes(self) -> int:
-        return CODE_BYTES + self.n_entries * SLOT
+    a: View
+    b: View
+    scale: Scale
 
     @property
-    def code_entries(self) -> Array:
-        """int16, for each b & 8190."""
-        sign = 1 << 14
-        codes = code_table(sign)
-        signed = codes >= sign // 2
-        return (SIGNS * ((codes - sign * signed) // 2) + signed).astype("<i2")
-
-    @property
-    def product_entries(self) -> Array:
-        """int32; a kernel spreads each over a slot."""
-        plus = np.array([exponential(c) for c in range(0, self.highest + 2, 2)], np.int64)
-        three = np.stack([plus, -plus, plus], 1).ravel()
-        return np.concatenate([np.zeros(LOSSY, np.int64), three]).astype("<i4")
-
-    def code(self, to: str, value: str, shift: int = 0, saturates: bool = False) -> list[str]:
-        """The word of a linear integer's code, shifted down first."""
-        if shift:
-            value = f"sar32({value}, {shift})"
-        if saturates:
-            value = f"clamp32({value}, {-FARTHEST_CODED}, {FARTHEST_CODED})"
-        at = f"and32({value}, {INDEX_MASK})"
-        return [f"{to} = shl32(load16(sm, {at}, {self.codes}), {SLOT.bit_length() - 1})"]
-
-    def product(self, to: str, total: str) -> str:
-        """The product of a sum of words and lane4."""
-        return f"{to} = load32(sm, max32({total}, below), {self.products})"
+    def turned(self) -> Pair:
+        return Pair(self.b, self.a, self.scale)
 
 
-def contract(
-    tables: Tables,
-    pairs: Sequence[tuple[View, View]],
-    rows: int,
-    columns: int,
-    terms: int,
-    constant: int | str,
-    sink: SinkOf,
-) -> list[str]:
-    """For every (row, column): the sum over the terms of all pairs of a[row, term] b[column, term].
+@dataclass(frozen=True)
+class Job:
+    """A matrix of sums over the terms of all pairs.
 
-    pairs  of codes; constant, a code or the name of what has its word, is added to each of their
-           sums
     sink   of a grid, and of whether its rows are the columns here, gives lines that prepare, and a
            function of (m, n, total) that gives those that take an element
     """
-    turned = Grid(columns, rows).cost < Grid(rows, columns).cost
+
+    pairs: tuple[Pair, ...]
+    sink: SinkOf
+
+
+def contract(
+    tables: Tables, jobs: Sequence[Job], rows: int, columns: int, terms: int
+) -> list[str]:
+    """For every job and (row, column): the sum over the terms of a[row, term] b[column, term].
+
+    What several pairs read as `a` is loaded once.
+    """
+    grid, turned = choose_grid(jobs, rows, columns)
     if turned:
-        rows, columns, pairs = columns, rows, [(b, a) for a, b in pairs]
-    grid = Grid(rows, columns)
-    scale = constant if isinstance(constant, str) else word(constant)
-    lines = [*grid.start(), f"scale = add32(lane4, {scale})"]
-    lines += [f"t{m}_{n} = int32(0)" for m, n in grid.elements]
-    for a, b in pairs:
-        lines.append(f"left = add32(w, mul32(row, {4 * a.row}))")
-        lines += [f"right{n} = add32(w, mul32(column{n}, {4 * b.row}))" for n in range(grid.wide)]
-        lines += _sum(tables, grid, a, b, terms)
-    prepared, take = sink(grid, turned)
-    lines += prepared
-    for m, n in grid.elements:
-        lines += take(m, n, f"low16(t{m}_{n})")
+        jobs = [Job(tuple(pair.turned for pair in job.pairs), job.sink) for job in jobs]
+    lines = grid.start()
+    sinks = []
+    for j, job in enumerate(jobs):
+        prepared, take = job.sink(grid, turned)
+        lines += prepared
+        sinks.append(take)
+        lines += [f"t{j}_{m}_{n} = int32({EXACT})" for m, n in grid.elements]
+    lines += _sum(grid, jobs, terms)
+    for j, take in enumerate(sinks):
+        for m, n in grid.elements:
+            lines += take(m, n, integer(f"t{j}_{m}_{n}"))
     return lines
 
 
-def _sum(tables: Tables, grid: Grid, a: View, b: View, terms: int) -> list[str]:
-    lines: list[str] = []
-    by_term = a.term == 1 and a.row % VECTOR == 0 and a.first % VECTOR == 0
-    aligned = grid.each % VECTOR == 0 and (grid.rows - grid.each) % VECTOR == 0
-    by_row = a.row == 1 and aligned and a.term % VECTOR == 0 and a.first % VECTOR == 0
+def choose_grid(jobs: Sequence[Job], rows: int, columns: int) -> tuple[Grid, bool]:
+    """The block of a lane that costs least, and whether its rows are the columns."""
+    best: tuple[float, int, Grid, bool] | None = None
+    for turned in (False, True):
+        some = [pair.turned if turned else pair for job in jobs for pair in job.pairs]
+        size = (columns, rows) if turned else (rows, columns)
+        packed = all(pair.b.row == 1 for pair in some)
+        for across in across_choices():
+            grid = Grid(*size, across, packed)
+            found = _cost(grid, some), len(jobs) * grid.each * grid.wide, grid, turned
+            if best is None or found[:2] < best[:2]:
+                best = found
+    assert best is not None
+    return best[2], best[3]
+
+
+def _cost(grid: Grid, pairs: Sequence[Pair]) -> float:
+    """Lines a term, and what its words cost."""
+    cost = float(grid.each * grid.wide * len(pairs))
+    lefts = dict.fromkeys(pair.a for pair in pairs)
+    for view, count, vector in (
+        *((a, grid.each, grid.row_vector()) for a in lefts),
+        *((pair.b, grid.wide, grid.column_vector()) for pair in pairs),
+    ):
+        width = min(vector, view.vector(True)) if view.row == 1 else view.vector(False)
+        cost += count / width + LINES_A_LOAD * count
+    return cost + sum(
+        grid.each if _left_scaled(grid, pairs, a) else 0 for a in lefts
+    ) + sum(0 if _left_scaled(grid, pairs, pair.a) else grid.wide for pair in pairs)
+
+
+def _left_scaled(grid: Grid, pairs: Sequence[Pair], a: View) -> bool:
+    """Whether a, rather than all that it is multiplied by, is multiplied by the scale."""
+    some = [pair for pair in pairs if pair.a == a]
+    return len({pair.scale for pair in some}) == 1 and grid.each <= grid.wide * len(some)
+
+
+def _sum(grid: Grid, jobs: Sequence[Job], terms: int) -> list[str]:
+    pairs = [(j, pair) for j, job in enumerate(jobs) for pair in job.pairs]
+    every = [pair for _, pair in pairs]
+    scales = {s: f"scale{i}" for i, s in enumerate(dict.fromkeys(p.scale.text for p in every))}
+    lines = [f"{name} = int32({text})" for text, name in scales.items()]
+    lefts = list(dict.fromkeys(pair.a for pair in every))
+    for i, a in enumerate(lefts):
+        lines.append(f"left{i} = add32(w, mul32(row, {4 * a.row}))")
+    for i, pair in enumerate(every):
+        lines += [
+            f"right{i}_{n} = add32(w, mul32(column{n}, {4 * pair.b.row}))" for n in grid.bases
+        ]
+    since = 0
     for start in range(0, terms, VECTOR):
         some = range(start, min(start + VECTOR, terms))
-        for n in range(grid.wide):
-            lines += _load(f"b{n}", f"right{n}", b, some)
-            lines += [f"b{n}_{k - start} = add32(b{n}_{k - start}, scale)" for k in some]
-        if by_row:
+        if since + len(some) * len(every) > MOST_TERMS:
+            lines += [
+                f"t{j}_{m}_{n} = {wrapped(f't{j}_{m}_{n}')}"
+                for j in range(len(jobs)) for m, n in grid.elements
+            ]  # fmt: skip
+            since = 1
+        since += len(some) * len(every)
+        for i, a in enumerate(lefts):
+            lines += _load_rows(grid, f"a{i}", f"left{i}", a, some)
+            if _left_scaled(grid, every, a):
+                scale = next(scales[p.scale.text] for p in every if p.a == a)
+                lines += _scaled([f"a{i}_{m}_{k}" for m in range(grid.each) for k in some], scale)
+        for i, (j, pair) in enumerate(pairs):
+            lines += _load_columns(grid, f"b{i}", f"right{i}", pair.b, some)
+            if not _left_scaled(grid, every, pair.a):
+                names = [f"b{i}_{n}_{k}" for n in range(grid.wide) for k in some]
+                lines += _scaled(names, scales[pair.scale.text])
+            left = lefts.index(pair.a)
             for k in some:
-                for m in range(0, grid.each, VECTOR):
-                    at = a.field.offset + 4 * (a.first + m + k * a.term)
-                    lines.append(f"v = load128(sm, left, {at})")
-                    lines += [f"a{m + i}_{k - start} = v[{i}]" for i in range(VECTOR)]
-        for m in range(grid.each):
-            if not by_row:
-                moved = View(a.field, a.first + m * a.row, a.row, a.term)
-                lines += _load(f"a{m}", "left", moved, some, vector=by_term)
-            for k in some:
-                for n in range(grid.wide):
-                    total = f"add32(a{m}_{k - start}, b{n}_{k - start})"
-                    lines.append(tables.product("v", total))
-                    lines.append(f"t{m}_{n} = add32(t{m}_{n}, v)")
+                for m, n in grid.elements:
+                    lines += multiply_into(
+                        f"t{j}_{m}_{n}", f"a{left}_{m}_{k}", f"b{i}_{n}_{k}", pair.scale.clipped
+                    )
     return lines
 
 
-def _load(name: str, base: str, view: View, some: range, vector: bool = True) -> list[str]:
-    """name_0, name_1, ...: the terms `some` of a row."""
+def _scaled(names: list[str], scale: str) -> list[str]:
+    return [f"{name} = fmul({name}, {scale})" for name in names]
+
+
+def _load_rows(grid: Grid, name: str, base: str, view: View, some: range) -> list[str]:
+    """name_m_k of the lane's rows."""
+    at = [(base, m * view.row) for m in range(grid.each)]
+    return _load(name, at, view, some, grid.row_vector())
+
+
+def _load_columns(grid: Grid, name: str, base: str, view: View, some: range) -> list[str]:
+    """name_n_k of the lane's columns."""
+    at = [(f"{base}_{grid.base(n)}", grid.beyond(n) * view.row) for n in range(grid.wide)]
+    return _load(name, at, view, some, grid.column_vector())
+
+
+def _load(
+    name: str, at: Sequence[tuple[str, int]], view: View, some: range, neighbours: int
+) -> list[str]:
+    """Each (variable, words behind it) is an index of the view's rows; `neighbours` lie together
+    if the view's rows do."""
+    lines: list[str] = []
     offset = view.field.offset + 4 * view.first
-    whole = view.term == 1 and view.first % VECTOR == 0 and view.row % VECTOR == 0
-    if vector and whole and len(some) == VECTOR:
-        lines = [f"v = load128(sm, {base}, {offset + 4 * some[0]})"]
-        return lines + [f"{name}_{i} = v[{i}]" for i in range(VECTOR)]
-    return [
-        f"{name}_{i} = load32(sm, {base}, {offset + 4 * k * view.term})"
-        for i, k in enumerate(some)
-    ]
+    if view.row == 1 and view.term != 1:
+        width = min(neighbours, view.vector(True))
+        for k in some:
+            for i in range(0, len(at), width):
+                base, words = at[i]
+                place = offset + 4 * (words + k * view.term)
+                lines += _load_words(
+                    [f"{name}_{i + e}_{k}" for e in range(width)], base, place
+                )
+        return lines
+    width = view.vector(False)
+    for i, (base, words) in enumerate(at):
+        k = some[0]
+        while k <= some[-1]:
+            take = next(v for v in (4, 2, 1) if v <= width and v <= some[-1] + 1 - k)
+            place = offset + 4 * (words + k * view.term)
+            lines += _load_words([f"{name}_{i}_{k + e}" for e in range(take)], base, place)
+            k += take
+    return lines
+
+
+def _load_words(names: list[str], base: str, place: int) -> list[str]:
+    if len(names) == 1:
+        return [f"{names[0]} = load32(sm, {base}, {place})"]
+    lines = [f"v = load{32 * len(names)}(sm, {base}, {place})"]
+    return lines + [f"{name} = v[{i}]" for i, name in enumerate(names)]
 
 
 def to_field(
-    tables: Tables, forms: Sequence[tuple[Field, int | None, bool]], row: int = 0, column: int = 0
+    tables: Tables,
+    forms: Sequence[tuple[Field, int | None, bool]],
+    row: int = 0,
+    column: int = 0,
+    tag: str = "",
 ) -> SinkOf:
     """A sink that stores an element as it is (shift None), or its code, into fields.
 
     row, column  of the fields, where the first element goes
+    tag          part of its variables' names
     """
 
     def sink(grid: Grid, turned: bool) -> tuple[list[str], Sink]:
@@ -180,23 +232,19 @@ def to_field(
         views = []
         for f, (field, _, _) in enumerate(forms):
             view = field.view.part(row, column)
-            if turned:
-                view = View(field, view.first, view.term, view.row)
-            views.append(view)
-            for n in range(grid.wide):
-                lines.append(grid.locate(f"to{f}_{n}", view, n))
+            views.append(view.swapped if turned else view)
+            lines += grid.locate(f"to{tag}{f}_", views[f])
 
         def take(m: int, n: int, total: str) -> list[str]:
             text = [f"x = {total}"]
             if not grid.whole:
                 text += grid.owns(m, n)
-            for f, (field, shift, saturates) in enumerate(forms):
+            for f, (_, shift, saturates) in enumerate(forms):
                 stored = "x"
                 if shift is not None:
                     text += tables.code("c", "x", shift, saturates)
                     stored = "c"
-                at = field.offset + 4 * (views[f].first + m * views[f].row)
-                to = f"to{f}_{n}"
+                to, at = grid.place(f"to{tag}{f}_", views[f], m, n)
                 if not grid.whole:  # others write where nobody reads
                     text.append(f"to = select_lt(0, own, {to}, sub32(spare, {at}))")
                     to = "to"

@@ -1,128 +1,149 @@
 """update_matrix, update_table, update_rows, update_bias: weights change in global memory, in place.
 
-The words of a matrix's codes, which the next step reads, are made anew at the same time.  What an
-update multiplies by holds the learning rate, which every training has for itself: two words of its
-global memory, from the offset `rate` on.
+The floats of a matrix's codes, which the next step reads, are made anew at the same time.  What an
+update multiplies by holds the learning rate, which every training has for itself, and every window
+of it: a row of words in `scales`, at `rate_at`.
 """
 
 from __future__ import annotations
 
-from anachron.kernels.cuda.training.grid import Field, Grid
-from anachron.kernels.cuda.training.products import (
-    Sink,
-    SinkOf,
-    Tables,
-    contract,
-    to_field,
-)
+from collections.abc import Callable
 
-RATE_WORDS = 2  # a code's; or how far to shift down, and how far up
+from anachron.kernels.cuda.training.grid import Field, Grid, View, deal
+from anachron.kernels.cuda.training.products import Scale, Sink, SinkOf, to_field
+from anachron.kernels.cuda.training.tables import EXACT, Tables, integer, multiply_into
+
+RATE_WORDS = 2  # a float's; or how far to shift down, and how far up
+
+
+def load_rate(rate: int) -> str:
+    """The text of an update's word in the row of its training and window."""
+    return f"load32(scales, rate_at, {rate})"
 
 
 def from_weights(
-    tables: Tables, weight: int, columns: int, codes: Field | None, saturates: bool, spare: int
+    tables: Tables,
+    weight: int,
+    columns: int,
+    codes: Field | None,
+    saturates: bool,
+    spare: int,
+    tag: str = "",
 ) -> SinkOf:
-    """A sink that takes an element from a weight; codes is where the new one's code goes."""
+    """A sink that takes an element from a weight; codes is where the new one's code goes.
+
+    The weights are read before the sums, which hide how long that takes.
+    """
 
     def sink(grid: Grid, turned: bool) -> tuple[list[str], Sink]:
-        by_row, by_column = (4, 4 * columns) if turned else (4 * columns, 4)
-        lines = [
-            f"at{n} = add32(mul32(row, {by_row}), mul32(column{n}, {by_column}))"
-            for n in range(grid.wide)
-        ]
-        prepared: list[str] = []
+        view = View(Field(weight, 1, columns), 0, columns, 1)
+        view = view.swapped if turned else view
+        lines = []
+        for n in grid.bases:
+            by_row, by_column = 4 * view.row, 4 * view.term
+            text = f"add32(mul32(row, {by_row}), mul32(column{n}, {by_column}))"
+            lines.append(f"at{tag}_{n} = {text}")
+        for m, n in grid.elements:
+            base, at = grid.place(f"at{tag}_", view, m, n)
+            if not grid.whole:  # what others own is left to them
+                lines += grid.owns(m, n)
+                spot = f"spot{tag}_{m}_{n}"
+                lines.append(f"{spot} = select_lt(0, own, {base}, add32(lane4, {spare - at}))")
+                base = spot
+            lines.append(f"old{tag}_{m}_{n} = load32(mine, {base}, {at})")
         take_code: Sink | None = None
         if codes is not None:
-            prepared, take_code = to_field(tables, [(codes, 0, saturates)])(grid, turned)
+            prepared, take_code = to_field(tables, [(codes, 0, saturates)], tag=tag)(grid, turned)
+            lines += prepared
 
         def take(m: int, n: int, total: str) -> list[str]:
-            at = weight + m * by_row
+            base, at = grid.place(f"at{tag}_", view, m, n)
             text = [f"gradient = {total}"]
-            to = f"at{n}"
             if not grid.whole:
-                text += grid.owns(m, n)
-                text.append(f"to = select_lt(0, own, at{n}, add32(lane4, {spare - at}))")
-                to = "to"
-            text.append(f"new = low16(sub32(load32(mine, {to}, {at}), gradient))")
-            text.append(f"store32(mine, {to}, {at}, new)")
+                base = f"spot{tag}_{m}_{n}"
+            text.append(f"new = low16(sub32(old{tag}_{m}_{n}, gradient))")
+            text.append(f"store32(mine, {base}, {at}, new)")
             if take_code is not None:
                 text += take_code(m, n, "new")
             return text
 
-        return [*lines, *prepared], take
+        return lines, take
 
     return sink
 
 
-def load_rate(rate: int, cut: bool) -> list[str]:
-    """`rate`: the word that each product is brought to its scale by, the window's cut included."""
-    lines = [f"rate = load32(mine, 0, {rate})"]
-    return [*lines, "rate = add32(rate, cut)"] if cut else lines
+def update_table(dy: Field, index: Field | None, rows: int, rate: int, sink: SinkOf) -> list[str]:
+    """Take dy, shifted, from the row at each index.
+
+    index  (1, positions); None where the row is the position
+    """
+    lines = [f"down = {load_rate(rate)}", f"up = {load_rate(rate + 4)}"]
+
+    def add(to: str, d: str) -> list[str]:
+        return [f"{to} = add32({to}, shl32(sar32({d}, down), up))"]
+
+    return lines + _rows(dy, index, rows, sink, add, "0", lambda total: total)
 
 
-def update_matrix(
-    tables: Tables, dy: Field, x: Field, rate: int, sink: SinkOf, cut: bool
+def update_rows(
+    dy: Field, index: Field | None, rows: int, scale: Scale, sink: SinkOf
 ) -> list[str]:
-    """Take the sum over the positions of dy times x from each weight (rows of dy, columns of x)."""
-    pairs = [(dy.turned, x.turned)]
-    lines = load_rate(rate, cut)
-    return lines + contract(tables, pairs, dy.columns, x.columns, dy.rows, "rate", sink)
+    """Take dy, as codes, times the rate, from the row at each index."""
+
+    def add(to: str, d: str) -> list[str]:
+        return multiply_into(to, d, "scale", scale.clipped)
+
+    lines = [f"scale = {scale.text}"]
+    return lines + _rows(dy, index, rows, sink, add, f"{EXACT}", integer)
 
 
-def update_table(
-    tables: Tables,
+def _rows(
     dy: Field,
     index: Field | None,
     rows: int,
     sink: SinkOf,
-    *,
-    shifts: bool,
-    rate: int,
-    cut: bool,
+    add: Callable[[str, str], list[str]],
+    nothing: str,
+    finish: Callable[[str], str],
 ) -> list[str]:
-    """Take dy from the row at each index: shifted, or times the rate, as codes.
-
-    index  (1, positions); None where the row is the position
-    """
-    grid = Grid(rows, dy.columns)
+    """Add up, from `nothing` on, what each row has; finish gives the text of its integer."""
+    grid = deal(rows, dy.columns)
     prepared, take = sink(grid, False)
-    if shifts:
-        lines = [f"down = load32(mine, 0, {rate})", f"up = load32(mine, 0, {rate + 4})"]
-    else:
-        lines = [*load_rate(rate, cut), "scale = add32(lane4, rate)"]
-    lines += [*grid.start(), *prepared]
-    lines += [f"t{m}_{n} = int32(0)" for m, n in grid.elements]
-    for p in range(dy.rows):
-        for n in range(grid.wide):
-            at = dy.offset + 4 * p * dy.stride
-            lines.append(f"d{n} = load32(sm, add32(w, mul32(column{n}, 4)), {at})")
-            if shifts:
-                lines.append(f"d{n} = shl32(sar32(d{n}, down), up)")
-            else:
-                lines.append(tables.product(f"d{n}", f"add32(d{n}, scale)"))
-        which = f"{p}"
-        if index is not None:
-            which = "which"
-            lines.append(f"which = load32(sm, w, {index.offset + 4 * p})")
+    lines = [*grid.start(), *prepared]
+    lines += [f"t{m}_{n} = int32({nothing})" for m, n in grid.elements]
+    lines += grid.locate("from", dy.view)
+    if index is None:
         for m, n in grid.elements:
-            here = f"eq32({which}, add32(row, {m}))"
-            lines.append(f"t{m}_{n} = add32(t{m}_{n}, select_lt({here}, 1, 0, d{n}))")
+            base, at = grid.place("from", dy.view, m, n)
+            lines.append(f"d = load32(sm, {base}, {at})")
+            lines += add(f"t{m}_{n}", "d")
+    for p in range(dy.rows if index is not None else 0):
+        assert index is not None
+        lines.append(f"which = sub32(load32(sm, w, {index.offset + 4 * p}), row)")
+        for n in range(grid.wide):
+            at = dy.offset + 4 * (p * dy.stride + grid.beyond(n))
+            column = f"add32(w, mul32(column{grid.base(n)}, 4))"
+            lines += [f"d{n} = load32(sm, {column}, {at})", f"s{n} = int32({nothing})"]
+            lines += add(f"s{n}", f"d{n}")
+        for m, n in grid.elements:
+            own = f"select_lt(eq32(which, {m}), 1, 0, s{n})"
+            lines.append(f"t{m}_{n} = add32(t{m}_{n}, {own})")
     for m, n in grid.elements:
-        lines += take(m, n, f"t{m}_{n}")
+        lines += take(m, n, finish(f"t{m}_{n}"))
     return lines
 
 
-def update_bias(tables: Tables, dy: Field, rate: int, sink: SinkOf, cut: bool) -> list[str]:
+def update_bias(dy: Field, scale: Scale, sink: SinkOf) -> list[str]:
     """Take the sum over the positions of dy's products with the rate."""
-    grid = Grid(1, dy.columns)
+    grid = deal(1, dy.columns)
     prepared, take = sink(grid, False)
-    lines = [*grid.start(), *prepared, *load_rate(rate, cut), "scale = add32(lane4, rate)"]
+    lines = [*grid.start(), *prepared, f"scale = {scale.text}"]
+    lines += grid.locate("from", dy.view)
     for n in range(grid.wide):
-        lines.append(f"t0_{n} = int32(0)")
+        lines.append(f"t0_{n} = int32({EXACT})")
         for p in range(dy.rows):
-            at = dy.offset + 4 * p * dy.stride
-            lines.append(f"d = load32(sm, add32(w, mul32(column{n}, 4)), {at})")
-            lines.append(tables.product("d", "add32(d, scale)"))
-            lines.append(f"t0_{n} = add32(t0_{n}, d)")
-        lines += take(0, n, f"t0_{n}")
+            base, at = grid.place("from", dy.view, p, n)
+            lines.append(f"d = load32(sm, {base}, {at})")
+            lines += multiply_into(f"t0_{n}", "d", "scale", scale.clipped)
+        lines += take(0, n, integer(f"t0_{n}"))
     return lines

@@ -5,10 +5,10 @@
         the tests: samples that are only answered
 
 Arguments: the tables; how many trainings there are, and of how many steps, reports and tests; the
-generators' states for weights and for data; the words that each window adds to the rates'; what
-comes back: weights, with the words of each training's learning rates behind them, reports (loss,
-hits, positions), steps that went back, and the tests' tokens, targets and answers; and the samples
-of every training, for a task that the kernel makes no data for.
+generators' states for weights and for data; rows of what updates multiply by, one for each rate
+and, where rates decay, window; the first row of each training; what comes back: weights, reports
+(loss, hits, positions), steps that went back, and the tests' tokens, targets and answers; and the
+samples of every training, for a task that the kernel makes no data for.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from anachron.compiler.log_training import find_cuts, start_shift, start_value
+from anachron.compiler.log_training import start_shift, start_value
 from anachron.compiler.logarithms import LogStep
 from anachron.compiler.model import Model
-from anachron.compiler.targets.cuda.training.codes import find_highest
 from anachron.compiler.targets.cuda.training.step import Lines, StepLowering
 from anachron.kernels.cuda.places import indent
 from anachron.kernels.cuda.training import program
-from anachron.kernels.cuda.training.products import CODE_BYTES, SLOT, word
+from anachron.kernels.cuda.training.update import RATE_WORDS
 
 SHARED_BYTES = 227 * 1024  # of a block on sm_90: CUDA C++ Programming Guide, table 28
 MOST_WARPS = 16  # of a block: 512 threads may have 128 registers each
@@ -31,7 +30,8 @@ MOST_POSITIONS = 32  # a lane has a token
 ARGUMENTS = {
     **{"gm": "bytes", "trainings": "word", "steps": "word", "n_reports": "word"},
     **{"n_tests": "word", "start_states": "words", "states": "words"},
-    **{"cuts": "words", "memory": "bytes", "reports": "words", "backward": "words"},
+    **{"scales": "bytes", "first_rows": "words"},
+    **{"memory": "bytes", "reports": "words", "backward": "words"},
     **{"tests": "words", "samples": "words"},
 }
 
@@ -40,8 +40,8 @@ ARGUMENTS = {
 class TrainingText:
     """A kernel's source, its tables, and what a warp needs.
 
-    weight_bytes  of global memory for each training, its spare words and its rates' included
-    rates         where those begin
+    weight_bytes  of global memory for each training, its spare words included
+    row_words     of a row of scales
     """
 
     source: str
@@ -49,7 +49,7 @@ class TrainingText:
     table_bytes: int
     warp_bytes: int
     weight_bytes: int
-    rates: int
+    row_words: int
     weights: dict[str, int]
 
     @property
@@ -71,8 +71,7 @@ def write_training(log: LogStep, window: int, others: Sequence[LogStep] = ()) ->
         raise ValueError(
             f"{model.name}: {model.seq_len} positions, training on a GPU takes {MOST_POSITIONS}"
         )
-    cut = model.recipe.get("decay", 0) > 0
-    lowering = StepLowering(log, cut, max(map(find_highest, (log, *others))))
+    lowering = StepLowering(log, others)
     table_bytes = lowering.tables.n_bytes
     if table_bytes + lowering.warp_bytes > SHARED_BYTES:
         raise ValueError(
@@ -87,11 +86,12 @@ def write_training(log: LogStep, window: int, others: Sequence[LogStep] = ()) ->
         *_fill(log, lowering),
         "cuda.syncwarp()",
         *lowering.encode(),
+        "first_row = first_rows[training]",
         "state = states[training]",
         *(f"{name} = int32(0)" for name in ("gone", "step", "report", *COUNTS)),
         f"until = int32({window})",
         "while step < steps + n_tests:",
-        *indent(_step(lowering, forward, back, window, cut)),
+        *indent(_step(lowering, forward, back, window)),
         "if lane == 0:",
         "    backward[training] = gone",
         "training = add32(training, stride)",
@@ -107,21 +107,20 @@ def write_training(log: LogStep, window: int, others: Sequence[LogStep] = ()) ->
             ]
         ),
     ]
-    tables = lowering.tables
     return TrainingText(
         "\n".join(source) + "\n",
-        tables.code_entries.tobytes() + tables.product_entries.tobytes(),
+        lowering.tables.entries,
         table_bytes,
         lowering.warp_bytes,
         lowering.weight_bytes,
-        lowering.rates,
+        RATE_WORDS * len(log.updates),
         lowering.weights,
     )
 
 
-def find_cut_words(model: Model, steps: int) -> list[int]:
-    """What each window adds to the words of the rates."""
-    return [word(cut) for cut in find_cuts(model, steps)]
+def decays(model: Model) -> bool:
+    """Whether the rates of a window are not those of the one before."""
+    return bool(model.recipe.get("decay", 0) > 0)
 
 
 def makes_data(model: Model) -> bool:
@@ -141,7 +140,7 @@ def _join(items: list[Lines]) -> Iterator[str]:
 
 
 def _start(lowering: StepLowering) -> list[str]:
-    """The tables: codes as they are, each product once for every lane."""
+    """The tables, and where the warp's memory is."""
     tables = lowering.tables
     return [
         "sm = cuda.shared.array(0, int32, alignment=16)",
@@ -152,20 +151,13 @@ def _start(lowering: StepLowering) -> list[str]:
         "lane = and32(tid, 31)",
         "warp = shr32(tid, 5)",
         "lane4 = mul32(lane, 4)",
-        f"below = sub32(lane4, {SLOT})",
         f"w = add32(mul32(warp, {lowering.warp_bytes}), {tables.n_bytes})",
         f"spare = add32(add32(w, lane4), {lowering.dump.offset})",
-        "cut = int32(0)",
         "i = mul32(tid, 4)",
-        f"while i < {CODE_BYTES}:",
+        f"while i < {tables.n_bytes}:",
         "    value = load32(gm, i, 0)",
         "    store32(sm, i, 0, value)",
         "    i = add32(i, mul32(threads, 4))",
-        "i = int32(warp)",
-        f"while i < {tables.n_entries}:",
-        f"    value = load32(gm, mul32(i, 4), {CODE_BYTES})",
-        f"    store32(sm, add32(mul32(i, {SLOT}), lane4), {CODE_BYTES}, value)",
-        "    i = add32(i, shr32(threads, 5))",
         "cuda.syncthreads()",
         "training = add32(mul32(block, shr32(threads, 5)), warp)",
         "stride = mul32(blocks, shr32(threads, 5))",
@@ -189,7 +181,6 @@ def _step(
     forward: list[str],
     back: list[str],
     window: int,
-    cut: bool,
 ) -> list[str]:
     model = lowering.log.step.model
     task = str(model.task["name"])
@@ -197,8 +188,9 @@ def _step(
     sample = program.take(lowering.tokens, lowering.targets)
     if makes_data(model):
         sample = program.draw(task, lowering.tokens, lowering.targets, lowering.n_ids)
+    row = "add32(first_row, report)" if decays(model) else "first_row"
     learn = [
-        *(["cut = cuts[report]"] if cut else []),
+        f"rate_at = mul32({row}, {4 * RATE_WORDS * len(lowering.log.updates)})",
         "if redux_add(active) > 0:",
         "    gone = add32(gone, 1)",
         *indent(back),

@@ -24,6 +24,7 @@ from anachron.compiler.log_training import (
     Report,
     check_recipe,
     find_characters,
+    find_cuts,
     train_log,
 )
 from anachron.compiler.logarithms import LogStep, lower_step
@@ -35,7 +36,7 @@ from anachron.compiler.targets.cuda.training.codes import find_words
 from anachron.compiler.targets.cuda.training.kernel import (
     ARGUMENTS,
     TrainingText,
-    find_cut_words,
+    decays,
     makes_data,
     write_training,
 )
@@ -142,7 +143,11 @@ def prepare(
     if not 1 <= len(seeds) <= MOST_REPLICAS:
         raise ValueError(f"{len(seeds):,} seeds: allowed are 1 to {MOST_REPLICAS:,}")
     text, n = kernel.text, len(seeds)
-    cuts = np.array(find_cut_words(kernel.model, kernel.steps), np.int32)
+    rows = write_rates(kernel)
+    each_rate = len(rows) // len(kernel.logs)
+    known = list(kernel.logs)
+    first = np.array([each_rate * known.index(rate) for rate in rates], np.int32)
+    n_reports = -(-kernel.steps // kernel.window)
 
     def states(turned: int) -> Array:
         return np.array([seed_state(seed ^ turned) for seed in seeds], np.uint32).view(np.int32)
@@ -153,10 +158,10 @@ def prepare(
         samples = draw_samples(kernel, seeds)
     return (
         np.frombuffer(text.tables, np.uint8).copy(),
-        *(n, kernel.steps, len(cuts), kernel.n_tests),
-        *(states(WEIGHTS_STREAM), states(0), cuts),
-        write_rates(kernel, rates),
-        np.zeros((n, len(cuts), 3), np.int32),
+        *(n, kernel.steps, n_reports, kernel.n_tests),
+        *(states(WEIGHTS_STREAM), states(0), rows, first),
+        np.zeros(n * text.weight_bytes, np.uint8),
+        np.zeros((n, n_reports, 3), np.int32),
         np.zeros(n, np.int32),
         np.zeros(shape, np.int32),
         samples,
@@ -176,15 +181,10 @@ def find_rates(
     return rates
 
 
-def write_rates(kernel: ReplicaKernel, rates: Sequence[float]) -> Array:
-    """The trainings' memory: nothing but the words of their rates."""
-    text = kernel.text
-    memory = np.zeros((len(rates), text.weight_bytes // 4), np.int32)
-    known = list(kernel.logs)
-    words = np.array([find_words(log) for log in kernel.logs.values()], np.int32)
-    start = text.rates // 4
-    memory[:, start : start + words.shape[1]] = words[[known.index(rate) for rate in rates]]
-    return memory.view(np.uint8).ravel()
+def write_rates(kernel: ReplicaKernel) -> Array:
+    """(rates x windows, words): what updates multiply by; one row a rate where none decays."""
+    cuts = find_cuts(kernel.model, kernel.steps) if decays(kernel.model) else [0]
+    return np.array([find_words(log, cut) for log in kernel.logs.values() for cut in cuts], "<i4")
 
 
 def draw_samples(kernel: ReplicaKernel, seeds: Sequence[int]) -> Array:

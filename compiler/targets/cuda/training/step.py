@@ -8,17 +8,27 @@ To add a contract: a case in `_lower`, its kernel in kernels/cuda/training/.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from anachron.compiler.logarithms import LogOp, LogStep
-from anachron.compiler.targets.cuda.training.codes import find_highest
+from anachron.compiler.targets.cuda.training.codes import (
+    find_codes,
+    find_op_scale,
+    is_clipped,
+    make_scale,
+)
 from anachron.kernels.cuda.training import elements, softmax, update
-from anachron.kernels.cuda.training.grid import Field
-from anachron.kernels.cuda.training.products import SinkOf, Tables, contract, to_field
+from anachron.kernels.cuda.training.grid import Field, View
+from anachron.kernels.cuda.training.products import Job, Pair, Scale, SinkOf, contract, to_field
+from anachron.kernels.cuda.training.tables import INTEGER_CODES, Tables
+from anachron.kernels.reference.log_gradients import MOST_SPREAD
+from anachron.kernels.reference.log_tables import magnitude_code
 
 Span = tuple[str, int, int]  # a parameter, or "" and bytes of shared memory
 Form = tuple[int, bool] | None  # shift and saturation of a code; None as it is
 WORDS = 4
+SPREAD_CODES = tuple(code for code in INTEGER_CODES if code <= magnitude_code(MOST_SPREAD))
 MOST_LINES = 60_000  # of a step's text, beyond which it is no kernel for one warp
 
 
@@ -60,8 +70,8 @@ def order_updates(log: LogStep) -> tuple[LogOp, ...]:
 class StepLowering:
     """The ops of a step, and the memory of a warp."""
 
-    def __init__(self, log: LogStep, cut: bool, highest: int | None = None) -> None:
-        self.log, self.cut = log, cut
+    def __init__(self, log: LogStep, others: Sequence[LogStep] = ()) -> None:
+        self.log, self.logs = log, (log, *others)
         model = log.step.model
         self.n, self.n_ids = model.seq_len, model.vocab_size
         self.back = order_updates(log)
@@ -72,15 +82,14 @@ class StepLowering:
             self.weights[name] = end
             end += WORDS * rows * columns
         self.spare = end  # 32 words that nobody reads
-        self.rates = self.spare + WORDS * 32  # where the updates find what they multiply by
-        end = self.rates + WORDS * update.RATE_WORDS * len(log.updates)
+        end = self.spare + WORDS * 32
         self.weight_bytes = -(-end // 128) * 128
         self.sizes: dict[str, tuple[int, int]] = {}
         self.heads: dict[str, tuple[int, int]] = {}
         self.made = {op.name: i for i, op in enumerate(self.ops) if op not in log.updates}
         for name in self.made:
             self.sizes[name] = self._size(self.ops[self.made[name]])
-        self.tables = Tables(find_highest(log) if highest is None else highest)
+        self.tables = Tables()
         self._place()
 
     def _shapes(self) -> dict[str, tuple[int, int]]:
@@ -268,14 +277,10 @@ class StepLowering:
                 return elements.relu_gradient(dy, x, self.sink(op))
             case "linear":
                 x, w = self.read(op, "x"), self.read(op, "weight")
-                pairs = [(x.view, w.view)]
-                sink = self.sink(op)
-                return contract(tables, pairs, self.n, w.rows, w.columns, a["constant"], sink)
+                return self._multiply(op, x.view, w.view, (self.n, w.rows, w.columns))
             case "linear_gradient":
                 dy, w = self.read(op, "dy"), self.read(op, "weight")
-                pairs = [(dy.view, w.turned)]
-                sink = self.sink(op)
-                return contract(tables, pairs, self.n, w.columns, w.rows, a["constant"], sink)
+                return self._multiply(op, dy.view, w.turned, (self.n, w.columns, w.rows))
             case "cross_entropy":
                 logits, gradient = self.read(op, "logits"), self.fields[op.name, None]
                 return softmax.cross_entropy(tables, logits, self.targets, gradient, self.answers)
@@ -283,32 +288,40 @@ class StepLowering:
                 return self._update(op)
         return self._attention(op)
 
+    def _multiply(self, op: LogOp, a: View, b: View, size: tuple[int, int, int]) -> list[str]:
+        """Rows of a by rows of b; size is rows, columns, terms."""
+        job = Job((Pair(a, b, find_op_scale(self.log, op)),), self.sink(op))
+        return contract(self.tables, [job], *size)
+
     def _attention(self, op: LogOp) -> list[str]:
         tables, a, n = self.tables, op.attributes, self.n
         heads, kv_heads = self._h(op), self._kv(op)
         group = heads // kv_heads
-        constant = int(a.get("constant", 0))
+        scale = find_op_scale(self.log, op)
         lines: list[str] = []
         match op.contract:
             case "attention_weights" | "attention_scores_gradient":
                 forward = op.contract == "attention_weights"
                 left, right = ("q", "k") if forward else ("dy", "v")
+                scale = make_scale(int(a["constant"]), INTEGER_CODES, INTEGER_CODES)
                 q, k = self.read(op, left), self.read(op, right)
                 size, sums = q.columns // heads, self.fields[f"{op.name}.sums", None]
                 for h in range(heads):
                     views = q.view.part(0, h * size), k.view.part(0, h // group * size)
                     sink = to_field(tables, [(sums, None, False)], h * n, 0)
-                    lines += contract(tables, [views], n, n, size, constant, sink)
+                    lines += contract(tables, [Job((Pair(*views, scale),), sink)], n, n, size)
                 lines.append("cuda.syncwarp()")
                 if forward:
                     weights = self.fields[op.name, None]
                     return lines + softmax.attention_weights(tables, sums, weights, a["causal"])
+                shares = find_codes(self.log, op.reads["weights"])
                 return lines + softmax.scores_gradient(
                     tables,
                     sums,
                     self.read(op, "weights"),
                     self._targets(op),
-                    score_constant=a["score_constant"],
+                    mean=make_scale(0, INTEGER_CODES, shares),
+                    score=make_scale(a["score_constant"], SPREAD_CODES, shares),
                     most=a["most"],
                     saturates=a["saturates"],
                 )
@@ -319,45 +332,41 @@ class StepLowering:
                 for h in range(heads):
                     views = weights.view.part(h * n), value.turned.part(h // group * size)
                     sink = self.sink(op, 0, h * size)
-                    lines += contract(tables, [views], n, size, n, constant, sink)
+                    lines += contract(tables, [Job((Pair(*views, scale),), sink)], n, size, n)
                 return lines
         p, v = ("scores", "q") if op.contract == "attention_k_gradient" else ("weights", "dy")
         weights, value = self.read(op, p), self.read(op, v)
         size = value.columns // heads
         for kv in range(kv_heads):
             pairs = [
-                (weights.turned.part(0, h * n), value.turned.part(h * size))
+                Pair(weights.turned.part(0, h * n), value.turned.part(h * size), scale)
                 for h in range(kv * group, (kv + 1) * group)
             ]
             sink = self.sink(op, 0, kv * size)
-            lines += contract(tables, pairs, n, size, n, constant, sink)
+            lines += contract(tables, [Job(tuple(pairs), sink)], n, size, n)
         return lines
 
     def _update(self, op: LogOp) -> list[str]:
-        tables, a, dy = self.tables, op.attributes, self.read(op, "dy")
+        tables, dy = self.tables, self.read(op, "dy")
         rows, columns = self.shape(op.name)
         codes, saturates = self.codes.get(op.name), self.code_form.get(op.name, False)
         sink = update.from_weights(
             tables, self.weights[op.name], columns, codes, saturates, self.spare
         )
         number = next(i for i, other in enumerate(self.log.updates) if other is op)
-        rate = self.rates + WORDS * update.RATE_WORDS * number
+        rate = WORDS * update.RATE_WORDS * number
+        scale = Scale(update.load_rate(rate), is_clipped(self.logs, number))
+        index = self.tokens if op.reads.get("index") == "token" else None
         match op.contract:
             case "update_matrix":
                 x = self.read(op, "x")
-                return update.update_matrix(tables, dy, x, rate, sink, self.cut)
+                job = Job((Pair(dy.turned, x.turned, scale),), sink)
+                return contract(tables, [job], dy.columns, x.columns, dy.rows)
             case "update_bias":
-                return update.update_bias(tables, dy, rate, sink, self.cut)
-        return update.update_table(
-            tables,
-            dy,
-            self.tokens if op.reads["index"] == "token" else None,
-            rows,
-            sink,
-            shifts="amount" in a,
-            rate=rate,
-            cut=self.cut,
-        )
+                return update.update_bias(dy, scale, sink)
+            case "update_table":
+                return update.update_table(dy, index, rows, rate, sink)
+        return update.update_rows(dy, index, rows, scale, sink)
 
     def encode(self) -> list[str]:
         """Codes of the start weights."""
