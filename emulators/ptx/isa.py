@@ -79,6 +79,11 @@ def count_leading_zeros(a: Array) -> Array:
     return np.where(a == 0, width, bits.argmax(1)).astype(np.uint32)
 
 
+def reverse_bits(a: Array) -> Array:
+    whole = np.ascontiguousarray(a).view(np.uint8).reshape(len(a), -1)[:, ::-1]
+    return np.packbits(np.unpackbits(whole, axis=1, bitorder="little"), axis=1).view(a.dtype)[:, 0]
+
+
 PLAIN: dict[str, tuple[int, Callable[..., Array]]] = {  # opcode -> (operands, meaning)
     "add": (2, np.add),
     "sub": (2, np.subtract),
@@ -96,6 +101,7 @@ PLAIN: dict[str, tuple[int, Callable[..., Array]]] = {  # opcode -> (operands, m
     "or": (2, np.bitwise_or),
     "xor": (2, np.bitwise_xor),
     "not": (1, np.invert),
+    "brev": (1, reverse_bits),
 }
 COMPARISONS = {
     **{"eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal},
@@ -217,31 +223,42 @@ def bind_convert(instruction: Instruction, registers: Registers) -> Step:
 
 
 def bind_extract(instruction: Instruction, registers: Registers) -> Step:
-    """bfe: a field of bits, extended by its topmost bit where the type has a sign."""
+    """bfe: a field of bits, extended by its topmost one inside the register if the type has a sign.
+
+    Bits beyond the register are that sign, or 0; so are all of a field of length 0.
+    """
     kind = instruction.type
     target = registers.write(instruction.operands[0], kind)
     a = registers.read(instruction.operands[1], kind)
-    at, length = (registers.read(operand, "u32") & 0xFF for operand in instruction.operands[2:])
+    at, length = (registers.read(operand, "u32") for operand in instruction.operands[2:])
     bits = 8 * a.itemsize
-    if len(at) > 1 or len(length) > 1 or not 0 < int(length[0]) <= bits - int(at[0]):
-        raise PtxError(f"{instruction}: only constant fields inside the register are known")
-    up, down = a.dtype.type(bits - int(at[0]) - int(length[0])), a.dtype.type(bits - int(length[0]))
-    return lambda lanes: assign(target, a << up >> down, lanes)
+
+    def step(lanes: Array | None) -> None:
+        first, count = at & 0xFF, length & 0xFF
+        most = np.minimum(first + count, bits)
+        up, inside = bits - most, first < most
+        down = np.where(inside, up + first, 0).astype(a.dtype)
+        moved = shift_left(a, np.where(inside, up, 0)) >> down
+        beyond = a >> a.dtype.type(bits - 1) if kind[0] == "s" else a.dtype.type(0)
+        assign(target, np.where(inside, moved, np.where(count == 0, 0, beyond)), lanes)
+
+    return step
 
 
 def bind_insert(instruction: Instruction, registers: Registers) -> Step:
-    """bfi: a's low bits into a field of b."""
+    """bfi: a's low bits into a field of b; what lies beyond the register is lost."""
     kind = instruction.type
     target = registers.write(instruction.operands[0], kind)
     a, b = (registers.read(operand, kind) for operand in instruction.operands[1:3])
-    at, length = (registers.read(operand, "u32") & 0xFF for operand in instruction.operands[3:])
-    bits = 8 * a.itemsize
-    if len(at) > 1 or len(length) > 1 or int(at[0]) >= bits:
-        raise PtxError(f"{instruction}: only constant fields are known")
-    mask = ((1 << int(length[0])) - 1 << int(at[0])) % (1 << bits)
-    inside, outside = a.dtype.type(mask), a.dtype.type((1 << bits) - 1 - mask)
-    up = a.dtype.type(int(at[0]))
-    return lambda lanes: assign(target, b & outside | a << up & inside, lanes)
+    at, length = (registers.read(operand, "u32") for operand in instruction.operands[3:])
+    one = a.dtype.type(1)
+
+    def step(lanes: Array | None) -> None:
+        first = at & 0xFF
+        inside = shift_left(shift_left(one, length & 0xFF) - one, first)
+        assign(target, b & ~inside | shift_left(a, first) & inside, lanes)
+
+    return step
 
 
 def bind_permute(instruction: Instruction, registers: Registers) -> Step:
