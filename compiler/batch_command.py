@@ -13,6 +13,7 @@ from anachron.compiler.run import Sampling
 from anachron.compiler.targets import find_machine
 from anachron.compiler.targets.cuda.batch.streams import BatchRun, build_batch
 from anachron.compiler.targets.cuda.batch.throughput import Bounds, find_bounds, run_anywhere
+from anachron.compiler.targets.cuda.device import find_gpu
 
 SHOWN = 16  # different answers
 
@@ -31,7 +32,7 @@ def main(
         raise ValueError(f"--streams is for ptx, cuda and h200; {machine.name} has one stream")
     if args.logits or args.live or args.profile:
         raise ValueError("--streams keeps no logits and has no screen or profile: leave them out")
-    kernel = build_batch(fixed, sampled=bool(sampling.inverse))
+    kernel = build_batch(fixed, sampled=bool(sampling.inverse), gpu=find_gpu(machine))
     run = run_anywhere(machine.name, kernel, [prompt] * args.streams, args.n, sampling)
     bounds = find_bounds(kernel, run) if run.counts else None
     if args.json:

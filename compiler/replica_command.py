@@ -10,6 +10,7 @@ from rich.console import Console
 from anachron.compiler.log_training import LogTraining
 from anachron.compiler.model import Model
 from anachron.compiler.targets import find_machine
+from anachron.compiler.targets.cuda.device import find_gpu
 from anachron.compiler.targets.cuda.training.replicas import (
     Replicas,
     build_replicas,
@@ -37,7 +38,7 @@ def train(
     if args.numerics not in (None, "log"):
         raise ValueError(f"{args.on} trains in logarithms: leave --numerics {args.numerics} out")
     machine = find_machine(args.on)
-    kernel = build_replicas(model, args.steps, rates=rates)
+    kernel = build_replicas(model, args.steps, rates=rates, gpu=find_gpu(machine))
     err.print(f"{kernel!r}", style="dim", markup=False, highlight=False)
     every = [(seed, rate) for rate in rates or (kernel.rate,) for seed in seeds]
     done = train_replicas(

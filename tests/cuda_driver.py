@@ -8,35 +8,64 @@ kernel has broken answers nothing but that error any more, as NVIDIA's does.
 from __future__ import annotations
 
 import ctypes
+import re
 from typing import Any
 
 import numpy as np
 
-from anachron.compiler.targets.cuda.device import SIGNATURES
+from anachron.compiler.targets.cuda.driver import NUMBERS, SIGNATURES
 from anachron.emulators import ptx
 from anachron.emulators.ptx import PtxError
 
-NAME = b"NVIDIA H200, interpreted"
-UNSUPPORTED_PTX, NOT_FOUND, ILLEGAL_ADDRESS, INVALID_VALUE = 222, 500, 700, 1
-UNKNOWN = 999
+NAME = "NVIDIA H200, interpreted"
+NOT_FOUND, ILLEGAL_ADDRESS, INVALID_VALUE, UNKNOWN = 500, 700, 1, 999
+UNSUPPORTED_PTX, INVALID_PTX, NO_BINARY, NO_DEVICE, OUT_OF_MEMORY = (
+    NUMBERS[f"CUDA_ERROR_{name}"]
+    for name in (
+        "UNSUPPORTED_PTX_VERSION", "INVALID_PTX", "NO_BINARY_FOR_GPU", "NO_DEVICE", "OUT_OF_MEMORY",
+    )
+)  # fmt: skip
 CLOCKS_PER_SECOND = 1e9  # a warp-instruction is a nanosecond
-ATTRIBUTES = {16: 2, 13: 1_980_000}
+HEADER = re.compile(r"\.version (\d+)\.(\d+)\s+\.target sm_(\d+)(\d)\s")
 
 
 class PlayedDriver:
     """What ctypes.CDLL gives, for as many functions as device.py names.
 
-    refuses   versions of PTX that cuModuleLoadData does not take
-    breaks    launches after which the context is broken
+    names       of the GPUs
+    capability  and shared, bytes a block may have: of all of them
+    newest      version of PTX that it takes
+    breaks      launches after which the context is broken
+    memory      bytes that can be allocated at once
     """
 
-    def __init__(self, refuses: tuple[str, ...] = (), breaks: int = 1 << 30) -> None:
-        self.refuses, self.breaks = refuses, breaks
+    def __init__(
+        self,
+        names: tuple[str, ...] = (NAME,),
+        capability: tuple[int, int] = (9, 0),
+        shared: int = 227 * 1024,
+        newest: tuple[int, int] = (9, 0),
+        breaks: int = 1 << 30,
+        memory: int = 1 << 40,
+    ) -> None:
+        self.names, self.capability, self.newest = names, capability, newest
+        self.breaks, self.memory, self.most_shared = breaks, memory, shared
+        self.attributes = {
+            NUMBERS[f"CU_DEVICE_ATTRIBUTE_{name}"]: value
+            for name, value in {
+                "MULTIPROCESSOR_COUNT": 2,
+                "CLOCK_RATE": 1_980_000,
+                "KERNEL_EXEC_TIMEOUT": 0,
+                "COMPUTE_CAPABILITY_MAJOR": capability[0],
+                "COMPUTE_CAPABILITY_MINOR": capability[1],
+                "MAX_SHARED_MEMORY_PER_BLOCK_OPTIN": shared,
+            }.items()
+        }
         self.held: dict[int, np.ndarray] = {}
         self.modules: dict[int, Any] = {}
         self.shared: dict[int, int] = {}
         self.events: dict[int, float] = {}
-        self.cubins: dict[bytes, str] = {}
+        self.offered = b""
         self.defect: Exception | None = None
         self.time, self.status, self.launches, self.next = 0.0, 0, 0, 64
         for name, kinds in SIGNATURES.items():
@@ -74,19 +103,21 @@ class PlayedDriver:
         self.text = ctypes.c_char_p(f"error {error}, played{why}".encode())
         self._put(text, ctypes.c_void_p, ctypes.cast(self.text, ctypes.c_void_p).value)
 
-    def _cuDeviceGetCount(self, count: int) -> None:
-        self._put(count, ctypes.c_int, 1)
+    def _cuDeviceGetCount(self, count: int) -> int:
+        self._put(count, ctypes.c_int, len(self.names))
+        return 0 if self.names else NO_DEVICE
 
     def _cuDeviceGet(self, device: int, ordinal: int) -> None:
         self._put(device, ctypes.c_int, ordinal)
 
     def _cuDeviceGetName(self, name: int, length: int, device: int) -> None:
-        ctypes.memmove(name, NAME + b"\0", min(length, len(NAME) + 1))
+        text = self.names[device].encode() + b"\0"
+        ctypes.memmove(name, text, min(length, len(text)))
 
     def _cuDeviceGetAttribute(self, value: int, which: int, device: int) -> int:
-        if which not in ATTRIBUTES or device:
+        if which not in self.attributes or not 0 <= device < len(self.names):
             return INVALID_VALUE
-        self._put(value, ctypes.c_int, ATTRIBUTES[which])
+        self._put(value, ctypes.c_int, self.attributes[which])
         return 0
 
     def _cuDevicePrimaryCtxRetain(self, context: int, device: int) -> None:
@@ -95,11 +126,29 @@ class PlayedDriver:
     def _cuCtxSetCurrent(self, context: int) -> int:
         return 0 if context else INVALID_VALUE
 
-    def _cuModuleLoadData(self, module: int, image: int) -> int:
+    def _cuModuleLoadDataEx(
+        self, module: int, image: int, count: int, options: int, values: int
+    ) -> int:
+        names = (ctypes.c_int * count).from_address(options)
+        given = dict(zip(names, (ctypes.c_void_p * count).from_address(values), strict=True))
+        log = given[NUMBERS["CU_JIT_ERROR_LOG_BUFFER"]]
+        size = given[NUMBERS["CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES"]]
         raw = ctypes.string_at(image)
-        text = self.cubins[raw] if raw in self.cubins else raw.decode()
-        if raw not in self.cubins and any(f".version {v}\n" in text for v in self.refuses):
-            return UNSUPPORTED_PTX
+        if raw.startswith(b"\x7fELF"):
+            # A cubin cannot be interpreted: the text that was offered last stands for it.
+            raw = self.offered
+        else:
+            found = HEADER.search(raw.decode())
+            assert found
+            version, target = map(int, found.groups()[:2]), map(int, found.groups()[2:])
+            self.offered = raw
+            if tuple(version) > self.newest:
+                return UNSUPPORTED_PTX
+            if tuple(target) > self.capability:
+                text = b"ptxas fatal: a newer GPU's\n\0"
+                ctypes.memmove(log, text, min(size, len(text)))
+                return INVALID_PTX
+        text = raw.decode()
         handle = self._handle()
         self.modules[handle] = ptx.load(text)
         self._put(module, ctypes.c_void_p, handle)
@@ -115,10 +164,19 @@ class PlayedDriver:
         del self.modules[module]
 
     def _cuFuncSetAttribute(self, function: int, attribute: int, value: int) -> int:
-        if attribute != 8 or value > 227 * 1024:
+        most = NUMBERS["CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES"]
+        if attribute != most or value > self.most_shared:
             return INVALID_VALUE
         self.shared[function] = value
         return 0
+
+    def _cuFuncGetAttribute(self, value: int, attribute: int, function: int) -> None:
+        assert function in self.modules
+        known = {
+            NUMBERS["CU_FUNC_ATTRIBUTE_NUM_REGS"]: 40,
+            NUMBERS["CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES"]: 0,
+        }
+        self._put(value, ctypes.c_int, known[attribute])
 
     def _cuLaunchKernel(self, function: int, *rest: Any) -> int:
         gx, gy, gz, bx, by, bz, shared, stream, parameters, extra = rest
@@ -146,6 +204,8 @@ class PlayedDriver:
     def _cuMemAlloc_v2(self, address: int, size: int) -> int:
         if not size:
             return INVALID_VALUE
+        if size > self.memory:
+            return OUT_OF_MEMORY
         array = np.full(size, 0xA5, np.uint8)
         self.held[array.ctypes.data] = array
         self._put(address, ctypes.c_uint64, array.ctypes.data)

@@ -14,7 +14,7 @@ import anachron.compiler as ac
 from anachron.compiler import arguments, cli, report
 from anachron.compiler.run import Sampling, run_reference
 from anachron.compiler.targets import Absent
-from anachron.compiler.targets.cuda import benchmark, device, peers
+from anachron.compiler.targets.cuda import benchmark, device, driver, peers
 from anachron.compiler.targets.cuda.inspection import assemble, find_tool
 from anachron.compiler.targets.cuda.kernel import ARGUMENTS, write_kernel
 from anachron.compiler.targets.cuda.launching import prepare, signed
@@ -38,7 +38,7 @@ PTX = """
 
 @pytest.fixture
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "LIBRARIES", ("libnothing.so.0",))
+    monkeypatch.setattr(driver, "LIBRARIES", ("libnothing.so.0",))
 
 
 def test_without_a_gpu_it_says_so_in_one_line(no_gpu: None, capsys: pytest.CaptureFixture) -> None:

@@ -17,10 +17,13 @@ from cuda_driver import PlayedDriver
 
 import anachron.compiler as ac
 from anachron.compiler import cli
+from anachron.compiler.run import RunError
 from anachron.compiler.targets import Absent
 from anachron.compiler.targets.cuda import benchmark, device, supervision
 from anachron.compiler.targets.cuda.batch import throughput as batch_throughput
-from anachron.compiler.targets.cuda.device import SIGNATURES, Device, Scratch
+from anachron.compiler.targets.cuda.device import Device, Scratch
+from anachron.compiler.targets.cuda.driver import NUMBERS, SIGNATURES
+from anachron.compiler.targets.cuda.inspection import find_tool
 from anachron.compiler.targets.cuda.training import throughput as training_throughput
 
 compiles = pytest.mark.skipif(
@@ -57,6 +60,9 @@ KINDS = {  # of cuda.h -> of ctypes
 }  # fmt: skip
 
 
+KEPT = ("cuEventElapsedTime",)  # its _v2 came with CUDA 12.8: drivers before have only this one
+
+
 def find_header() -> Path | None:
     spec = find_spec("nvidia")
     folders = [Path(f) for f in spec.submodule_search_locations or ()] if spec else []
@@ -67,17 +73,22 @@ def find_header() -> Path | None:
 @pytest.fixture
 def played(monkeypatch: pytest.MonkeyPatch) -> PlayedDriver:
     driver = PlayedDriver()
-    monkeypatch.setattr(device, "_find_driver", lambda: driver)
+    monkeypatch.setattr(device, "find_driver", lambda: driver)
     monkeypatch.setattr(device, "REPEATS", 1)
     return driver
 
 
+@pytest.fixture(scope="module")
+def header() -> str:
+    path = find_header()
+    if path is None:
+        pytest.skip("NVIDIA's cuda.h is not installed: pip install -e '.[cuda]'")
+    return path.read_text(errors="replace")
+
+
 @pytest.mark.parametrize("name", SIGNATURES)
-def test_signatures_and_numbers_are_the_header_s(name: str) -> None:
-    header = find_header()
-    if header is None:
-        pytest.skip("NVIDIA's cuda.h is not installed")
-    text = header.read_text(errors="replace")
+def test_a_signature_is_the_header_s(name: str, header: str) -> None:
+    text = header
     found = re.search(rf"CUresult CUDAAPI {name}\(([^)]*)\);", text)
     if not found:  # a name that the header gives another one by a macro
         plain = name.removesuffix("_v2")
@@ -93,15 +104,30 @@ def test_signatures_and_numbers_are_the_header_s(name: str) -> None:
         kinds.append(ctypes.c_void_p if is_pointer else KINDS[kind])
     mine = [ctypes.c_void_p if k is ctypes.c_char_p else k for k in SIGNATURES[name]]
     assert mine == kinds
-    for constant, number in {
-        "CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT": device.MULTIPROCESSORS,
-        "CU_DEVICE_ATTRIBUTE_CLOCK_RATE": device.CLOCK_KHZ,
-        "CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES": device.MOST_DYNAMIC_SHARED,
-        "CUDA_ERROR_NO_BINARY_FOR_GPU": 209,
-        "CUDA_ERROR_INVALID_PTX": 218,
-        "CUDA_ERROR_UNSUPPORTED_PTX_VERSION": 222,
-    }.items():
-        assert re.search(rf"\b{constant}\s*=\s*{number}\b", text), constant
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_a_name_is_the_one_that_programs_link_to(name: str, header: str) -> None:
+    """Where the header gives a plain name another by a macro, that is today's function."""
+    plain = name.removesuffix("_v2")
+    pattern = rf"^\s*#define {plain}\s+(?:__CUDA_API_PTDS\()?({plain}_v\d)\b"
+    renamed = [] if name in KEPT else re.findall(pattern, header, re.M)
+    assert name == (renamed[0] if renamed else plain)
+
+
+def test_the_numbers_are_the_header_s(header: str) -> None:
+    """An enum's members without a number follow on the one before."""
+    numbers: dict[str, int] = {}
+    for body in re.findall(r"enum \w+\s*\{(.*?)\}", re.sub(r"/\*.*?\*/", "", header, flags=re.S),
+                           re.S):  # fmt: skip
+        value = -1
+        for member in body.split(","):
+            found = re.match(r"\s*(\w+)\s*(?:=\s*(\w+))?\s*$", member)
+            if found:
+                value = value + 1 if found[2] is None else numbers.get(found[2], -1)
+                value = int(found[2], 0) if found[2] and found[2][0].isdigit() else value
+                numbers[found[1]] = value
+    assert {name: numbers.get(name) for name in NUMBERS} == NUMBERS
 
 
 def test_a_launch_goes_through_c(played: PlayedDriver) -> None:
@@ -116,10 +142,59 @@ def test_a_launch_goes_through_c(played: PlayedDriver) -> None:
 
 
 def test_a_driver_that_is_older_takes_the_same_ptx(monkeypatch: pytest.MonkeyPatch) -> None:
-    driver = PlayedDriver(refuses=("9.0",))
-    monkeypatch.setattr(device, "_find_driver", lambda: driver)
+    """COUNTED says PTX 9.0 and sm_90, and needs neither: its header is written anew."""
+    driver = PlayedDriver(newest=(7, 0), capability=(8, 0))
+    monkeypatch.setattr(device, "find_driver", lambda: driver)
     loaded = Device.open().load(COUNTED, 0)
-    assert loaded.how == "PTX as of version 8.0, compiled by the driver"
+    assert loaded.how == "PTX, compiled by the driver"
+    assert (loaded.registers, loaded.local_bytes) == (40, 0)
+
+
+def test_a_driver_that_compiles_nothing_gets_a_cubin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "find_driver", lambda: PlayedDriver(newest=(6, 0)))
+    if not find_tool("ptxas"):
+        monkeypatch.setattr(device, "assemble", lambda *_: (b"\x7fELF", ""))
+    found = Device.open()
+    found.driver.offered = COUNTED.encode()
+    loaded = found.load(COUNTED, 0)
+    assert loaded.how.startswith("a cubin, because the driver takes no PTX: error 222")
+
+
+def test_a_kernel_that_is_refused_says_what_the_compiler_said(
+    monkeypatch: pytest.MonkeyPatch, played: PlayedDriver
+) -> None:
+    def absent(*_: object) -> None:
+        raise Absent("no ptxas here")
+
+    monkeypatch.setattr(device, "assemble", absent)
+    monkeypatch.setattr(device, "port", lambda ptx, gpu: ptx.replace("sm_90", "sm_99"))
+    with pytest.raises(Absent) as told:
+        Device.open().load(COUNTED, 0)
+    assert "error 218, played (CUDA error 218) ptxas fatal: a newer GPU's no" in str(told.value)
+
+
+def test_a_gpu_that_is_too_old_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        device, "find_driver", lambda: PlayedDriver(("Tesla P100",), (6, 0), 48 * 1024)
+    )
+    with pytest.raises(Absent) as told:
+        Device.open().load(COUNTED, 0)
+    assert str(told.value) == (
+        "the GPU here is a Tesla P100 of compute capability 6.0: the kernels need 7.5, "
+        "Turing: T4, RTX 2080, or newer"
+    )
+
+
+def test_shared_memory_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "find_driver", lambda: PlayedDriver(("T4",), (7, 5), 64 * 1024))
+    with pytest.raises(Absent, match="needs 70,000 bytes of shared memory, a block of the T4 here"):
+        Device.open().load(COUNTED, 70_000)
+
+
+def test_memory_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "find_driver", lambda: PlayedDriver(memory=1000))
+    with pytest.raises(Absent, match="has no 4,000 bytes of memory free"):
+        Device.open().launch(COUNTED, (np.zeros(32, np.int32), 0, Scratch(4000)), 32, 0)
 
 
 def test_a_gpu_that_is_another_is_absent(played: PlayedDriver) -> None:
@@ -127,9 +202,29 @@ def test_a_gpu_that_is_another_is_absent(played: PlayedDriver) -> None:
         Device.open("A100")
 
 
+def test_of_several_gpus_the_first_of_the_name_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = PlayedDriver(("NVIDIA T4", "NVIDIA H200", "NVIDIA H200 MIG 1g.18gb"))
+    monkeypatch.setattr(device, "find_driver", lambda: driver)
+    assert (Device.open().number, Device.open("H200").number) == (0, 1)
+    assert Device.open("MIG").name == "NVIDIA H200 MIG 1g.18gb"
+    with pytest.raises(Absent, match="is a NVIDIA T4 and a NVIDIA H200 and a NVIDIA H200 MIG"):
+        Device.open("B200")
+
+
+def test_gpus_that_are_hidden_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "find_driver", lambda: PlayedDriver(names=()))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    with pytest.raises(Absent) as told:
+        Device.open()
+    assert str(told.value) == (
+        "there is no NVIDIA GPU here, only its driver: error 100, played (CUDA error 100), "
+        "CUDA_VISIBLE_DEVICES is '7'"
+    )
+
+
 def test_a_broken_context_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "_find_driver", lambda: PlayedDriver(breaks=0))
-    with pytest.raises(Absent, match=r"the GPU refuses: error 700, played \(CUDA error 700\)"):
+    monkeypatch.setattr(device, "find_driver", lambda: PlayedDriver(breaks=0))
+    with pytest.raises(RunError, match=r"the GPU stopped: error 700, played \(CUDA error 700\)"):
         Device.open().launch(COUNTED, (np.zeros(32, np.int32), 0, Scratch(4)), 32, 0)
 
 

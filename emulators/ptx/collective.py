@@ -125,18 +125,23 @@ def bind_vote(instruction: Instruction, registers: Registers) -> Step:
 
 
 def bind_matrix(instruction: Instruction, registers: Registers) -> Step:
-    """mma.m16n8k32: D = A B + C, bytes into 32 bits, a warp holding a piece in each lane.
+    """mma.m16n8k32, or its quarter m8n8k16: D = A B + C, bytes into 32 bits, a piece in each lane.
 
     With group = lane / 4 and place = lane % 4, a lane's A registers are rows group, group + 8 of
     columns 4 place .., and again 16 columns on; its B registers column group of the same rows;
-    its C and D registers rows group, group + 8, columns 2 place, 2 place + 1.
+    its C and D registers rows group, group + 8, columns 2 place, 2 place + 1.  Of the quarter, the
+    first of these registers, which have the same places.
     """
     *shape, d_kind, a_kind, b_kind, c_kind = instruction.parts[1:]
-    wrapping = shape == ["sync", "aligned", "m16n8k32", "row", "col"]
+    size = shape[2] if len(shape) > 2 else ""
+    wrapping = shape == ["sync", "aligned", size, "row", "col"] and size in ("m16n8k32", "m8n8k16")
     kinds = a_kind in ("s8", "u8") and b_kind in ("s8", "u8")
     if not (wrapping and kinds and d_kind == c_kind == "s32"):
-        raise PtxError(f"{instruction}: only m16n8k32 of bytes, wrapping, is known")
+        raise PtxError(f"{instruction}: only m16n8k32 and m8n8k16 of bytes, wrapping, are known")
     d, a, b, c = (registers.names(operand) for operand in instruction.operands)
+    wanted = [4, 4, 2, 4] if size == "m16n8k32" else [2, 1, 1, 2]
+    if [len(names) for names in (d, a, b, c)] != wanted:
+        raise PtxError(f"{instruction}: {size} has other operands")
     targets = [registers.write(name, "s32") for name in d]
     a_words, b_words = ([registers.read(n, "b32") for n in names] for names in (a, b))
     c_words = [registers.read(name, "s32") for name in c]

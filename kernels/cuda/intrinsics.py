@@ -313,7 +313,9 @@ INTRINSICS: dict[str, Intrinsic] = {
         lambda x, y: _saturated(x) << 16 | _saturated(y) & 0xFFFF,
     ),
     "positive16": _ptx(
-        "max.s16x2 $0, $1, 0;", 1, lambda x: max(0, _half(x, 1)) << 16 | max(0, _half(x, 0))
+        "{ .reg .b32 z; mov.b32 z, 0; max.s16x2 $0, $1, z; }",
+        1,
+        lambda x: max(0, _half(x, 1)) << 16 | max(0, _half(x, 0)),
     ),
     "dp2a_lo": _ptx("dp2a.lo.s32.s32 $0, $1, $2, $3;", 3, _dp2a(0, True)),
     "dp2a_hi": _ptx("dp2a.hi.s32.s32 $0, $1, $2, $3;", 3, _dp2a(2, True)),

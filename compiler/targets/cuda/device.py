@@ -1,9 +1,7 @@
 """A GPU, through NVIDIA's driver library: load PTX, launch once, time it by events.
 
-Only the driver is needed, which compiles PTX for the GPU that is there.  None of this has run on
-one yet: unverified.
-Source: NVIDIA, "CUDA Driver API", version 13.0: cuInit, cuModuleLoadData, cuLaunchKernel, cuEvent*;
-the names ending in _v2 are those of the current ABI (cuda.h).
+None of this has run on one yet: unverified.
+Source: NVIDIA, "CUDA Driver API", version 13.0: modules, execution control, events.
 """
 
 from __future__ import annotations
@@ -18,48 +16,25 @@ from typing import Any
 
 import numpy as np
 
-from anachron.compiler.targets import Absent
+from anachron.compiler.targets import Absent, Machine
+from anachron.compiler.targets.cuda.driver import (
+    NO_PTX,
+    NUMBERS,
+    check,
+    count_gpus,
+    describe,
+    find_driver,
+    read,
+)
+from anachron.compiler.targets.cuda.generations import HOPPER, Gpu, port
 from anachron.compiler.targets.cuda.inspection import assemble
 from anachron.emulators.ptx.syntax import parse
 
-LIBRARIES = ("libcuda.so.1", "nvcuda.dll")
-MULTIPROCESSORS = 16  # CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT: cuda.h
-CLOCK_KHZ = 13  # CU_DEVICE_ATTRIBUTE_CLOCK_RATE: cuda.h
-REFUSED = (209, 218, 222)  # no image for this GPU, invalid PTX, unsupported PTX version: cuda.h
-VERSION = re.compile(r"^\.version\s+\S+", re.M)
 SECTION = re.compile(rb"\0\.text\.([\w$]+)\0")
-MOST_DYNAMIC_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES: cuda.h
-NAME_LENGTH = 100
+NAME_LENGTH = 256
+LOG_LENGTH = 4096
 REPEATS = 20  # timed launches, of which the fastest counts; the first ones warm the clocks
 MOST_SECONDS = 2.0  # of all launches together, beyond which no other begins
-OLDEST_PTX = ".version 8.0"  # has all that our kernels use: drivers of CUDA 12.0 on
-WORD, SIZE, ADDRESS, POINTER = c_uint, ctypes.c_size_t, c_uint64, c_void_p
-SIGNATURES: dict[str, tuple[Any, ...]] = {  # cuda.h; all give a CUresult, an int
-    "cuInit": (WORD,),
-    "cuDriverGetVersion": (POINTER,),
-    "cuGetErrorString": (c_int, POINTER),
-    "cuDeviceGetCount": (POINTER,),
-    "cuDeviceGet": (POINTER, c_int),
-    "cuDeviceGetName": (POINTER, c_int, c_int),
-    "cuDeviceGetAttribute": (POINTER, c_int, c_int),
-    "cuDevicePrimaryCtxRetain": (POINTER, c_int),
-    "cuCtxSetCurrent": (POINTER,),
-    "cuModuleLoadData": (POINTER, POINTER),
-    "cuModuleGetFunction": (POINTER, POINTER, c_char_p),
-    "cuModuleUnload": (POINTER,),
-    "cuFuncSetAttribute": (POINTER, c_int, c_int),
-    "cuLaunchKernel": (POINTER, *[WORD] * 7, POINTER, POINTER, POINTER),
-    "cuMemAlloc_v2": (POINTER, SIZE),
-    "cuMemFree_v2": (ADDRESS,),
-    "cuMemsetD8_v2": (ADDRESS, ctypes.c_ubyte, SIZE),
-    "cuMemcpyHtoD_v2": (ADDRESS, POINTER, SIZE),
-    "cuMemcpyDtoH_v2": (POINTER, ADDRESS, SIZE),
-    "cuEventCreate": (POINTER, WORD),
-    "cuEventRecord": (POINTER, POINTER),
-    "cuEventSynchronize": (POINTER,),
-    "cuEventElapsedTime": (POINTER, POINTER, POINTER),
-    "cuEventDestroy_v2": (POINTER,),
-}
 
 
 @dataclass(frozen=True)
@@ -71,78 +46,126 @@ class Scratch:
 
 @dataclass(frozen=True)
 class Device:
-    """The first GPU, with its context current in this thread."""
+    """A GPU, with its context current in the thread that opened it, in this process alone."""
 
     driver: Any
-    name: str
+    number: int
+    gpu: Gpu
 
     @classmethod
     def open(cls, wanted: str = "") -> Device:
-        """The GPU, if there is one and `wanted` is in its name; otherwise Absent says what is."""
-        driver = _find_driver()
-        count, number, context = c_int(), c_int(), c_void_p()
-        if driver.cuInit(0) or driver.cuDeviceGetCount(byref(count)) or not count.value:
-            raise Absent("there is no NVIDIA GPU here, only its driver")
-        _check(driver, driver.cuDeviceGet(byref(number), 0))
-        name = ctypes.create_string_buffer(NAME_LENGTH)
-        _check(driver, driver.cuDeviceGetName(name, NAME_LENGTH, number))
-        found = name.value.decode()
-        if wanted not in found:
-            raise Absent(f"the GPU here is a {found}: use --on cuda")
-        _check(driver, driver.cuDevicePrimaryCtxRetain(byref(context), number))
-        _check(driver, driver.cuCtxSetCurrent(context))
-        return cls(driver, found)
+        """The first GPU whose name has `wanted` in it; Absent says what is there otherwise.
+
+        Which are there, and which of them is the first, CUDA_VISIBLE_DEVICES decides.
+        """
+        device = cls.find(wanted)
+        context = c_void_p()
+        driver = device.driver
+        status = driver.cuDevicePrimaryCtxRetain(byref(context), c_int(device.number))
+        status = status or driver.cuCtxSetCurrent(context)
+        if status:
+            raise Absent(f"the {device.name} here cannot be had: {describe(driver, status)}")
+        return device
+
+    @classmethod
+    def find(cls, wanted: str = "") -> Device:
+        """The same without a context: enough to be asked what it is."""
+        driver = find_driver()
+        names = []
+        for ordinal in range(count_gpus(driver)):
+            number = read(driver, "cuDeviceGet", c_int, c_int(ordinal))
+            text = ctypes.create_string_buffer(NAME_LENGTH)
+            check(driver, driver.cuDeviceGetName(text, c_int(NAME_LENGTH), c_int(number)))
+            names.append(text.value.decode(errors="replace"))
+            if wanted in names[-1]:
+                break
+        else:
+            raise Absent(f"the GPU here is a {' and a '.join(dict.fromkeys(names))}: use --on cuda")
+        device = cls(driver, number, HOPPER)
+        major, minor, shared = (
+            device._attribute(f"CU_DEVICE_ATTRIBUTE_{name}")
+            for name in (
+                "COMPUTE_CAPABILITY_MAJOR", "COMPUTE_CAPABILITY_MINOR",
+                "MAX_SHARED_MEMORY_PER_BLOCK_OPTIN",
+            )
+        )  # fmt: skip
+        return cls(driver, number, Gpu(names[-1], (major, minor), shared))
+
+    @property
+    def name(self) -> str:
+        return self.gpu.name
 
     @property
     def multiprocessors(self) -> int:
         """How many blocks run at once, where one fills a multiprocessor."""
-        return self._attribute(MULTIPROCESSORS)
+        return self._attribute("CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT")
 
     @property
     def clock_hz(self) -> int:
         """The highest clock of the multiprocessors."""
-        return 1000 * self._attribute(CLOCK_KHZ)
+        return 1000 * self._attribute("CU_DEVICE_ATTRIBUTE_CLOCK_RATE")
+
+    @property
+    def has_watchdog(self) -> bool:
+        """The driver ends a launch that takes some seconds: the GPU also shows a screen."""
+        return bool(self._attribute("CU_DEVICE_ATTRIBUTE_KERNEL_EXEC_TIMEOUT"))
 
     @property
     def driver_version(self) -> str:
         """The newest CUDA that the driver takes."""
-        number = c_int()
-        _check(self.driver, self.driver.cuDriverGetVersion(byref(number)))
-        return f"{number.value // 1000}.{number.value % 1000 // 10}"
+        number = read(self.driver, "cuDriverGetVersion", c_int)
+        return f"{number // 1000}.{number % 1000 // 10}"
 
-    def _attribute(self, which: int) -> int:
-        value = c_int()
-        status = self.driver.cuDeviceGetAttribute(byref(value), c_int(which), c_int(0))
-        _check(self.driver, status)
-        return value.value
+    def _attribute(self, name: str) -> int:
+        wanted = c_int(NUMBERS[name])
+        return read(self.driver, "cuDeviceGetAttribute", c_int, wanted, c_int(self.number))
 
     def load(self, kernel: str | bytes, shared: int) -> Loaded:
         """A kernel ready to be launched: PTX, which the driver compiles, or a cubin.
 
-        A driver older than the PTX refuses it: then it is offered as what it also is, PTX of an
-        older version, and then as a cubin, if ptxas is here.
+        shared  bytes of shared memory that a block needs
+
+        PTX is offered as this GPU can take it, and where the driver takes none, as a cubin, if
+        ptxas is here.  Raises Absent where the GPU, or its driver, cannot run the kernel.
         """
-        driver = self.driver
-        module, function = c_void_p(), c_void_p()
+        driver, gpu = self.driver, self.gpu
+        if shared > gpu.shared_bytes:
+            raise Absent(
+                f"the kernel needs {shared:,} bytes of shared memory, a block of the {gpu.name} "
+                f"here has {gpu.shared_bytes:,}"
+            )
+        function, module = c_void_p(), c_void_p()
         how = "a cubin" if isinstance(kernel, bytes) else "PTX, compiled by the driver"
-        image = kernel if isinstance(kernel, bytes) else kernel.encode() + b"\0"
-        status = driver.cuModuleLoadData(byref(module), c_char_p(image))
-        if status in REFUSED and isinstance(kernel, str):
-            how = "PTX as of version 8.0, compiled by the driver"
-            image = VERSION.sub(OLDEST_PTX, kernel, count=1).encode() + b"\0"
-            status = driver.cuModuleLoadData(byref(module), c_char_p(image))
-        if status in REFUSED and isinstance(kernel, str):
+        image = kernel if isinstance(kernel, bytes) else port(kernel, gpu).encode()
+        status, said = self._load(module, image)
+        if status in NO_PTX and isinstance(kernel, str):
+            how = f"a cubin, because the driver takes no PTX: {describe(driver, status)}"
             try:
-                image, _ = assemble(kernel)
-            except Absent:
-                _check(driver, status)
-            how = "a cubin, because the driver refuses the PTX"
-            status = driver.cuModuleLoadData(byref(module), c_char_p(image))
-        _check(driver, status)
+                image, _ = assemble(port(kernel, gpu), gpu.capability)
+                status, said = self._load(module, image)
+            except Absent as error:
+                said = f"{said} {error}"
+        if status:
+            raise Absent(f"the GPU refuses the kernel: {describe(driver, status)} {said}".rstrip())
         name = find_entry(kernel).encode()
-        _check(driver, driver.cuModuleGetFunction(byref(function), module, c_char_p(name)))
-        _check(driver, driver.cuFuncSetAttribute(function, MOST_DYNAMIC_SHARED, c_int(shared)))
+        check(driver, driver.cuModuleGetFunction(byref(function), module, c_char_p(name)))
+        most = c_int(NUMBERS["CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES"])
+        check(driver, driver.cuFuncSetAttribute(function, most, c_int(shared)))
         return Loaded(self, module, function, shared, how)
+
+    def _load(self, module: c_void_p, image: bytes) -> tuple[int, str]:
+        """The driver's status, and what its compiler says."""
+        log = ctypes.create_string_buffer(LOG_LENGTH)
+        options = {
+            "CU_JIT_ERROR_LOG_BUFFER": ctypes.addressof(log),
+            "CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES": LOG_LENGTH,  # in the pointer's place
+        }
+        names = (c_int * len(options))(*(NUMBERS[name] for name in options))
+        values = (c_void_p * len(options))(*options.values())
+        status = self.driver.cuModuleLoadDataEx(
+            byref(module), c_char_p(image + b"\0"), c_uint(len(options)), names, values
+        )
+        return status, " ".join(log.value.decode(errors="replace").split())[:200]
 
     def launch(
         self,
@@ -162,15 +185,20 @@ class Device:
         loaded.close()
         return round(time_ns)
 
-    def _upload(self, array: np.ndarray | Scratch) -> c_uint64:
-        n_bytes = array.n_bytes if isinstance(array, Scratch) else array.nbytes
-        address, size = c_uint64(), ctypes.c_size_t(n_bytes)
-        _check(self.driver, self.driver.cuMemAlloc_v2(byref(address), size))
+    def upload(self, array: np.ndarray | Scratch) -> c_uint64:
+        """Where a copy, or zeros, lie in the GPU's memory from now on."""
+        n_bytes = max(1, array.n_bytes if isinstance(array, Scratch) else array.nbytes)
+        size = ctypes.c_size_t(n_bytes)
+        status = self.driver.cuMemAlloc_v2(byref(address := c_uint64()), size)
+        if status == NUMBERS["CUDA_ERROR_OUT_OF_MEMORY"]:
+            raise Absent(f"the {self.name} here has no {n_bytes:,} bytes of memory free")
+        check(self.driver, status)
         if isinstance(array, Scratch):
-            _check(self.driver, self.driver.cuMemsetD8_v2(address, 0, size))
-            return address
-        source = c_void_p(array.ctypes.data)
-        _check(self.driver, self.driver.cuMemcpyHtoD_v2(address, source, size))
+            status = self.driver.cuMemsetD8_v2(address, ctypes.c_ubyte(0), size)
+        else:
+            source = c_void_p(array.ctypes.data)
+            status = self.driver.cuMemcpyHtoD_v2(address, source, ctypes.c_size_t(array.nbytes))
+        check(self.driver, status)
         return address
 
 
@@ -184,20 +212,61 @@ class Loaded:
     shared: int
     how: str
 
+    @property
+    def registers(self) -> int:
+        """Of a thread, as the driver's compiler has it."""
+        return self._attribute("CU_FUNC_ATTRIBUTE_NUM_REGS")
+
+    @property
+    def local_bytes(self) -> int:
+        """Of a thread, in memory: what did not fit its registers."""
+        return self._attribute("CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES")
+
+    def _attribute(self, name: str) -> int:
+        wanted = c_int(NUMBERS[name])
+        return read(self.device.driver, "cuFuncGetAttribute", c_int, wanted, self.function)
+
     def run(self, arguments: tuple, threads: int, blocks: int, times: int) -> float:
         """Launch so many times; nanoseconds of the fastest, by events.
 
         arguments  as of Device.launch
+
+        Raises RunError for a kernel that does what it must not: its context answers nothing more.
         """
         driver = self.device.driver
-        held = [
-            self.device._upload(a) if isinstance(a, np.ndarray | Scratch) else c_int(a)
-            for a in arguments
-        ]
-        pointers = marshal(held)
-        start, end = c_void_p(), c_void_p()
-        for event in (start, end):
-            _check(driver, driver.cuEventCreate(byref(event), c_uint(0)))
+        held: list[c_int | c_uint64] = []
+        events: list[c_void_p] = []
+        try:
+            for argument in arguments:
+                given = isinstance(argument, np.ndarray | Scratch)
+                held.append(self.device.upload(argument) if given else c_int(argument))
+            for _ in range(2):
+                check(driver, driver.cuEventCreate(byref(event := c_void_p()), c_uint(0)))
+                events.append(event)
+            best = self._repeat(marshal(held), *events, threads, blocks, times)
+            for array, address in zip(arguments, held, strict=True):
+                if isinstance(array, np.ndarray):
+                    size = ctypes.c_size_t(array.nbytes)
+                    host = c_void_p(array.ctypes.data)
+                    check(driver, driver.cuMemcpyDtoH_v2(host, address, size))
+        finally:  # a broken context takes nothing back: its first error is the one to tell
+            for address in held:
+                if isinstance(address, c_uint64):
+                    driver.cuMemFree_v2(address)
+            for event in events:
+                driver.cuEventDestroy_v2(event)
+        return best
+
+    def _repeat(
+        self,
+        pointers: ctypes.Array[c_void_p],
+        start: c_void_p,
+        end: c_void_p,
+        threads: int,
+        blocks: int,
+        times: int,
+    ) -> float:
+        driver = self.device.driver
         best = float("inf")
         one = c_uint(1)
         began = time.monotonic()
@@ -205,29 +274,33 @@ class Loaded:
             if i and time.monotonic() - began > MOST_SECONDS:
                 break
             elapsed = c_float()
-            _check(driver, driver.cuEventRecord(start, None))
+            check(driver, driver.cuEventRecord(start, None))
             status = driver.cuLaunchKernel(
                 self.function, c_uint(blocks), one, one, c_uint(threads), one, one,
                 c_uint(self.shared), None, pointers, None,
             )  # fmt: skip
-            _check(driver, status)
-            _check(driver, driver.cuEventRecord(end, None))
-            _check(driver, driver.cuEventSynchronize(end))
-            _check(driver, driver.cuEventElapsedTime(byref(elapsed), start, end))
+            check(driver, status)
+            check(driver, driver.cuEventRecord(end, None))
+            check(driver, driver.cuEventSynchronize(end))
+            check(driver, driver.cuEventElapsedTime(byref(elapsed), start, end))
             best = min(best, elapsed.value)
-        for array, address in zip(arguments, held, strict=True):
-            if isinstance(array, np.ndarray):
-                size = ctypes.c_size_t(array.nbytes)
-                host = c_void_p(array.ctypes.data)
-                _check(driver, driver.cuMemcpyDtoH_v2(host, address, size))
-            if isinstance(array, np.ndarray | Scratch):
-                _check(driver, driver.cuMemFree_v2(address))
-        for event in (start, end):
-            _check(driver, driver.cuEventDestroy_v2(event))
         return best * 1e6
 
     def close(self) -> None:
-        _check(self.device.driver, self.device.driver.cuModuleUnload(self.module))
+        check(self.device.driver, self.device.driver.cuModuleUnload(self.module))
+
+
+def find_gpu(machine: Machine) -> Gpu:
+    """What a kernel for a machine is written for: the GPU that is here, where any will do.
+
+    Where none is here it is the H200, whose kernels the interpreter counts, too.
+    """
+    if machine.name != "cuda":
+        return HOPPER
+    try:
+        return Device.find().gpu
+    except Absent:
+        return HOPPER
 
 
 def marshal(held: Sequence[c_int | c_uint64]) -> ctypes.Array[c_void_p]:
@@ -243,22 +316,3 @@ def find_entry(kernel: str | bytes) -> str:
     if not found:
         raise ValueError("there is no kernel in this cubin")
     return found[1].decode()
-
-
-def _find_driver() -> Any:
-    for library in LIBRARIES:
-        try:
-            driver = ctypes.CDLL(library)
-        except OSError:
-            continue
-        for name, kinds in SIGNATURES.items():
-            getattr(driver, name).argtypes = kinds
-        return driver
-    raise Absent(f"there is no NVIDIA GPU here: no driver ({LIBRARIES[0]})")
-
-
-def _check(driver: Any, status: int) -> None:
-    if status:
-        text = c_char_p()
-        driver.cuGetErrorString(c_int(status), byref(text))
-        raise Absent(f"the GPU refuses: {(text.value or b'?').decode()} (CUDA error {status})")

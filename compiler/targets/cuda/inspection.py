@@ -17,7 +17,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from anachron.compiler.targets import Absent
-from anachron.compiler.targets.cuda.toolkit import ARCHITECTURE, INSTALL
+from anachron.compiler.targets.cuda.generations import HOPPER, Pair
+from anachron.compiler.targets.cuda.toolkit import INSTALL
 
 MOST_SECONDS = 300
 INSTRUCTION = re.compile(r"/\*([0-9a-f]{4,})\*/\s+(@!?U?P\w+\s+)?([A-Z][A-Z0-9.]*)\s*([^;]*);")
@@ -75,15 +76,15 @@ def find_tool(name: str) -> str | None:
     return shutil.which(name)
 
 
-def assemble(ptx: str) -> tuple[bytes, str]:
-    """The cubin for this architecture, and what ptxas said of it.
+def assemble(ptx: str, capability: Pair = HOPPER.capability) -> tuple[bytes, str]:
+    """The cubin for GPUs of a capability, and what ptxas said of it.
 
     Raises Absent where there is no ptxas, ValueError for PTX that it refuses.
     """
     tool = find_tool("ptxas")
     if not tool:
         raise Absent(f"NVIDIA's assembler ptxas is not installed here: {INSTALL}")
-    major, minor = ARCHITECTURE
+    major, minor = capability
     with tempfile.TemporaryDirectory() as folder:
         source, made = Path(folder) / "kernel.ptx", Path(folder) / "kernel.cubin"
         source.write_text(ptx)
@@ -110,9 +111,9 @@ def disassemble(cubin: bytes, *options: str) -> str:
     return done.stdout
 
 
-def inspect(ptx: str) -> Inspection:
+def inspect(ptx: str, capability: Pair = HOPPER.capability) -> Inspection:
     """Assemble a kernel and read it back."""
-    cubin, said = assemble(ptx)
+    cubin, said = assemble(ptx, capability)
     text = disassemble(cubin)
     logged = {}
     for name, pattern in LOGGED.items():

@@ -16,6 +16,7 @@ from anachron.compiler.image import Call, Image
 from anachron.compiler.memory import Placed
 from anachron.compiler.targets import Machine, Options
 from anachron.compiler.targets.cuda.conversation import converse
+from anachron.compiler.targets.cuda.device import find_gpu
 from anachron.compiler.targets.cuda.kernel import ARGUMENTS, KernelText, write_kernel
 from anachron.compiler.targets.cuda.layout import SHARED_BYTES
 from anachron.compiler.targets.cuda.lowering import KERNELS
@@ -54,12 +55,12 @@ class KernelImage(Image):
 
 
 def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
-    """The kernel of a model, compiled.
+    """The kernel of a model, compiled; for `cuda`, as the GPU that is here can hold it.
 
     Raises Absent where the compiler is not installed, and ValueError for a model that the kernels
     cannot compute exactly.
     """
-    text = write_kernel(fixed, options.logits)
+    text = write_kernel(fixed, options.logits, room=find_gpu(machine).shared_bytes)
     ptx = compile_kernel(text.source, text.threads, ARGUMENTS, alone=True)
     blob = text.layout.blob
     calls = tuple(

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from anachron.compiler.targets import Absent
+from anachron.compiler.targets.cuda.generations import HOPPER, state
 from anachron.compiler.targets.cuda.stretches import fuse
 from anachron.kernels.cuda.wrapping import make_intrinsics, make_stretch
 
-ARCHITECTURE = (9, 0)  # Hopper
 Key: TypeAlias = tuple[str, int, tuple[tuple[str, str], ...], bool]
 KEPT = 64  # kernels, compiled: a quarter of a megabyte each at most
 INSTALL = "pip install 'anachron[cuda]'"
@@ -22,7 +22,8 @@ def compile_kernel(
     """The PTX of a kernel, of those met last at once; Absent where the compiler is not here.
 
     threads    of a block, at most
-    arguments  name -> bytes or words, a pointer to them, or word, an integer    """
+    arguments  name -> bytes or words, a pointer to them, or word, an integer
+    """
     key = source, threads, tuple(arguments.items()), alone
     if key not in _COMPILED:
         keep_compiled({key: _compile(*key)})
@@ -64,7 +65,7 @@ def _compile(
         ptx, _ = cuda.compile(
             scope["kernel"],
             types.void(*(kinds[kind] for _, kind in arguments)),
-            cc=ARCHITECTURE,
+            cc=HOPPER.capability,
             device=False,
             abi="numba",
             output="ptx",
@@ -73,4 +74,4 @@ def _compile(
     except (OSError, RuntimeError, ImportError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise Absent(f"NVIDIA's compiler is not installed here ({reason}): {INSTALL}") from None
-    return ptx.decode() if isinstance(ptx, bytes) else str(ptx)
+    return state(ptx.decode() if isinstance(ptx, bytes) else str(ptx))

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.ranges import analyse
 from anachron.compiler.targets.cuda.batch.lowering import SHARED_CONSTANTS, Lowering
+from anachron.compiler.targets.cuda.layout import SHARED_BYTES
 from anachron.kernels.cuda.batch import sampling
 from anachron.kernels.cuda.batch.activation import when
 from anachron.kernels.cuda.batch.attention import SCORE_BYTES
@@ -29,7 +30,6 @@ STREAMS = 16  # of a warp
 WARPS, FEWER_WARPS = 12, 8  # of a block, at most: its threads may have 168 registers each, or 255
 NARROW = 32  # the widest vector that a lane's share of leaves room in 168 registers: no spills
 ACCUMULATOR_BITS = 64
-SHARED_BYTES = 227 * 1024  # of a block on sm_90: CUDA C++ Programming Guide, table 28
 ARGUMENTS = {
     **{"gm": "bytes", "prompts": "words", "lengths": "words", "limits": "words"},
     **{"states": "words", "coldness": "word", "top_p": "word", "memory": "bytes"},
@@ -64,12 +64,14 @@ def write_batch(
     *,
     sampled: bool = False,
     logits: bool = False,
-    room: int = SHARED_CONSTANTS,
+    room: int | None = None,
     far: bool = False,
+    block: int = SHARED_BYTES,
 ) -> BatchText:
     """The text for a model; ValueError, saying why, for one that the kernels cannot compute.
 
-    room  bytes of shared memory for constants      far  scores are in global memory in any case
+    room   bytes of shared memory for constants     far  scores are in global memory in any case
+    block  bytes of shared memory that a block has, of which constants get their usual share
     """
     if fixed.generation.mode == "sequence":
         raise ValueError(
@@ -82,7 +84,8 @@ def write_batch(
     rows = fixed.seq_len + fixed.seq_len % 2
     score_bytes = rows // 2 * SCORE_BYTES * WARP
     warps = WARPS if fixed.ops[0].value.size <= NARROW else FEWER_WARPS
-    near = not far and SHARED_BYTES - warps * score_bytes >= room
+    room = block * SHARED_CONSTANTS // SHARED_BYTES if room is None else room
+    near = not far and block - warps * score_bytes >= room
     lowering = Lowering(fixed, analyse(fixed, ACCUMULATOR_BITS), room)
     if not near:
         lowering.scores, score_bytes = lowering.reserve(score_bytes), 0

@@ -21,6 +21,7 @@ from anachron.compiler.targets.cuda.batch.kernel import (
     BatchText,
     write_batch,
 )
+from anachron.compiler.targets.cuda.generations import HOPPER, Gpu
 from anachron.compiler.targets.cuda.toolkit import compile_kernel
 from anachron.emulators.ptx import PtxError, load
 from anachron.kernels.arithmetic import Array
@@ -88,17 +89,18 @@ class BatchRun:
 
 
 def build_batch(
-    fixed: FixedModel, *, sampled: bool = False, logits: bool = False
+    fixed: FixedModel, *, sampled: bool = False, logits: bool = False, gpu: Gpu = HOPPER
 ) -> BatchKernel:
     """The kernel of a model.
 
     sampled  ids are drawn with a temperature, not the likeliest taken
     logits   every logit of every choice is kept
+    gpu      that it is to fit
 
     Raises ValueError, in one line, for a model that it cannot compute, and Absent where the
     compiler is not installed.
     """
-    text = write_batch(fixed, sampled=sampled, logits=logits)
+    text = write_batch(fixed, sampled=sampled, logits=logits, block=gpu.shared_bytes)
     ptx = compile_kernel(text.source, WARP * text.warps, ARGUMENTS, alone=True)
     return BatchKernel(fixed, text, ptx, sampled, logits)
 

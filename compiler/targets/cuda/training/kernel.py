@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from anachron.compiler.log_training import start_shift, start_value
 from anachron.compiler.logarithms import LogStep
 from anachron.compiler.model import Model
+from anachron.compiler.targets.cuda.layout import SHARED_BYTES
 from anachron.compiler.targets.cuda.training.step import Lines, StepLowering
 from anachron.kernels.cuda.places import indent
 from anachron.kernels.cuda.training import program
 from anachron.kernels.cuda.training.update import RATE_WORDS
 
-SHARED_BYTES = 227 * 1024  # of a block on sm_90: CUDA C++ Programming Guide, table 28
 MOST_WARPS = 16  # of a block: 512 threads may have 128 registers each
 MOST_POSITIONS = 32  # a lane has a token
 ARGUMENTS = {
@@ -42,6 +42,7 @@ class TrainingText:
 
     weight_bytes  of global memory for each training, its spare words included
     row_words     of a row of scales
+    room          bytes of shared memory that a block has
     """
 
     source: str
@@ -51,20 +52,24 @@ class TrainingText:
     weight_bytes: int
     row_words: int
     weights: dict[str, int]
+    room: int = SHARED_BYTES
 
     @property
     def warps(self) -> int:
         """Of a block, at most."""
-        return min(MOST_WARPS, (SHARED_BYTES - self.table_bytes) // self.warp_bytes)
+        return min(MOST_WARPS, (self.room - self.table_bytes) // self.warp_bytes)
 
     def shared_bytes(self, warps: int) -> int:
         return self.table_bytes + warps * self.warp_bytes
 
 
-def write_training(log: LogStep, window: int, others: Sequence[LogStep] = ()) -> TrainingText:
+def write_training(
+    log: LogStep, window: int, others: Sequence[LogStep] = (), room: int = SHARED_BYTES
+) -> TrainingText:
     """The text for a step; ValueError, in one line, for one that the kernels lack.
 
     others  the same step at other learning rates, which the kernel is to take, too
+    room    bytes of shared memory that a block has
     """
     model = log.step.model
     if model.seq_len > MOST_POSITIONS:
@@ -73,10 +78,10 @@ def write_training(log: LogStep, window: int, others: Sequence[LogStep] = ()) ->
         )
     lowering = StepLowering(log, others)
     table_bytes = lowering.tables.n_bytes
-    if table_bytes + lowering.warp_bytes > SHARED_BYTES:
+    if table_bytes + lowering.warp_bytes > room:
         raise ValueError(
             f"{model.name}: a training needs {lowering.warp_bytes:,} bytes of shared memory beside "
-            f"the tables' {table_bytes:,}, a block has {SHARED_BYTES:,}"
+            f"the tables' {table_bytes:,}, a block has {room:,}"
         )
     forward = list(_join(lowering.lower((*log.forward, log.loss))))
     back = list(_join(lowering.lower(lowering.back)))
@@ -115,6 +120,7 @@ def write_training(log: LogStep, window: int, others: Sequence[LogStep] = ()) ->
         lowering.weight_bytes,
         RATE_WORDS * len(log.updates),
         lowering.weights,
+        room,
     )
 
 

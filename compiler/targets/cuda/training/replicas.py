@@ -31,6 +31,7 @@ from anachron.compiler.logarithms import LogStep, lower_step
 from anachron.compiler.model import Array, Model
 from anachron.compiler.run import RunError
 from anachron.compiler.targets.cuda.device import Device
+from anachron.compiler.targets.cuda.generations import HOPPER, Gpu
 from anachron.compiler.targets.cuda.toolkit import compile_kernel
 from anachron.compiler.targets.cuda.training.codes import find_words
 from anachron.compiler.targets.cuda.training.kernel import (
@@ -111,10 +112,12 @@ def build_replicas(
     *,
     tests: bool = True,
     rates: Sequence[float] = (),
+    gpu: Gpu = HOPPER,
 ) -> ReplicaKernel:
     """The kernel that trains a model.
 
     rates  that trainings may have beside the recipe's
+    gpu    that it is to fit
 
     Raises ValueError, in one line, for a model that it cannot train, and Absent where the compiler
     is not installed.
@@ -130,7 +133,7 @@ def build_replicas(
     log, *others = logs.values()
     window = model.recipe.get("window", WINDOW)
     n_tests = N_TESTS if tests and model.generation.mode == "sequence" else 0
-    text = write_training(log, window, others)
+    text = write_training(log, window, others, gpu.shared_bytes)
     ptx = compile_kernel(text.source, WARP * text.warps, ARGUMENTS)
     return ReplicaKernel(logs, steps, window, n_tests, text, ptx)
 
