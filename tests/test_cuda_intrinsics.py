@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from anachron.compiler.targets import Absent
+from anachron.compiler.targets.cuda.generations import GENERATIONS, HOPPER, Gpu, port
+from anachron.compiler.targets.cuda.inspection import assemble, find_tool
 from anachron.compiler.targets.cuda.toolkit import compile_kernel
 from anachron.emulators.ptx import load
 from anachron.kernels.cuda.intrinsics import INTRINSICS, LOADS, STORES, WARP, wrap
 
 ARGUMENTS = {"gm": "bytes", "out": "words"}
+TURING = GENERATIONS[0]
 ROUNDS = 24  # of operands
 MOST = 10  # operands
 EXTREMES = (0, 1, -1, 127, -128, 32767, -32768, (1 << 31) - 1, -(1 << 31))
@@ -78,8 +81,8 @@ def values() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def results(values: np.ndarray) -> dict[str, np.ndarray]:
-    """name -> (forms, rounds, lanes, words): as functions of Numba, and in a stretch."""
+def kernel() -> tuple[str, dict[str, int], int]:
+    """Every operation in one kernel; where each has its words, of how many."""
     width = sum(count(name) for name in TESTED)
     body, stretch, at, places = [], [], 0, {}
     for name in TESTED:
@@ -104,10 +107,31 @@ def results(values: np.ndarray) -> dict[str, np.ndarray]:
         ptx = compile_kernel("\n".join(source) + "\n", WARP, ARGUMENTS)
     except Absent as reason:
         pytest.skip(str(reason))
+    return ptx, places, width
+
+
+@pytest.fixture(scope="module", params=(HOPPER, TURING), ids=lambda gpu: gpu.name)
+def results(
+    request: pytest.FixtureRequest, kernel: tuple[str, dict[str, int], int], values: np.ndarray
+) -> dict[str, np.ndarray]:
+    """name -> (forms, rounds, lanes, words): as functions of Numba, and in a stretch."""
+    ptx, places, width = kernel
     out = np.zeros((ROUNDS, WARP, 2, width), np.int32)
-    load(ptx).launch(values.astype("<i4"), out, threads=WARP, blocks=ROUNDS, races=False)
+    load(port(ptx, request.param)).launch(
+        values.astype("<i4"), out, threads=WARP, blocks=ROUNDS, races=False
+    )
     out = np.moveaxis(out, 2, 0)
     return {name: out[..., at : at + count(name)] for name, at in places.items()}
+
+
+@pytest.mark.skipif(
+    not find_tool("ptxas"), reason="NVIDIA's ptxas is not installed: pip install -e '.[cuda]'"
+)
+@pytest.mark.parametrize("gpu", GENERATIONS, ids=lambda gpu: gpu.name)
+def test_every_generation_takes_every_operation(
+    gpu: Gpu, kernel: tuple[str, dict[str, int], int]
+) -> None:
+    assemble(port(kernel[0], gpu), gpu.capability)
 
 
 @pytest.mark.parametrize("name", TESTED)
