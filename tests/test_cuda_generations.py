@@ -147,12 +147,14 @@ def test_kernels_fit_every_generation(gpu: Gpu) -> None:
 
 def test_training_fits_the_smaller_gpus_or_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replicas, "compile_kernel", lambda *_: "")
-    warps = [
-        build_replicas(ac.load("reverse"), 2, gpu=gpu).text.warps for gpu in GENERATIONS[1:]
-    ]
-    assert min(warps) >= 1 and max(warps) == warps[GENERATIONS.index(HOPPER) - 1]
-    with pytest.raises(ValueError, match="bytes of shared memory beside .* a block has 65,536"):
-        build_replicas(ac.load("reverse"), 2, gpu=TURING)
+    texts = [build_replicas(ac.load("reverse"), 2, gpu=gpu).text for gpu in GENERATIONS]
+    warps = [text.warps for text in texts]
+    assert min(warps) >= 1 and max(warps) == warps[GENERATIONS.index(HOPPER)]
+    for gpu, text in zip(GENERATIONS, texts, strict=True):
+        assert text.shared_bytes(text.warps) <= gpu.shared_bytes
+    small = Gpu("small", (7, 5), texts[0].shared_bytes(1) - 1)
+    with pytest.raises(ValueError, match="bytes of shared memory beside .* a block has"):
+        build_replicas(ac.load("reverse"), 2, gpu=small)
 
 
 @compiles
