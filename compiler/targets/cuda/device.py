@@ -243,7 +243,7 @@ class Loaded:
             for _ in range(2):
                 check(driver, driver.cuEventCreate(byref(event := c_void_p()), c_uint(0)))
                 events.append(event)
-            best = self._repeat(marshal(held), *events, threads, blocks, times)
+            best = self._repeat(marshal(held), events, threads, blocks, times)
             for array, address in zip(arguments, held, strict=True):
                 if isinstance(array, np.ndarray):
                     size = ctypes.c_size_t(array.nbytes)
@@ -260,13 +260,12 @@ class Loaded:
     def _repeat(
         self,
         pointers: ctypes.Array[c_void_p],
-        start: c_void_p,
-        end: c_void_p,
+        events: list[c_void_p],
         threads: int,
         blocks: int,
         times: int,
     ) -> float:
-        driver = self.device.driver
+        driver, (start, end) = self.device.driver, events
         best = float("inf")
         one = c_uint(1)
         began = time.monotonic()
