@@ -5,6 +5,7 @@ from training_steps import compare_steps, spread_out
 
 from anachron.compiler.autodiff import differentiate
 from anachron.compiler.language import parse
+from anachron.compiler.loader import load
 from anachron.compiler.log_training import Loop, train_log
 from anachron.compiler.logarithms import lower_step
 from anachron.compiler.machine_training import build_training, measure_step, train_on
@@ -91,8 +92,10 @@ def test_weights_equal_the_reference_from_any_start(spread, graph):
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_the_time_of_every_kernel_of_a_step_is_predicted(machine):
-    image = build_training(small("attention and a hidden layer", out=", bias"), machine)
+@pytest.mark.parametrize("model", [*GRAPHS, "copy", "sort", "sum", "count"])
+def test_the_time_of_every_kernel_of_a_step_is_predicted(machine, model):
+    model = small(model, out=", bias") if model in GRAPHS else load(model)
+    image = build_training(model, machine)
     measured, predicted = measure_step(image), image.predict()
     assert measured.keys() == predicted.keys()
     for name, time in predicted.items():

@@ -10,6 +10,7 @@ import anachron.compiler as ac
 from anachron.compiler.arguments import run_lines
 from anachron.compiler.claims import amount
 from anachron.compiler.image import Image
+from anachron.compiler.operands import attention
 from anachron.compiler.run import Conversation, run_image, run_reference, start
 from anachron.compiler.targets import DoesNotFit, Options, find_machine
 from anachron.compiler.targets.mos6502 import growth
@@ -121,19 +122,33 @@ def test_scores_in_residues_choose_what_the_reference_chooses(
     assert len(run.counts) == n + 2
 
 
-def test_how_many_rows_count_is_told_by_longer_texts(tmp_path: Path) -> None:
+def test_how_many_rows_count_is_counted_row_by_row(tmp_path: Path) -> None:
     fixed = quantized(tmp_path, ROTATED, activations=8)
-    ops = [op for op in fixed.ops if op.contract == "attention"]
-    found = growth.measure(fixed, ops)
-    counts = growth._count(fixed, ops[0]).mean(1)
-    for seen in (1, 10, 100):
-        said = [
-            amount(text, {"seen": seen}, {}).expected
-            for text in (found.weighed, found.noticed, found.records)
-        ]
-        assert 1 <= min(said) and max(said) <= seen
-        assert np.allclose(said, counts[:, seen - 1], atol=max(2, seen / 5))
-    assert (counts[0] <= counts[1]).all() and (counts[2] <= counts[1]).all()
+    op = next(op for op in fixed.ops if op.contract == "attention")
+    found, reach = attention(op, fixed.usual_long), int(np.count_nonzero(op.constants["table"]))
+    texts, heads, n, _ = found.scores.shape
+    meant = np.zeros((3, texts, n))
+    for text, head, row in np.ndindex(texts, heads, n):
+        scores = found.scores[text, head, row, : row + 1].tolist()
+        largest: int | None = None
+        for score in reversed(scores):  # the newest first
+            record = largest is None or score > largest
+            noticed = record or largest - score < reach
+            largest = score if record else largest
+            weighed = max(scores) - score < reach
+            meant[:, text, row] += np.array([weighed, noticed, record]) / heads
+    assert np.allclose(growth._count(fixed, op), meant)
+    assert (meant[0] <= meant[1]).all() and (meant[2] <= meant[1]).all()
+
+
+def test_what_grows_in_straight_pieces_is_said_as_it_is() -> None:
+    seen = np.arange(1, 161)
+    slopes = (0.75, -0.5, 0.125, -0.25, 0.0625)
+    knots = (1, *growth.KNOTS)
+    counts = 1 + sum(s * np.maximum(0, seen - k) for s, k in zip(slopes, knots, strict=True))
+    text = growth._express(counts)
+    said = [amount(text, {"seen": int(n)}, {}).expected for n in seen]
+    assert np.allclose(said, np.clip(counts, 1, seen), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("shift", [1, 6, 7])
