@@ -21,6 +21,7 @@ ZEROS = (
     "-raminitstartvalue 0 -raminitvalueinvert 0 -raminitpatterninvert 0 -raminitrandomchance 0"
 ).split()
 LINE, LINE_END = 0x0200, 0x0259  # where BASIC reads a line: what was typed to load stays there
+SLOPES, STEPS = "slopes by quarter squares", "steps by table"  # of an activation's table
 SET_UP = 4_000_000  # cycles: more than an image takes from its start to its prompt
 
 # The driver leaves the files that it reads to the garbage collector.
@@ -113,8 +114,10 @@ def test_vice_runs_it_to_the_same_memory(
         assert used(image, memory) == after_an_answer(image, path, prompt, line)
 
 
-def count_in_vice(vicectl: ModuleType, image: ac.Image, path: Path, prompt: str) -> list[int]:
-    """Cycles of each forward pass, from the program's own labels."""
+def count_in_vice(
+    vicectl: ModuleType, image: ac.Image, path: Path, prompt: str, passes: int | None = None
+) -> list[int]:
+    """Cycles of each forward pass, or of so many, from the program's own labels."""
     path.write_bytes(image.container[path.suffix])
     unit = {}
     if ".reu" in image.container:
@@ -127,7 +130,7 @@ def count_in_vice(vicectl: ModuleType, image: ac.Image, path: Path, prompt: str)
         for label in ("forward", "forward_done", "answer_done"):
             vice.brk(image.symbols[label])
         vice.keybuf(prompt + "\r")
-        while True:
+        while passes is None or len(counts) < passes:
             vice.go()
             registers = vice.regs()
             if registers["pc"] == image.symbols["answer_done"]:
@@ -162,22 +165,48 @@ def test_vice_counts_the_same_cycles_with_an_expansion(
 
 @unraisable
 @pytest.mark.vice
-@pytest.mark.parametrize("activations", [16, 8])
+@pytest.mark.parametrize(
+    ("activations", "n", "scale", "table"),
+    [(16, 300, 1, SLOPES), (8, 300, 1, SLOPES), (16, 40, 8, STEPS), (8, 40, 4, STEPS)],
+)
 def test_vice_counts_a_llama_in_an_expansion_the_same(
-    vicectl: ModuleType, tmp_path: Path, activations: int
+    vicectl: ModuleType, tmp_path: Path, activations: int, n: int, scale: int, table: str
 ) -> None:
-    """Scores in residues and of words, turned pairs, gates, steps and slopes of tables."""
+    """Scores in residues and of words, turned pairs, gates, steps and slopes of tables.
+
+    scale  of what enters the table: the larger it is, the fewer different steps the table has
+    """
     text = tmp_path / "rotated.model"
     text.write_text(ROTATED)
-    fixed = ac.quantize(ac.load(text), activations=activations)
+    model = ac.load(text, overrides={"seq_len": n})
+    (entering,) = (node.inputs[0] for node in model.nodes if node.op == "silu")
+    name = model[entering].parameters["weight"]
+    model = model.with_weights({**model.weights, name: model.weights[name] * scale}, "the test")
+    fixed = ac.quantize(model, activations=activations)
     image = build_streamed(fixed, find_machine("c64+reu"), Options())
     variants = {call.kernel: call.variant for call in image.calls}
     assert variants["multiply"] == "quarter squares"
+    assert variants["lookup"] == table
     if activations == 8:
         assert variants["attention"].startswith("streamed residues")
-        assert "table" in variants["rms_norm"] or variants["lookup"]
     counts = count_in_vice(vicectl, image, tmp_path / "x.prg", "abc")
-    assert counts == list(image.run("abc").counts) and len(counts) == 299
+    assert counts == list(image.run("abc").counts) and len(counts) == n - 1
+
+
+@unraisable
+@pytest.mark.vice
+@pytest.mark.parametrize("activations", [16, 8])
+def test_vice_counts_a_tale_s_first_passes_the_same(
+    vicectl: ModuleType, tmp_path: Path, activations: int
+) -> None:
+    """A checkpoint of trained weights: five layers, and the start of a text."""
+    stories, pieces = MODELS / "stories260K.bin", MODELS / "tok512.bin"
+    if not stories.is_file():
+        pytest.skip(f"{stories} is absent")
+    fixed = ac.quantize(ac.load(stories, tokenizer=pieces), activations=activations)
+    image = ac.build(fixed, "c64+reu")
+    counts = count_in_vice(vicectl, image, tmp_path / "x.prg", "Once", passes=4)
+    assert counts == list(image.run("Once", 5).counts)[:4]
 
 
 @unraisable
