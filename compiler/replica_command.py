@@ -9,14 +9,16 @@ from rich.console import Console
 
 from anachron.compiler.log_training import LogTraining
 from anachron.compiler.model import Model
-from anachron.compiler.targets import find_machine
+from anachron.compiler.targets import Absent, find_machine
 from anachron.compiler.targets.cuda.device import find_gpu
 from anachron.compiler.targets.cuda.training.replicas import (
+    ReplicaKernel,
     Replicas,
     build_replicas,
     choose_checked,
     train_replicas,
 )
+from anachron.compiler.targets.cuda.training.throughput import estimate_steps
 
 SHOWN = 10  # curves
 
@@ -47,6 +49,8 @@ def train(
     if not args.json and len(every) == 1:
         out.print("\n".join(done.trainings[0].transcript), highlight=False)
     err.print(f"{machine.title}: {explain(done)}", style="dim", highlight=False)
+    if machine.name == "ptx" and not args.json:
+        err.print(estimate(kernel), style="dim", markup=False, highlight=False)
     return list(done.trainings), done
 
 
@@ -62,6 +66,15 @@ def explain(done: Replicas) -> str:
             f"integers in the {checked} compared"
         )
     return f"{many}, {done.instructions:,} warp-instructions; the reference's integers"
+
+
+def estimate(kernel: ReplicaKernel) -> str:
+    """A line of how fast a GPU is thought to be."""
+    try:
+        found = estimate_steps(kernel)
+    except (Absent, ValueError) as reason:
+        return f"no estimate of a GPU's speed: {reason}"
+    return f"not measured: {found!r}"
 
 
 def costs(machine: str, done: Replicas) -> dict[str, object]:

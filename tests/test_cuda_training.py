@@ -156,6 +156,20 @@ def test_a_step_leaves_room_for_the_goal() -> None:
 
 
 @compiles
+def test_the_estimate_meets_the_goal_in_its_worst_case() -> None:
+    """And one warp alone waits: more of them take less of a multiprocessor's time each."""
+    try:
+        found = throughput.estimate_steps(reverse(6))
+    except Absent as reason:
+        pytest.skip(str(reason))
+    lo, expected, hi = found.steps_per_second
+    assert 50e6 < lo < expected < hi and expected > 100e6
+    alone = throughput.estimate_steps(replace(reverse(6), text=replace(reverse(6).text,
+                                                                     warp_bytes=200_000)))  # fmt: skip
+    assert alone.trainings == 1 and alone.clocks[1] > 2 * found.clocks[1]
+
+
+@compiles
 def test_the_machine_s_own_code_keeps_everything_in_registers() -> None:
     try:
         found = inspect(reverse(6).ptx)

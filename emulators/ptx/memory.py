@@ -11,7 +11,7 @@ Source: PTX ISA 9.0, sections 5.1 (state spaces), 8 (memory consistency), 9.7.13
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ import numpy as np
 from anachron.emulators.ptx.syntax import PtxError
 
 Array = np.ndarray
+Watch = Callable[[Array, int, Array, object], None]
 
 GLOBAL_BASE = 1 << 32
 SHARED_WINDOW = 1 << 48
@@ -105,10 +106,21 @@ class Shadow:
 
 
 class Space:
-    """Bytes at addresses from base on; `valid` tells which may be touched."""
+    """Bytes at addresses from base on; `valid` tells which may be touched.
 
-    def __init__(self, name: str, base: int, valid: Array, shadow: Shadow | None) -> None:
+    watch  is told of every access: addresses, bytes of each, threads, instruction
+    """
+
+    def __init__(
+        self,
+        name: str,
+        base: int,
+        valid: Array,
+        shadow: Shadow | None,
+        watch: Watch | None = None,
+    ) -> None:
         self.name, self.base, self.valid, self.shadow = name, base, valid, shadow
+        self.watch = watch
         self.bytes = np.zeros(len(valid), np.uint8)
         self.views = {
             width: self.bytes[: len(valid) // width * width].view(word)
@@ -138,6 +150,8 @@ class Space:
         if self.shadow:
             offsets = at[:, None] * width + np.arange(width * count)
             self.shadow.load(offsets, thread[:, None], instruction)
+        if self.watch:
+            self.watch(address, width * count, thread, instruction)
         return [self.views[width][at + i] for i in range(count)]
 
     def store(
@@ -149,6 +163,8 @@ class Space:
         if self.shadow:
             offsets = at[:, None] * width + np.arange(width * len(words))
             self.shadow.store(offsets, thread[:, None], instruction)
+        if self.watch:
+            self.watch(address, width * len(words), thread, instruction)
         for i, word in enumerate(words):
             self.views[width][at + i] = word
 

@@ -17,6 +17,7 @@ from anachron.emulators.ptx.memory import (
     Race,
     Shadow,
     Space,
+    Watch,
     place_arrays,
 )
 from anachron.emulators.ptx.registers import Array, Registers
@@ -46,6 +47,7 @@ class Kernel:
         races: bool = True,
         error: float | None = None,
         most: int = MOST_INSTRUCTIONS,
+        watch: Watch | None = None,
     ) -> Result:
         """Run the kernel to its end.
 
@@ -57,6 +59,7 @@ class Kernel:
         races      watch every access
         error      of every approximation, in units of the manual's largest; drawn where None
         most       instructions, after which the kernel is given up
+        watch      is told of every access to shared memory: addresses, bytes, threads, instruction
 
         Raises PtxError, naming the line, for a bad address, a division by zero, a barrier that
         not all threads reach, and whatever else the PTX manual leaves undefined and is noticed.
@@ -100,7 +103,7 @@ class Kernel:
             block = Block(
                 program,
                 Registers(program, threads, number, blocks, shared, errors),
-                Memory(memory, Space("shared", 0, np.ones(size, bool), local), values),
+                Memory(memory, Space("shared", 0, np.ones(size, bool), local, watch), values),
                 clock,
                 seed,
                 most,
