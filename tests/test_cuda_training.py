@@ -164,8 +164,8 @@ def test_the_estimate_meets_the_goal_in_its_worst_case() -> None:
         pytest.skip(str(reason))
     lo, expected, hi = found.steps_per_second
     assert 50e6 < lo < expected < hi and expected > 100e6
-    alone = throughput.estimate_steps(replace(reverse(6), text=replace(reverse(6).text,
-                                                                     warp_bytes=200_000)))  # fmt: skip
+    large = replace(reverse(6).text, warp_bytes=200_000)
+    alone = throughput.estimate_steps(replace(reverse(6), text=large))
     assert alone.trainings == 1 and alone.clocks[1] > 2 * found.clocks[1]
 
 
@@ -185,7 +185,7 @@ def test_the_machine_s_own_code_keeps_everything_in_registers() -> None:
 
 @compiles
 def test_without_a_barrier_of_the_warp_a_step_races() -> None:
-    """But for a few: there each lane reads what it has written itself."""
+    """But for two at most: there each lane reads what it has written itself."""
     kernel = build_replicas(ac.load("reverse"), 2, tests=False)
     ptx = kernel.ptx
     places = [match.span() for match in re.finditer(r"bar\.warp\.sync\s+-1;", ptx)]
@@ -197,7 +197,7 @@ def test_without_a_barrier_of_the_warp_a_step_races() -> None:
         except RunError as error:
             assert "races" in str(error)
             raced += 1
-    assert raced >= len(places) - 6 and len(places) > 20
+    assert raced >= len(places) - 2 and len(places) > 12
 
 
 @compiles

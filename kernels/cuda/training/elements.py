@@ -1,8 +1,8 @@
-"""embed, add, add_bias, relu, relu_gradient: element by element."""
+"""embed, add_bias, relu, relu_gradient: element by element."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from anachron.kernels.cuda.training.grid import Field, Grid, deal
 from anachron.kernels.cuda.training.products import SinkOf
@@ -19,10 +19,17 @@ def each(
     grid = deal(rows, columns)
     prepared, take = sink(grid, False)
     lines = [*grid.start(), *prepare(grid), *prepared]
+    totals = {}
     for m, n in grid.elements:
         before, value = read(grid, m, n)
-        lines += [*before, *take(m, n, value)]
-    return lines
+        totals[m, n] = f"e{m}_{n}"
+        lines += [*before, f"{totals[m, n]} = {value}"]
+    return lines + take(totals)
+
+
+def nothing(rows: int, columns: int, sink: SinkOf) -> list[str]:
+    """Zeros, to which the sink adds."""
+    return each(rows, columns, lambda grid, m, n: ([], "int32(0)"), sink)
 
 
 def read_fields(
@@ -47,28 +54,27 @@ def read_fields(
     return prepare, read
 
 
-def embed(index: Field | None, table: int, rows: int, columns: int, sink: SinkOf) -> list[str]:
-    """The row of a table in global memory at each index, or at each position.
+def embed(
+    tables: Sequence[tuple[Field | None, int]], rows: int, columns: int, sink: SinkOf
+) -> list[str]:
+    """The sum of the rows of tables in global memory at each index, or at each position.
 
-    index  (1, rows) of numbers      table  offset of the weights, in bytes
+    tables  (1, rows) of numbers, and the offset of the weights, in bytes
     """
 
     def read(grid: Grid, m: int, n: int) -> tuple[list[str], str]:
-        lines = [f"which = add32(row, {m})"]
-        if index is not None:
-            lines = [f"which = load32(sm, add32(w, mul32(row, 4)), {index.offset + 4 * m})"]
-        at = f"add32(mul32(which, {4 * columns}), mul32(column{grid.base(n)}, 4))"
-        return lines, f"load32(mine, {at}, {table + 4 * grid.beyond(n)})"
+        lines = []
+        for i, (index, table) in enumerate(tables):
+            which = f"add32(row, {m})"
+            if index is not None:
+                which = f"load32(sm, add32(w, mul32(row, 4)), {index.offset + 4 * m})"
+            at = f"add32(mul32(which, {4 * columns}), mul32(column{grid.base(n)}, 4))"
+            lines.append(f"which = {which}")
+            lines.append(f"v = load32(mine, {at}, {table + 4 * grid.beyond(n)})")
+            lines.append("x = int32(v)" if i == 0 else "x = add32(x, v)")
+        return lines, "low16(x)"
 
     return each(rows, columns, read, sink)
-
-
-def add(a: Field, b: Field, a_shift: int, b_shift: int, sink: SinkOf) -> list[str]:
-    """(a >> a_shift) + (b >> b_shift), wrapped."""
-    prepare, read = read_fields(
-        [a, b], lambda x, y: f"low16(add32(sar32({x}, {a_shift}), sar32({y}, {b_shift})))"
-    )
-    return each(a.rows, a.columns, read, sink, prepare)
 
 
 def relu(x: Field, sink: SinkOf) -> list[str]:

@@ -7,7 +7,7 @@ is multiplied several times; `choose_grid` takes the block that loads least.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from anachron.kernels.cuda.training.grid import VECTOR, Field, Grid, View, across_choices
@@ -20,7 +20,8 @@ from anachron.kernels.cuda.training.tables import (
     wrapped,
 )
 
-Sink = Callable[[int, int, str], list[str]]
+Totals = Mapping[tuple[int, int], str]
+Sink = Callable[[Totals], list[str]]
 SinkOf = Callable[[Grid, bool], tuple[list[str], Sink]]
 LINES_A_LOAD = 1.5  # what a word that is loaded costs beside its line, in lines
 
@@ -54,7 +55,7 @@ class Job:
     """A matrix of sums over the terms of all pairs.
 
     sink   of a grid, and of whether its rows are the columns here, gives lines that prepare, and a
-           function of (m, n, total) that gives those that take an element
+           function of the text of each (m, n) that gives those that take them
     """
 
     pairs: tuple[Pair, ...]
@@ -80,8 +81,7 @@ def contract(
         lines += [f"t{j}_{m}_{n} = int32({EXACT})" for m, n in grid.elements]
     lines += _sum(grid, jobs, terms)
     for j, take in enumerate(sinks):
-        for m, n in grid.elements:
-            lines += take(m, n, integer(f"t{j}_{m}_{n}"))
+        lines += take({(m, n): integer(f"t{j}_{m}_{n}") for m, n in grid.elements})
     return lines
 
 
@@ -235,21 +235,76 @@ def to_field(
             views.append(view.swapped if turned else view)
             lines += grid.locate(f"to{tag}{f}_", views[f])
 
-        def take(m: int, n: int, total: str) -> list[str]:
-            text = [f"x = {total}"]
-            if not grid.whole:
-                text += grid.owns(m, n)
-            for f, (_, shift, saturates) in enumerate(forms):
-                stored = "x"
-                if shift is not None:
-                    text += tables.code("c", "x", shift, saturates)
-                    stored = "c"
-                to, at = grid.place(f"to{tag}{f}_", views[f], m, n)
-                if not grid.whole:  # others write where nobody reads
-                    text.append(f"to = select_lt(0, own, {to}, sub32(spare, {at}))")
-                    to = "to"
-                text.append(f"store32(sm, {to}, {at}, {stored})")
+        def take(totals: Totals) -> list[str]:
+            text = []
+            for (m, n), total in totals.items():
+                text.append(f"x{m}_{n} = {total}")
+                for f, (_, shift, saturates) in enumerate(forms):
+                    if shift is not None:
+                        text += tables.code(f"c{f}_{m}_{n}", f"x{m}_{n}", shift, saturates)
+            for f, (_, shift, _) in enumerate(forms):
+                for places in neighbours(grid, views[f], turned):
+                    m, n = places[0]
+                    to, at = grid.place(f"to{tag}{f}_", views[f], m, n)
+                    if not grid.whole:  # others write where nobody reads
+                        text += grid.owns(m, n)
+                        text.append(f"to = select_lt(0, own, {to}, sub32(spare, {at}))")
+                        to = "to"
+                    name = "x" if shift is None else f"c{f}_"
+                    words = ", ".join(f"{name}{m}_{n}" for m, n in places)
+                    text.append(f"store{32 * len(places)}(sm, {to}, {at}, {words})")
             return text
+
+        return lines, take
+
+    return sink
+
+
+def neighbours(grid: Grid, view: View, turned: bool) -> list[list[tuple[int, int]]]:
+    """The lane's elements, those together that lie together in a view: of one owner, and where one
+    store can take them."""
+    if turned:
+        width = min(grid.row_vector(), view.vector(True))
+        return [
+            [(m + e, n) for e in range(width)]
+            for m in range(0, grid.each, width) for n in range(grid.wide)
+        ]  # fmt: skip
+    width = min(grid.column_vector(), view.vector(False))
+    return [
+        [(m, n + e) for e in range(width)]
+        for m in range(grid.each) for n in range(0, grid.wide, width)
+    ]  # fmt: skip
+
+
+def plus(
+    sink_of: SinkOf, addends: Sequence[tuple[Field, int]], row: int = 0, column: int = 0
+) -> SinkOf:
+    """A sink of what is added to fields, shifted down, before another takes it; wrapped."""
+    if not addends:
+        return sink_of
+
+    def sink(grid: Grid, turned: bool) -> tuple[list[str], Sink]:
+        lines, take_on = sink_of(grid, turned)
+        views = []
+        for i, (field, _) in enumerate(addends):
+            view = field.view.part(row, column)
+            views.append(view.swapped if turned else view)
+            lines = [*lines, *grid.locate(f"plus{i}_", views[i])]
+
+        def take(totals: Totals) -> list[str]:
+            text = []
+            for i, (_, shift) in enumerate(addends):
+                for places in neighbours(grid, views[i], turned):
+                    base, at = grid.place(f"plus{i}_", views[i], *places[0])
+                    names = [f"p{i}_{m}_{n}" for m, n in places]
+                    text += _load_words(names, base, at)
+                    text += [f"{name} = sar32({name}, {shift})" for name in names if shift]
+            sums = {}
+            for (m, n), total in totals.items():
+                for i in range(len(addends)):
+                    total = f"add32({total}, p{i}_{m}_{n})"
+                sums[m, n] = f"low16({total})"
+            return text + take_on(sums)
 
         return lines, take
 

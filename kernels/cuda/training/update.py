@@ -9,8 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from anachron.kernels.cuda.training.grid import Field, Grid, View, deal
-from anachron.kernels.cuda.training.products import Scale, Sink, SinkOf, to_field
+from anachron.kernels.cuda.training.grid import VECTOR, Field, Grid, View, deal
+from anachron.kernels.cuda.training.products import (
+    Scale,
+    Sink,
+    SinkOf,
+    Totals,
+    neighbours,
+    to_field,
+)
 from anachron.kernels.cuda.training.tables import EXACT, Tables, integer, multiply_into
 
 RATE_WORDS = 2  # a float's; or how far to shift down, and how far up
@@ -43,28 +50,36 @@ def from_weights(
             by_row, by_column = 4 * view.row, 4 * view.term
             text = f"add32(mul32(row, {by_row}), mul32(column{n}, {by_column}))"
             lines.append(f"at{tag}_{n} = {text}")
-        for m, n in grid.elements:
-            base, at = grid.place(f"at{tag}_", view, m, n)
+        groups, spots = neighbours(grid, view, turned), []
+        for places in groups:
+            base, at = grid.place(f"at{tag}_", view, *places[0])
             if not grid.whole:  # what others own is left to them
-                lines += grid.owns(m, n)
-                spot = f"spot{tag}_{m}_{n}"
-                lines.append(f"{spot} = select_lt(0, own, {base}, add32(lane4, {spare - at}))")
+                lines += grid.owns(*places[0])
+                nowhere = f"add32(mul32(lane4, {VECTOR}), {spare - at})"
+                spot = "spot{}_{}_{}".format(tag, *places[0])
+                lines.append(f"{spot} = select_lt(0, own, {base}, {nowhere})")
                 base = spot
-            lines.append(f"old{tag}_{m}_{n} = load32(mine, {base}, {at})")
+            spots.append((base, at))
+            names = [f"old{tag}_{m}_{n}" for m, n in places]
+            if len(names) == 1:
+                lines.append(f"{names[0]} = load32(mine, {base}, {at})")
+                continue
+            lines.append(f"v = load{32 * len(names)}(mine, {base}, {at})")
+            lines += [f"{name} = v[{i}]" for i, name in enumerate(names)]
         take_code: Sink | None = None
         if codes is not None:
             prepared, take_code = to_field(tables, [(codes, 0, saturates)], tag=tag)(grid, turned)
             lines += prepared
 
-        def take(m: int, n: int, total: str) -> list[str]:
-            base, at = grid.place(f"at{tag}_", view, m, n)
-            text = [f"gradient = {total}"]
-            if not grid.whole:
-                base = f"spot{tag}_{m}_{n}"
-            text.append(f"new = low16(sub32(old{tag}_{m}_{n}, gradient))")
-            text.append(f"store32(mine, {base}, {at}, new)")
+        def take(totals: Totals) -> list[str]:
+            text = []
+            for (m, n), total in totals.items():
+                text.append(f"new{m}_{n} = low16(sub32(old{tag}_{m}_{n}, {total}))")
+            for places, (base, at) in zip(groups, spots, strict=True):
+                words = ", ".join(f"new{m}_{n}" for m, n in places)
+                text.append(f"store{32 * len(places)}(mine, {base}, {at}, {words})")
             if take_code is not None:
-                text += take_code(m, n, "new")
+                text += take_code({(m, n): f"new{m}_{n}" for m, n in totals})
             return text
 
         return lines, take
@@ -128,9 +143,7 @@ def _rows(
         for m, n in grid.elements:
             own = f"select_lt(eq32(which, {m}), 1, 0, s{n})"
             lines.append(f"t{m}_{n} = add32(t{m}_{n}, {own})")
-    for m, n in grid.elements:
-        lines += take(m, n, finish(f"t{m}_{n}"))
-    return lines
+    return lines + take({(m, n): finish(f"t{m}_{n}") for m, n in grid.elements})
 
 
 def update_bias(dy: Field, scale: Scale, sink: SinkOf) -> list[str]:
@@ -145,5 +158,4 @@ def update_bias(dy: Field, scale: Scale, sink: SinkOf) -> list[str]:
             base, at = grid.place("from", dy.view, p, n)
             lines.append(f"d = load32(sm, {base}, {at})")
             lines += multiply_into(f"t0_{n}", "d", "scale", scale.clipped)
-        lines += take(0, n, integer(f"t0_{n}"))
-    return lines
+    return lines + take({(0, n): integer(f"t0_{n}") for n in range(grid.wide)})

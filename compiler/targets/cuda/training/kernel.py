@@ -23,6 +23,7 @@ from anachron.compiler.targets.cuda.layout import SHARED_BYTES
 from anachron.compiler.targets.cuda.training.step import Lines, StepLowering
 from anachron.kernels.cuda.places import indent
 from anachron.kernels.cuda.training import program
+from anachron.kernels.cuda.training.grid import VECTOR
 from anachron.kernels.cuda.training.update import RATE_WORDS
 
 MOST_WARPS = 16  # of a block: 512 threads may have 128 registers each
@@ -83,7 +84,7 @@ def write_training(
             f"{model.name}: a training needs {lowering.warp_bytes:,} bytes of shared memory beside "
             f"the tables' {table_bytes:,}, a block has {room:,}"
         )
-    forward = list(_join(lowering.lower((*log.forward, log.loss))))
+    forward = list(_join(lowering.lower((*lowering.forward, log.loss))))
     back = list(_join(lowering.lower(lowering.back)))
     one = [
         f"mine = forward(memory, int64(training) * int64({lowering.weight_bytes}))",
@@ -141,7 +142,7 @@ def _join(items: list[Lines]) -> Iterator[str]:
     for item in items:
         if item.barrier:
             yield "cuda.syncwarp()"
-        yield f"# {item.op.name}: {item.op.contract}"
+        yield from (f"# {op.name}: {op.contract}" for op in item.ops)
         yield from item.lines
 
 
@@ -158,7 +159,7 @@ def _start(lowering: StepLowering) -> list[str]:
         "warp = shr32(tid, 5)",
         "lane4 = mul32(lane, 4)",
         f"w = add32(mul32(warp, {lowering.warp_bytes}), {tables.n_bytes})",
-        f"spare = add32(add32(w, lane4), {lowering.dump.offset})",
+        f"spare = add32(add32(w, mul32(lane4, {VECTOR})), {lowering.dump.offset})",
         "i = mul32(tid, 4)",
         f"while i < {tables.n_bytes}:",
         "    value = load32(gm, i, 0)",

@@ -15,7 +15,7 @@ Source: CUDA C++ Programming Guide, table of arithmetic throughput, compute capa
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from anachron.compiler.targets.cuda.latency import (
     LATENCIES,
@@ -33,6 +33,8 @@ SHARED = ("LDS", "STS", "SHFL")
 GLOBAL = ("LDG", "STG", "LDC", "ATOMS")
 MULTIPLIERS = ("IMAD", "IDP", "HFMA2", "IMMA")
 WIDTHS = {".128": 16, ".64": 8}
+UNITS = ("float", "multiply", "memory", "slow", "integer", "none")
+APART = 7  # instructions that warps begin behind each other
 STEPS = 3  # that each warp goes through; the first is not counted
 Wavefronts = Callable[[str, int], float]  # of ld or st, of so many bytes a lane
 
@@ -87,7 +89,7 @@ def _successors(instruction: Instruction, n: int) -> list[int]:
     return [n + 1, target] if instruction.predicate else [target]
 
 
-def find_unit(kind: str) -> tuple[str, float]:
+def find_unit(kind: str) -> tuple[str, int]:
     """Which unit of a scheduler an instruction goes to, and the clocks that it is busy."""
     if kind in FLOATS:
         return "float", 1
@@ -100,73 +102,109 @@ def find_unit(kind: str) -> tuple[str, float]:
     return ("none", 0) if kind in OTHERS or kind.startswith("U") else ("integer", 2)
 
 
+@dataclass
+class Warp:
+    """Where it is in the loop, when it may go on, and until when each scoreboard is held."""
+
+    at: int
+    ready: float = 0.0
+    held: list[float] = field(default_factory=lambda: [0.0] * SCOREBOARDS)
+
+
+@dataclass
+class Scheduler:
+    """Its warps, its clock, until when its units are busy, and how much of the loop is done."""
+
+    warps: list[Warp]
+    clock: float = 0.0
+    busy: dict[str, float] = field(default_factory=lambda: dict.fromkeys(UNITS, 0.0))
+    done: int = 0
+    begun: float = 0.0  # when the first step of each was through
+
+
+@dataclass(frozen=True)
+class Cost:
+    """An instruction's: clocks to the warp's next, its unit and how long that is busy, wavefronts
+    of shared memory, clocks until a scoreboard that it writes is free."""
+
+    stall: float
+    waits: tuple[int, ...]
+    unit: str
+    takes: int
+    wavefronts: float
+    writes: int | None
+    latency: float
+    reads: int | None
+
+
 def follow(loop: Loop, warps: int, wavefronts: Wavefronts, case: int) -> float:
-    """Clocks from a step of a warp to its next, with so many warps at it."""
-    each = [len(range(s, warps, SCHEDULERS)) for s in range(SCHEDULERS)]
-    prepared = [_prepare(i, taken, wavefronts, case) for i, taken in
-                zip(loop.instructions, loop.taken, strict=True)]  # fmt: skip
-    length = len(prepared)
-    state = [
-        [[0.0, [0.0] * SCOREBOARDS, (7 * w) % length] for w in range(count)] for count in each
+    """Clocks from a step that a multiprocessor ends to its next, with so many warps at it."""
+    costs = [
+        find_cost(instruction, taken, wavefronts, case)
+        for instruction, taken in zip(loop.instructions, loop.taken, strict=True)
     ]
-    clock, busy = [0.0] * SCHEDULERS, [dict.fromkeys(UNITS, 0.0) for _ in range(SCHEDULERS)]
-    memory, done, finished = 0.0, [0] * SCHEDULERS, [0.0] * SCHEDULERS
-    begun = [0.0] * SCHEDULERS
-    targets = [count * length * STEPS for count in each]
-    warm = [count * length for count in each]
-    while True:
-        waiting = [s for s in range(SCHEDULERS) if done[s] < targets[s]]
-        if not waiting:
-            break
-        s = min(waiting, key=clock.__getitem__)
-        best, chosen = float("inf"), state[s][0]
-        for warp in state[s]:
-            held = warp[1]
-            when = warp[0]
-            for board in prepared[warp[2]][1]:
-                if held[board] > when:
-                    when = held[board]
-            free = busy[s][prepared[warp[2]][2]]
-            when = free if free > when else when
-            if when < best:
-                best, chosen = when, warp
-        stall, _, unit, takes, waves, writes, latency, reads = prepared[chosen[2]]
-        now = best if best > clock[s] else clock[s]
-        clock[s] = now + 1
-        busy[s][unit] = now + takes if unit != "none" else 0.0
+    numbers = [range(s, warps, SCHEDULERS) for s in range(SCHEDULERS)]
+    schedulers = [
+        Scheduler([Warp(APART * number % len(loop)) for number in some])
+        for some in numbers if some
+    ]  # fmt: skip
+    memory = 0.0
+    working = list(schedulers)
+    while working:
+        scheduler = min(working, key=lambda s: s.clock)
+        warp, now = _choose(scheduler, costs)
+        cost = costs[warp.at]
+        now = max(now, scheduler.clock)
+        scheduler.clock = now + 1
+        scheduler.busy[cost.unit] = now + cost.takes
         start = now
-        if waves:
-            start = memory if memory > now else now
-            memory = start + waves
-        if writes is not None:
-            chosen[1][writes] = max(chosen[1][writes], start + waves + latency)
-        if reads is not None:
-            chosen[1][reads] = max(chosen[1][reads], start + READ)
-        chosen[0] = now + stall
-        chosen[2] = (chosen[2] + 1) % length
-        done[s] += 1
-        if done[s] == warm[s]:
-            begun[s] = clock[s]
-        finished[s] = clock[s]
-    rates = [
-        each[s] * (STEPS - 1) / (finished[s] - begun[s]) for s in range(SCHEDULERS) if each[s]
-    ]
-    return 1 / sum(rates)
+        if cost.wavefronts:
+            start = max(memory, now)
+            memory = start + cost.wavefronts
+        if cost.writes is not None:
+            done = start + cost.wavefronts + cost.latency
+            warp.held[cost.writes] = max(warp.held[cost.writes], done)
+        if cost.reads is not None:
+            warp.held[cost.reads] = max(warp.held[cost.reads], start + READ)
+        warp.ready = now + cost.stall
+        warp.at = (warp.at + 1) % len(loop)
+        scheduler.done += 1
+        if scheduler.done == len(scheduler.warps) * len(loop):
+            scheduler.begun = scheduler.clock
+        if scheduler.done == STEPS * len(scheduler.warps) * len(loop):
+            working.remove(scheduler)
+    steps = (len(s.warps) * (STEPS - 1) / (s.clock - s.begun) for s in schedulers)
+    return 1 / sum(steps)
 
 
-UNITS = ("float", "multiply", "memory", "slow", "integer", "none")
+def _choose(scheduler: Scheduler, costs: Sequence[Cost]) -> tuple[Warp, float]:
+    """The warp that may go first, and when."""
+    chosen, best = scheduler.warps[0], float("inf")
+    for warp in scheduler.warps:
+        cost = costs[warp.at]
+        when = max(warp.ready, scheduler.busy[cost.unit])
+        for board in cost.waits:
+            if warp.held[board] > when:
+                when = warp.held[board]
+        if when < best:
+            chosen, best = warp, when
+    return chosen, best
 
 
-def _prepare(
-    instruction: Instruction, taken: bool, wavefronts: Wavefronts, case: int
-) -> tuple[float, tuple[int, ...], str, float, float, int | None, float, int | None]:
+def find_cost(instruction: Instruction, taken: bool, wavefronts: Wavefronts, case: int) -> Cost:
     kind = instruction.kind
     unit, takes = find_unit(kind)
     waves = 0.0
     if kind in SHARED:
         size = next((n for mark, n in WIDTHS.items() if mark in instruction.opcode), 4)
         waves = 1.0 if kind == "SHFL" else wavefronts("st" if kind == "STS" else "ld", size)
-    latency = LATENCIES.get(kind, LATENCIES["other"])[case]
-    stall = instruction.stall + LATENCIES["branch"][case] * taken
-    boards = tuple(s for s in range(SCOREBOARDS) if instruction.waits >> s & 1)
-    return stall, boards, unit, takes, waves, instruction.writes, latency, instruction.reads
+    return Cost(
+        instruction.stall + LATENCIES["branch"][case] * taken,
+        tuple(s for s in range(SCOREBOARDS) if instruction.waits >> s & 1),
+        unit,
+        takes,
+        waves,
+        instruction.writes,
+        LATENCIES.get(kind, LATENCIES["other"])[case],
+        instruction.reads,
+    )

@@ -18,9 +18,20 @@ from anachron.compiler.targets.cuda.training.codes import (
     is_clipped,
     make_scale,
 )
+from anachron.compiler.targets.cuda.training.fusion import fuse_sums, order_updates
+from anachron.compiler.targets.cuda.training.sizes import as_matrices, find_size
+from anachron.kernels.cuda.places import WARP
 from anachron.kernels.cuda.training import elements, softmax, update
-from anachron.kernels.cuda.training.grid import Field, View
-from anachron.kernels.cuda.training.products import Job, Pair, Scale, SinkOf, contract, to_field
+from anachron.kernels.cuda.training.grid import VECTOR, Field
+from anachron.kernels.cuda.training.products import (
+    Job,
+    Pair,
+    Scale,
+    SinkOf,
+    contract,
+    plus,
+    to_field,
+)
 from anachron.kernels.cuda.training.tables import INTEGER_CODES, Tables
 from anachron.kernels.reference.log_gradients import MOST_SPREAD
 from anachron.kernels.reference.log_tables import magnitude_code
@@ -29,14 +40,16 @@ Span = tuple[str, int, int]  # a parameter, or "" and bytes of shared memory
 Form = tuple[int, bool] | None  # shift and saturation of a code; None as it is
 WORDS = 4
 SPREAD_CODES = tuple(code for code in INTEGER_CODES if code <= magnitude_code(MOST_SPREAD))
+SHARING = ("linear", "update_matrix")  # contracts that read an x with others
+MOST_SHARING = 4
 MOST_LINES = 60_000  # of a step's text, beyond which it is no kernel for one warp
 
 
 @dataclass(frozen=True)
 class Lines:
-    """An op's text; barrier: all lanes wait before it."""
+    """The text of ops that go together; barrier: all lanes wait before it."""
 
-    op: LogOp
+    ops: tuple[LogOp, ...]
     lines: list[str]
     barrier: bool
 
@@ -47,24 +60,7 @@ def _span(field: Field) -> Span:
 
 def _meet(some: set[Span], others: set[Span]) -> bool:
     """Whether two stretches have a byte in common."""
-    return any(
-        a[0] == b[0] and a[1] < b[2] and b[1] < a[2] for a in some for b in others
-    )
-
-
-def order_updates(log: LogStep) -> tuple[LogOp, ...]:
-    """The backward ops, and each update as soon as its gradient is there and its old weights are
-    read no more: so that what it reads can be forgotten."""
-    order: list[LogOp] = []
-    waiting = list(log.updates)
-    for i, op in enumerate(log.backward):
-        order.append(op)
-        ready = {log.loss.name, *(done.name for done in log.backward[: i + 1])}
-        later = {name for other in log.backward[i + 1 :] for name in other.reads.values()}
-        for done in [u for u in waiting if u.reads["dy"] in ready and u.name not in later]:
-            order.append(done)
-            waiting.remove(done)
-    return (*order, *waiting)
+    return any(a[0] == b[0] and a[1] < b[2] and b[1] < a[2] for a in some for b in others)
 
 
 class StepLowering:
@@ -74,68 +70,26 @@ class StepLowering:
         self.log, self.logs = log, (log, *others)
         model = log.step.model
         self.n, self.n_ids = model.seq_len, model.vocab_size
-        self.back = order_updates(log)
-        self.ops = (*log.forward, log.loss, *self.back)
+        self.forward, backward = fuse_sums(log)
+        self.back = order_updates(log, backward)
+        self.ops = (*self.forward, log.loss, *self.back)
         self.weights: dict[str, int] = {}
         end = 0
-        for name, (rows, columns) in self._shapes().items():
+        for name, (rows, columns) in as_matrices(model).items():
             self.weights[name] = end
-            end += WORDS * rows * columns
+            end += WORDS * VECTOR * -(-rows * columns // VECTOR)
         self.spare = end  # 32 words that nobody reads
-        end = self.spare + WORDS * 32
+        end = self.spare + WORDS * WARP * VECTOR
         self.weight_bytes = -(-end // 128) * 128
         self.sizes: dict[str, tuple[int, int]] = {}
-        self.heads: dict[str, tuple[int, int]] = {}
         self.made = {op.name: i for i, op in enumerate(self.ops) if op not in log.updates}
         for name in self.made:
-            self.sizes[name] = self._size(self.ops[self.made[name]])
+            self.sizes[name] = find_size(self.ops[self.made[name]], model, self.sizes)
         self.tables = Tables()
         self._place()
 
-    def _shapes(self) -> dict[str, tuple[int, int]]:
-        """Every parameter as a matrix: a bias is one row."""
-        shapes = self.log.step.model.shapes
-        return {n: (1, *s) if len(s) == 1 else (s[0], s[1]) for n, s in shapes.items()}
-
     def shape(self, parameter: str) -> tuple[int, int]:
-        return self._shapes()[parameter]
-
-    # ---- sizes
-
-    def _size(self, op: LogOp) -> tuple[int, int]:
-        n, reads = self.n, op.reads
-        match op.contract:
-            case "embed":
-                return n, self.shape(reads["table"])[1]
-            case "linear":
-                return n, self.shape(reads["weight"])[0]
-            case "linear_gradient":
-                return n, self.shape(reads["weight"])[1]
-            case "add":
-                return self.sizes[reads["a"]]
-            case "add_bias" | "relu" | "relu_gradient":
-                return self.sizes[reads["x"]]
-            case "cross_entropy":
-                return n, self.n_ids
-            case "attention_weights" | "attention_scores_gradient":
-                return int(op.attributes["heads"]) * n, n
-            case "attention":
-                return n, self.sizes[reads["v"]][1] // self._kv(op) * self._h(op)
-            case "attention_q_gradient":
-                return n, self.sizes[reads["k"]][1] // self._kv(op) * self._h(op)
-            case "attention_k_gradient":
-                return n, self.sizes[reads["q"]][1] // self._h(op) * self._kv(op)
-            case "attention_v_gradient":
-                return n, self.sizes[reads["dy"]][1] // self._h(op) * self._kv(op)
-        raise ValueError(f"{op.name}: training on a GPU has no {op.contract}")
-
-    @staticmethod
-    def _h(op: LogOp) -> int:
-        return int(op.attributes["heads"])
-
-    @staticmethod
-    def _kv(op: LogOp) -> int:
-        return int(op.attributes["kv_heads"])
+        return as_matrices(self.log.step.model)[parameter]
 
     # ---- memory
 
@@ -170,15 +124,15 @@ class StepLowering:
             end += field.n_bytes
             return field
 
-        self.dump = reserve(1, 32)
+        self.dump = reserve(1, WARP * VECTOR)
         self.tokens, self.targets, self.answers = (reserve(1, self.n) for _ in range(3))
         self.codes: dict[str, Field] = {}
         self.code_form: dict[str, bool] = {}
         for op in self.ops:
-            name = op.reads.get("weight", "")
-            if "weight" in op.coded and name not in self.codes:
-                self.codes[name] = reserve(*self.shape(name))
-                self.code_form[name] = op.saturates
+            for name in (n for role, n in op.reads.items() if role in op.coded):
+                if name in self.weights and name not in self.codes:
+                    self.codes[name] = reserve(*self.shape(name))
+                    self.code_form[name] = op.saturates
         first, last = self._forms()
         wanted = [(first[key], last[key], key, self.sizes[key[0]]) for key in first]
         for i, op in enumerate(self.ops):
@@ -197,10 +151,10 @@ class StepLowering:
             most = max(most, at + size)
         self.warp_bytes = -(-most // 128) * 128
 
-    def sink(self, op: LogOp, rows: int = 0, columns: int = 0) -> SinkOf:
+    def sink(self, op: LogOp, rows: int = 0, columns: int = 0, tag: str = "") -> SinkOf:
         """Where an op's value goes, in every form that is read; from an element on."""
         forms = self._targets(op)
-        return to_field(self.tables, forms, rows, columns)
+        return to_field(self.tables, forms, rows, columns, tag)
 
     def _targets(self, op: LogOp) -> list[tuple[Field, int | None, bool]]:
         found = [(form, field) for (name, form), field in self.fields.items() if name == op.name]
@@ -241,13 +195,15 @@ class StepLowering:
         lowered: list[Lines] = []
         read: set[Span] = set()  # since the last barrier
         written: set[Span] = set()
-        for op in ops:
-            reads, writes = self._touches(op)
+        for group in self._group(ops):
+            touched = [self._touches(op) for op in group]
+            reads = {span for spans, _ in touched for span in spans}
+            writes = {span for _, spans in touched for span in spans}
             barrier = _meet(reads, written) or _meet(writes, read | written)
             if barrier:
                 read, written = set(), set()
             read, written = read | reads, written | writes
-            lowered.append(Lines(op, self._lower(op), barrier))
+            lowered.append(Lines(group, self._lower_group(group), barrier))
         total = sum(len(item.lines) for item in lowered)
         if total > MOST_LINES:
             raise ValueError(
@@ -256,17 +212,78 @@ class StepLowering:
             )
         return lowered
 
+    def _group(self, ops: tuple[LogOp, ...]) -> list[tuple[LogOp, ...]]:
+        """Products of matrices that read the same come together, if none needs another."""
+        groups: list[tuple[LogOp, ...]] = []
+        for op in ops:
+            last = groups[-1] if groups else ()
+            same = last and op.contract == last[0].contract and op.contract in SHARING
+            if same and op.reads["x"] == last[0].reads["x"] and self._goes_with(op, last):
+                groups[-1] = (*last, op)
+            else:
+                groups.append((op,))
+        return groups
+
+    def _goes_with(self, op: LogOp, others: tuple[LogOp, ...]) -> bool:
+        if self._product(op)[1:] != self._product(others[0])[1:] or len(others) == MOST_SHARING:
+            return False
+        reads, writes = self._touches(op)
+        return not any(
+            _meet(writes, (touched := self._touches(other))[0] | touched[1])
+            or _meet(reads, touched[1])
+            for other in others
+        )
+
+    def _lower_group(self, group: tuple[LogOp, ...]) -> list[str]:
+        if group[0].contract not in (*SHARING, "linear_gradient"):
+            (op,) = group
+            return self._lower(op)
+        products = [self._product(op, f"{j}_") for j, op in enumerate(group)]
+        return contract(self.tables, [job for job, *_ in products], *products[0][1:])
+
+    def _product(self, op: LogOp, tag: str = "") -> tuple[Job, int, int, int]:
+        """A product of matrices: the job, and its rows, columns and terms."""
+        if op.contract == "update_matrix":
+            dy, x = self.read(op, "dy"), self.read(op, "x")
+            scale = Scale(*self._rate(op))
+            pair = Pair(dy.turned, x.turned, scale)
+            return Job((pair,), self._update_sink(op, tag)), dy.columns, x.columns, dy.rows
+        pair, *size = self._pair(op, op, "")
+        return Job((pair,), self.sink(op, tag=tag)), size[0], size[1], size[2]
+
+    def _pair(self, op: LogOp, part: LogOp, prefix: str) -> tuple[Pair, int, int, int]:
+        """Of a linear or its gradient, which an op reads under a prefix."""
+        w = self.read(op, f"{prefix}weight")
+        scale = find_op_scale(self.log, part)
+        if part.contract == "linear":
+            x = self.read(op, f"{prefix}x")
+            return Pair(x.view, w.view, scale), self.n, w.rows, w.columns
+        dy = self.read(op, f"{prefix}dy")
+        return Pair(dy.view, w.turned, scale), self.n, w.columns, w.rows
+
+    def _sum(self, op: LogOp) -> list[str]:
+        """What its parts give, and what is added to it."""
+        parts, shifts = op.attributes["parts"], op.attributes["shifts"]
+        addends = [(self.read(op, f"+{j}"), shift) for j, shift in enumerate(shifts)]
+        if parts and parts[0].contract == "attention":
+            return self._attention(parts[0], op, addends)
+        sink = plus(self.sink(op), addends)
+        if not parts:
+            return elements.nothing(*self.sizes[op.name], sink)
+        if parts[0].contract == "embed":
+            rows, columns = self.sizes[op.name]
+            return elements.embed([self._table(part) for part in parts], rows, columns, sink)
+        pairs = [self._pair(op, part, f"{i}.") for i, part in enumerate(parts)]
+        job = Job(tuple(pair for pair, *_ in pairs), sink)
+        return contract(self.tables, [job], *pairs[0][1:])
+
     def _lower(self, op: LogOp) -> list[str]:
         tables, a = self.tables, op.attributes
         match op.contract:
             case "embed":
-                index = self.tokens if op.reads["index"] == "token" else None
-                table = op.reads["table"]
-                columns = self.shape(table)[1]
-                return elements.embed(index, self.weights[table], self.n, columns, self.sink(op))
-            case "add":
-                x, y = self.read(op, "a"), self.read(op, "b")
-                return elements.add(x, y, a["a_shift"], a["b_shift"], self.sink(op))
+                return elements.embed([self._table(op)], *self.sizes[op.name], self.sink(op))
+            case "sum":
+                return self._sum(op)
             case "add_bias":
                 bias = self.weights[op.reads["bias"]]
                 return elements.add_bias(self.read(op, "x"), bias, a["bias_shift"], self.sink(op))
@@ -275,27 +292,24 @@ class StepLowering:
             case "relu_gradient":
                 dy, x = self.read(op, "dy"), self.read(op, "x")
                 return elements.relu_gradient(dy, x, self.sink(op))
-            case "linear":
-                x, w = self.read(op, "x"), self.read(op, "weight")
-                return self._multiply(op, x.view, w.view, (self.n, w.rows, w.columns))
-            case "linear_gradient":
-                dy, w = self.read(op, "dy"), self.read(op, "weight")
-                return self._multiply(op, dy.view, w.turned, (self.n, w.columns, w.rows))
             case "cross_entropy":
                 logits, gradient = self.read(op, "logits"), self.fields[op.name, None]
                 return softmax.cross_entropy(tables, logits, self.targets, gradient, self.answers)
-            case "update_matrix" | "update_table" | "update_rows" | "update_bias":
+            case "update_table" | "update_rows" | "update_bias":
                 return self._update(op)
-        return self._attention(op)
+        return self._attention(op, op, [])
 
-    def _multiply(self, op: LogOp, a: View, b: View, size: tuple[int, int, int]) -> list[str]:
-        """Rows of a by rows of b; size is rows, columns, terms."""
-        job = Job((Pair(a, b, find_op_scale(self.log, op)),), self.sink(op))
-        return contract(self.tables, [job], *size)
+    def _table(self, op: LogOp) -> tuple[Field | None, int]:
+        """Of an embedding: where the indices are, None for positions, and the weights."""
+        index = self.tokens if op.reads["index"] == "token" else None
+        return index, self.weights[op.reads["table"]]
 
-    def _attention(self, op: LogOp) -> list[str]:
+    def _attention(
+        self, op: LogOp, owner: LogOp, addends: list[tuple[Field, int]]
+    ) -> list[str]:
+        """owner: the op whose value it is, with what is added to it."""
         tables, a, n = self.tables, op.attributes, self.n
-        heads, kv_heads = self._h(op), self._kv(op)
+        heads, kv_heads = int(a["heads"]), int(a["kv_heads"])
         group = heads // kv_heads
         scale = find_op_scale(self.log, op)
         lines: list[str] = []
@@ -327,11 +341,12 @@ class StepLowering:
                 )
             case "attention" | "attention_q_gradient":
                 p, v = ("weights", "v") if op.contract == "attention" else ("scores", "k")
-                weights, value = self.read(op, p), self.read(op, v)
+                prefix = "" if op is owner else "0."
+                weights, value = (self.read(owner, prefix + role) for role in (p, v))
                 size = value.columns // kv_heads
                 for h in range(heads):
                     views = weights.view.part(h * n), value.turned.part(h // group * size)
-                    sink = self.sink(op, 0, h * size)
+                    sink = plus(self.sink(owner, 0, h * size), addends, 0, h * size)
                     lines += contract(tables, [Job((Pair(*views, scale),), sink)], n, size, n)
                 return lines
         p, v = ("scores", "q") if op.contract == "attention_k_gradient" else ("weights", "dy")
@@ -347,37 +362,39 @@ class StepLowering:
         return lines
 
     def _update(self, op: LogOp) -> list[str]:
-        tables, dy = self.tables, self.read(op, "dy")
-        rows, columns = self.shape(op.name)
-        codes, saturates = self.codes.get(op.name), self.code_form.get(op.name, False)
-        sink = update.from_weights(
-            tables, self.weights[op.name], columns, codes, saturates, self.spare
-        )
-        number = next(i for i, other in enumerate(self.log.updates) if other is op)
-        rate = WORDS * update.RATE_WORDS * number
-        scale = Scale(update.load_rate(rate), is_clipped(self.logs, number))
+        dy, sink = self.read(op, "dy"), self._update_sink(op)
+        rows, _ = self.shape(op.name)
+        text, clipped = self._rate(op)
         index = self.tokens if op.reads.get("index") == "token" else None
         match op.contract:
-            case "update_matrix":
-                x = self.read(op, "x")
-                job = Job((Pair(dy.turned, x.turned, scale),), sink)
-                return contract(tables, [job], dy.columns, x.columns, dy.rows)
             case "update_bias":
-                return update.update_bias(dy, scale, sink)
+                return update.update_bias(dy, Scale(text, clipped), sink)
             case "update_table":
-                return update.update_table(dy, index, rows, rate, sink)
-        return update.update_rows(dy, index, rows, scale, sink)
+                return update.update_table(dy, index, rows, self._rate_at(op), sink)
+        return update.update_rows(dy, index, rows, Scale(text, clipped), sink)
+
+    def _rate_at(self, op: LogOp) -> int:
+        """Bytes from where a training's row of scales begins."""
+        number = next(i for i, other in enumerate(self.log.updates) if other is op)
+        return WORDS * update.RATE_WORDS * number
+
+    def _rate(self, op: LogOp) -> tuple[str, bool]:
+        """What an update's products are multiplied by, and whether some are beyond the largest."""
+        at = self._rate_at(op)
+        return update.load_rate(at), is_clipped(self.logs, at // (WORDS * update.RATE_WORDS))
+
+    def _update_sink(self, op: LogOp, tag: str = "") -> SinkOf:
+        codes, saturates = self.codes.get(op.name), self.code_form.get(op.name, False)
+        _, columns = self.shape(op.name)
+        return update.from_weights(
+            self.tables, self.weights[op.name], columns, codes, saturates, self.spare, tag
+        )
 
     def encode(self) -> list[str]:
         """Codes of the start weights."""
         lines: list[str] = []
         for name, field in self.codes.items():
             at, columns = self.weights[name], field.columns
-            lines += elements.embed(
-                None,
-                at,
-                field.rows,
-                columns,
-                to_field(self.tables, [(field, 0, self.code_form[name])]),
-            )
+            sink = to_field(self.tables, [(field, 0, self.code_form[name])])
+            lines += elements.embed([(None, at)], field.rows, columns, sink)
         return lines
