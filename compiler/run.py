@@ -380,6 +380,8 @@ def predict(
     """Cycles of a run by kernel, without running it; without tokens, of a text like its own."""
     sums: dict[str, Cycles] = {}
     ask = image.predict
+    if hasattr(ask, "whole"):  # passes that are not told apart from what is around them
+        return ask.whole(n_prompt, n_passes, tokens[n_prompt:])
     if tokens and hasattr(ask, "in_text"):
         ask = ask.in_text(tokens, n_prompt - 1)
     if image.fixed.generation.mode == "sequence":

@@ -8,7 +8,6 @@ Source: PTX ISA 9.0, sections 3 (machine model), 9.7.12 (control flow), 9.7.13 (
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -33,6 +32,7 @@ class Result:
     """What one launch did.
 
     counts     times that a warp issued each opcode, those of a false guard included
+    issued     the same of each instruction of the program
     intervals  instructions issued up to each barrier of the block, and after the last one
     threads    instructions times the threads that were active
     """
@@ -41,6 +41,7 @@ class Result:
     intervals: tuple[int, ...]
     threads: int
     races: tuple[Race, ...]
+    issued: tuple[int, ...] = ()
 
     @property
     def instructions(self) -> int:
@@ -97,13 +98,6 @@ class Block:
                 ready &= self.clock.warp == self.random.choice(np.unique(self.clock.warp[ready]))
             first = int(self.at[ready].min())
             self._run_stretch(first, ready & (self.at == first))
-
-    def count(self) -> Counter[str]:
-        counts: Counter[str] = Counter()
-        for instruction, times in zip(self.program.instructions, self.issued, strict=True):
-            if times:
-                counts[instruction.opcode] += int(times)
-        return counts
 
     def _pass_barrier(self) -> None:
         if not self.waiting.all():

@@ -85,7 +85,7 @@ class Kernel:
             for (_, name), argument in zip(program.parameters, arguments, strict=True)
         }
         found: list[Race] = []
-        counts: Counter[str] = Counter()
+        issued = np.zeros(len(program.instructions), np.int64)
         intervals: list[int] = []
         active = 0
         memory = Space("global", GLOBAL_BASE, valid, None)
@@ -109,7 +109,7 @@ class Kernel:
                 most,
             )
             block.run()
-            counts += block.count()
+            issued += block.issued
             intervals += block.intervals
             active += block.active_threads
         for address, array in zip(addresses, arrays, strict=True):
@@ -117,7 +117,12 @@ class Kernel:
                 at = address - GLOBAL_BASE
                 raw = memory.bytes[at : at + array.nbytes]
                 array[...] = raw.view(array.dtype).reshape(array.shape)
-        return Result(dict(counts), tuple(intervals), active, tuple(found))
+        counts: Counter[str] = Counter()
+        for instruction, times in zip(program.instructions, issued.tolist(), strict=True):
+            if times:
+                counts[instruction.opcode] += times
+        each = tuple(issued.tolist())
+        return Result(dict(counts), tuple(intervals), active, tuple(found), each)
 
 
 def load(text: str) -> Kernel:

@@ -18,6 +18,7 @@ COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
 ENTRY = re.compile(r"\.entry\s+([\w$]+)\s*\(([^)]*)\)([^{]*)\{", re.S)
 SHARED = re.compile(r"(\.extern\s+)?\.shared\s+(?:\.align\s+(\d+)\s+)?\.b8\s+([\w$]+)\[(\d*)\]")
 PARAMETER = re.compile(r"\.param\s+\.(\w+)(?:\s+\.align\s+\d+|\s+\.\w+)*\s+([\w$]+)")
+ORIGIN = re.compile(r"^\s*\.loc\s+\d+\s+(\d+)[^\n]*$", re.M)
 LABEL = re.compile(r"\s*([\w$]+)\s*:(?!:)")
 STATEMENT = re.compile(r"(?:@(!?)([%\w$]+)\s+)?([a-z][\w.:]*)\s*(.*)", re.S)
 OPERAND = re.compile(r"\{[^}]*\}|\[[^\]]*\]|[^,\s]+")
@@ -33,13 +34,17 @@ class PtxError(ValueError):
 
 @dataclass(frozen=True)
 class Instruction:
-    """One instruction; a guard is the predicate register in front of it, perhaps negated."""
+    """One instruction; a guard is the predicate register in front of it, perhaps negated.
+
+    origin  the line of the compiled text that it comes from, as `.loc` says; 0 where none does
+    """
 
     opcode: str  # with all its modifiers: mad.lo.s32
     operands: tuple[str, ...]
     guard: str = ""
     negated: bool = False
     line: int = 0
+    origin: int = 0
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -86,20 +91,23 @@ def parse(text: str) -> Program:
     registers: dict[str, str] = {}
     labels: dict[str, int] = {}
     instructions: list[Instruction] = []
-    line = text.count("\n", 0, entry.end()) + 1
+    line, origin = text.count("\n", 0, entry.end()) + 1, 0
     for raw in re.split(r"(?<=[;{}])", _hide_lists(text[entry.end() : end])):
         at = line + raw[: len(raw) - len(raw.lstrip())].count("\n")
         line += raw.count("\n")
+        for said in ORIGIN.findall(raw):
+            origin = int(said)
+        raw = ORIGIN.sub("", raw)
         statement = " ".join(raw.strip().rstrip(";{}").split())
         while found := LABEL.match(statement):
             labels[found[1]] = len(instructions)
             statement = statement[found.end() :].strip()
         if statement.startswith(".reg"):
             _declare(statement, registers, at)
-        elif statement.startswith((".pragma", ".loc", ".shared", ".extern")) or not statement:
+        elif statement.startswith((".pragma", ".shared", ".extern")) or not statement:
             continue
         else:
-            instructions.append(_parse_instruction(statement, at))
+            instructions.append(_parse_instruction(statement, at, origin))
     return Program(
         entry[1], parameters, registers, tuple(instructions), labels, shared, shared_bytes
     )
@@ -161,9 +169,10 @@ def _declare(statement: str, registers: dict[str, str], line: int) -> None:
         registers.update(dict.fromkeys(names, found[1]))
 
 
-def _parse_instruction(statement: str, line: int) -> Instruction:
+def _parse_instruction(statement: str, line: int, origin: int) -> Instruction:
     found = STATEMENT.fullmatch(statement.replace("<<", "{").replace(">>", "}"))
     if not found:
         raise PtxError(f"line {line}: {statement!r} is no instruction")
     negated, guard, opcode, rest = found.groups()
-    return Instruction(opcode, tuple(OPERAND.findall(rest)), guard or "", bool(negated), line)
+    operands = tuple(OPERAND.findall(rest))
+    return Instruction(opcode, operands, guard or "", bool(negated), line, origin)

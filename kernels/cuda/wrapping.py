@@ -161,11 +161,20 @@ def _operations(b: Any) -> dict[str, Callable[..., Any]]:
     }
 
 
+def _mark(b: Any, here: Any, line: int) -> None:
+    """What is emitted next is of this line, where Numba keeps lines at all."""
+    if here is not None:
+        scope = dict(here.operands)["scope"]
+        place = {"line": line, "column": 1, "scope": scope}
+        b.debug_metadata = b.module.add_debug_info("DILocation", place)
+
+
 def make_stretch(name: str, code: Any, inputs: list[str], outputs: dict[str, int]) -> Any:
     """An intrinsic: the words of `outputs` (name -> how many) after compiled lines, given `inputs`.
 
     Of inputs, shared memory comes as an array, global memory as a pointer, words together as a
-    tuple, a truth as one; the rest is int32.  All words of the outputs come as one tuple.
+    tuple, a truth as one; the rest is int32.  All words of the outputs come as one tuple.  The lines
+    may say their numbers, `at(number)`.
     """
     from numba import types
     from numba.core.typing import signature
@@ -178,6 +187,8 @@ def make_stretch(name: str, code: Any, inputs: list[str], outputs: dict[str, int
 
         def codegen(context: Any, b: Any, sig: Any, values: Any) -> Any:
             scope: dict[str, Any] = _operations(b)
+            here = b.debug_metadata
+            scope["at"] = lambda number: _mark(b, here, number)
             for input_, kind, passed in zip(inputs, sig.args, values, strict=True):
                 if isinstance(kind, (types.Array, types.CPointer)):
                     passed = _start_of(context, b, kind, passed)
@@ -185,6 +196,7 @@ def make_stretch(name: str, code: Any, inputs: list[str], outputs: dict[str, int
                     passed = [b.extract_value(passed, i) for i in range(kind.count)]
                 scope[input_] = passed
             exec(code, scope)
+            b.debug_metadata = here
             if not outputs:
                 return context.get_dummy_value()
             words: list[Any] = []

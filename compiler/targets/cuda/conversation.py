@@ -6,6 +6,8 @@ The host turns text to ids and back; everything between happens in one launch.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,8 +17,8 @@ from anachron.compiler.run import Run, RunError, count_macs
 from anachron.compiler.sampling import Sampling
 from anachron.compiler.targets import MissingKernel
 from anachron.compiler.targets.cuda.device import Device
-from anachron.compiler.targets.cuda.kernel import START
 from anachron.compiler.targets.cuda.launching import Launch, prepare
+from anachron.compiler.targets.cuda.origins import name_instructions, sum_by_op
 from anachron.emulators.ptx import PtxError, Result, load
 from anachron.kernels.cuda.sampling import MOST_SAMPLED
 
@@ -73,6 +75,10 @@ class KernelConversation:
         answer = launch.answer()
         logits = launch.array("logits")[0]
         kept = len(answer)
+        predictor = None
+        if self.interpreted and passes:
+            ask = replace(image.predict, sampling=self.sampling)
+            predictor = partial(ask.whole, len(ids), len(passes), tuple(answer), most)
         if not encoder and answer and answer[-1] in fixed.generation.stop:
             answer.pop()
         if listener:
@@ -89,6 +95,7 @@ class KernelConversation:
             fixed.tokenizer.decode(answer),
             tuple(passes),
             kernels,
+            predictor,
             image_bytes=image.size_bytes,
             macs=count_macs(fixed, len(ids), len(passes)),
             logits=logits[:kept].astype(np.int64) if image.options.logits else None,
@@ -96,7 +103,7 @@ class KernelConversation:
         )
 
     def _interpret(self, launch: Launch, n_prompt: int) -> tuple[list[int], dict[str, int]]:
-        """Instructions of each pass, and by the ops between barriers."""
+        """Instructions of each pass, and by op."""
         text = self.image.text
         try:
             result = self.kernel.launch(
@@ -109,27 +116,25 @@ class KernelConversation:
             raise RunError(f"{self.image!r}: {error}") from None
         if result.races:
             raise RunError(f"{self.image!r}: {result.races[0]}")
+        counts = [len(text.always)] * (n_prompt - 1) + [len(text.at_end)] * len(launch.answer())
         if self.image.fixed.generation.mode == "sequence":
-            names = [text.at_end]
-        else:
-            names = [text.always] * (n_prompt - 1) + [text.at_end] * len(launch.answer())
-        names[0] = (*text.leading, *names[0])
-        return _attribute(result, names)
+            counts = [len(text.at_end)]
+        counts[0] += len(text.leading)
+        names = name_instructions(self.kernel.program, text.source)
+        return _divide(result, counts), sum_by_op(names, result.issued)
 
 
-def _attribute(result: Result, names: list[tuple[str, ...]]) -> tuple[list[int], dict[str, int]]:
-    """Sums of the intervals between barriers: by pass, and by name."""
+def _divide(result: Result, barriers: list[int]) -> list[int]:
+    """Instructions of each pass, by the barriers that it goes through; the kernel's start is part
+    of the first."""
     start, *rest = result.intervals
-    if len(rest) != sum(len(part) for part in names):
-        raise RunError(f"{len(rest)} barriers passed, {sum(map(len, names))} were put in")
-    kernels = {START: start}
+    if len(rest) != sum(barriers):
+        raise RunError(f"{len(rest)} barriers passed, {sum(barriers)} were put in")
     passes = []
-    for part in names:
-        mine, rest = rest[: len(part)], rest[len(part) :]
-        passes.append(sum(mine))
-        for name, count in zip(part, mine, strict=True):
-            kernels[name] = kernels.get(name, 0) + count
-    return passes, kernels
+    for count in barriers:
+        passes.append(start + sum(rest[:count]))
+        start, rest = 0, rest[count:]
+    return passes
 
 
 def _share(total: int, parts: int) -> list[int]:

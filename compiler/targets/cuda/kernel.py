@@ -21,6 +21,8 @@ from anachron.compiler.targets.cuda.lowering import Lowered, Lowering
 from anachron.compiler.targets.cuda.residence import Residence
 from anachron.compiler.targets.cuda.stream_kernel import (
     CHOICE,
+    END,
+    NEXT,
     count_warps,
     finish_stream,
     write_stream,
@@ -120,6 +122,7 @@ def write_kernel(
                 "began = clock()",
                 "for again in range(repeats):",
                 *indent(body),
+                f"# {END}",
                 "if tid == 0:",
                 "    clocks[0] = sub32(clock(), began)",
             ]
@@ -207,6 +210,7 @@ def _write_decoder(
         "while True:",
         "    cuda.syncthreads()",
         *indent(lines),
+        f"    # {NEXT}",
         "    p = add32(p, 1)",
         "    if p < n_prompt:",
         "        token = prompt[p]",
@@ -217,6 +221,7 @@ def _write_decoder(
                 *(["cuda.syncthreads()"] if last.barrier else []),
                 f"# {last.op.name}: {last.op.contract}",
                 *last.lines,
+                f"# {CHOICE}",
                 "cuda.syncthreads()",
                 *(copy if keep_logits else []),
                 "if inverse_temperature == 0:",
@@ -251,6 +256,7 @@ def _write_encoder(
     text = [
         "cuda.syncthreads()",
         *lines,
+        f"# {CHOICE}",
         "cuda.syncthreads()",
         *(copy if keep_logits else []),
         f"for p in range(warp, {n}, {THREADS // WARP}):",

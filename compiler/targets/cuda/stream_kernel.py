@@ -31,6 +31,7 @@ MOST_REGISTERS = 255  # of a thread
 WORKING = 84  # registers that are left to the compiler
 MARKERS = re.compile(r"@([CL])(\d+)@|@TICKS@")
 CHOICE = "choose"
+NEXT, END = "next", "end"  # of a pass: its position; of all of them: the clock
 
 
 @dataclass
@@ -106,6 +107,7 @@ def _choose(s: Stream, keep_logits: bool) -> None:
     name, size, first_id = fixed.logits.name, fixed.vocab_size, fixed.generation.first_id
     s.mark(CHOICE)
     s.current = CHOICE
+    s.emit(f"# {CHOICE}")
     weights = s.at.unsigned_words(WEIGHTS)
     if name not in s.units:
         place = s.as_place(name)
@@ -236,6 +238,7 @@ def finish_stream(written: Written, header: str) -> tuple[str, Residence, int]:
                             "random = random_state",
                             "while True:",
                             *indent(written.body),
+                            f"    # {NEXT}",
                             "    p = add32(p, 1)",
                             "    if p < n_prompt:",
                             f"        token = load32(sm, add32(shl32(p, 2), @A{prompt}@))",
@@ -252,6 +255,7 @@ def finish_stream(written: Written, header: str) -> tuple[str, Residence, int]:
                             "        token = best",
                         ]
                     ),
+                    f"# {END}",
                     "if tid == 0 and block == 0:",
                     "    clocks[0] = sub32(clock(), began)",
                     *(tell if marks else []),

@@ -4,6 +4,8 @@ Lines that only assign, from the operations of kernels/cuda/intrinsics.py, stand
 as no branch, label or access to an array comes between.  What such a stretch needs of the variables
 before it, and what is needed of it later, are the call's arguments and results.  A comparison may
 be an operand; it becomes a call, too, as `and`, `or` and `not` do.
+
+Every line keeps its number: a stretch says before each of its lines, `at(number)`, which one it is.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ class Stretch:
 
 def fuse(
     source: str, make: Callable[[str, Any, list[str], dict[str, int]], Any]
-) -> tuple[str, dict]:
+) -> tuple[ast.Module, dict]:
     """The shorter text, and the intrinsics that it calls, made by `make`."""
     tree = ast.parse(source)
     function = tree.body[0]
@@ -68,7 +70,7 @@ def fuse(
         return lines
 
     function.body = rebuild(function.body)
-    return ast.unparse(ast.fix_missing_locations(tree)), intrinsics
+    return ast.fix_missing_locations(tree), intrinsics
 
 
 def _call(
@@ -83,18 +85,22 @@ def _call(
     name = f"stretch{len(intrinsics)}"
     outputs = {n: tuples.get(n, 1) for n in stretch.writes if n in needed}
     inputs = list(stretch.reads)
-    module = ast.Module([_Truths().visit(line) for line in stretch.lines], [])
+    lines: list[ast.stmt] = []
+    for line in stretch.lines:
+        lines += [*ast.parse(f"at({line.lineno})").body, _Truths().visit(line)]
+    module = ast.Module(lines, [])
     code = compile(ast.fix_missing_locations(module), f"<{name}>", "exec")
     intrinsics[name] = make(name, code, inputs, outputs)
     call = f"{name}({', '.join(inputs)})"
-    if not outputs:
-        return ast.parse(call).body
-    lines, at = [f"made = {call}"], 0
+    texts, at = [f"made = {call}" if outputs else call], 0
     for output, count in outputs.items():
         words = [f"made[{i}]" for i in range(at, at + count)]
-        lines.append(f"{output} = {words[0] if count == 1 else '(' + ', '.join(words) + ')'}")
+        texts.append(f"{output} = {words[0] if count == 1 else '(' + ', '.join(words) + ')'}")
         at += count
-    return ast.parse("\n".join(lines)).body
+    made = ast.parse("\n".join(texts)).body
+    for node in (n for statement in made for n in ast.walk(statement) if hasattr(n, "lineno")):
+        node.lineno = node.end_lineno = stretch.lines[0].lineno
+    return made
 
 
 def _tuples(function: ast.AST) -> Iterator[tuple[str, int]]:

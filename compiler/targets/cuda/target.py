@@ -20,9 +20,10 @@ from anachron.compiler.targets.cuda.device import find_gpu
 from anachron.compiler.targets.cuda.kernel import ARGUMENTS, KernelText, write_kernel
 from anachron.compiler.targets.cuda.layout import SHARED_BYTES
 from anachron.compiler.targets.cuda.lowering import KERNELS
+from anachron.compiler.targets.cuda.prediction import Prediction
 from anachron.compiler.targets.cuda.residence import Residence
 from anachron.compiler.targets.cuda.toolkit import compile_kernel
-from anachron.compiler.timing import Cycles
+from anachron.emulators.ptx.syntax import parse
 
 __all__ = ["KERNELS", "build", "converse"]
 KINDS = {"constant": "weights", "buffer": "buffer", "cache": "cache"}
@@ -79,7 +80,7 @@ def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
         calls=calls,
         container={".ptx": ptx.encode(), ".bin": blob},
         entry=0,
-        predict=_predict,
+        predict=Prediction(fixed, parse(ptx), text.source, text.threads, options.sampling),
         text=text,
     )
 
@@ -99,9 +100,3 @@ def _objects(text: KernelText) -> tuple[Placed, ...]:
             kind = "cache" if place.rows > 1 else "buffer"
             objects.append(Placed(name, place.offset, place.n_bytes, kind))
     return tuple(objects)
-
-
-def _predict(position: int, wants_logits: bool) -> dict[str, Cycles]:
-    """Nothing: a GPU's clocks are not in its manual, and instructions are counted."""
-    del position, wants_logits
-    return {}

@@ -1,7 +1,12 @@
-"""Kernel text -> PTX, by Numba CUDA and NVIDIA's compiler: the extra `cuda`, no GPU needed."""
+"""Kernel text -> PTX, by Numba CUDA and NVIDIA's compiler: the extra `cuda`, no GPU needed.
+
+The PTX names, in `.loc`, the line of the text that each of its instructions comes from.
+"""
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Mapping
 from typing import TypeAlias
 
@@ -11,6 +16,8 @@ from anachron.compiler.targets.cuda.stretches import fuse
 from anachron.kernels.cuda.wrapping import make_intrinsics, make_stretch
 
 Key: TypeAlias = tuple[str, int, tuple[tuple[str, str], ...], bool]
+NAME = "<kernel>"
+FILE = re.compile(r'^(\s*\.file\s+\d+\s+)"[^"]*"', re.M)
 KEPT = 64  # kernels, compiled: a quarter of a megabyte each at most
 INSTALL = "pip install 'anachron[cuda]'"
 _COMPILED: dict[Key, str] = {}
@@ -53,25 +60,29 @@ def _compile(
     except ImportError as error:
         raise Absent(f"Numba CUDA is not installed here ({error}): {INSTALL}") from None
     scope |= {"cuda": cuda, "int32": int32, "int64": int64}
-    source, intrinsics = fuse(source, make_stretch)
+    tree, intrinsics = fuse(source, make_stretch)
     scope |= intrinsics
-    exec(compile(source, "<kernel>", "exec"), scope)
+    exec(compile(tree, NAME, "exec"), scope)
     kinds = {
         "bytes": types.CPointer(types.int8),
         "words": types.CPointer(types.int32),
         "word": types.int32,
     }
     try:
-        ptx, _ = cuda.compile(
-            scope["kernel"],
-            types.void(*(kinds[kind] for _, kind in arguments)),
-            cc=HOPPER.capability,
-            device=False,
-            abi="numba",
-            output="ptx",
-            launch_bounds=(threads, 1) if alone else threads,
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Could not find source")  # it is in no file
+            ptx, _ = cuda.compile(
+                scope["kernel"],
+                types.void(*(kinds[kind] for _, kind in arguments)),
+                cc=HOPPER.capability,
+                device=False,
+                abi="numba",
+                output="ptx",
+                launch_bounds=(threads, 1) if alone else threads,
+                lineinfo=True,
+            )
     except (OSError, RuntimeError, ImportError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise Absent(f"NVIDIA's compiler is not installed here ({reason}): {INSTALL}") from None
-    return state(ptx.decode() if isinstance(ptx, bytes) else str(ptx))
+    text = ptx.decode() if isinstance(ptx, bytes) else str(ptx)
+    return FILE.sub(rf'\1"{NAME}"', state(text))  # not where the compiler was called
