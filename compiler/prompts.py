@@ -41,3 +41,24 @@ def explain_prompt(fixed: FixedModel, text: str) -> str:
         if kept < whole:
             notes.append(f"the first {kept} of {whole} tokens kept: the context is {fixed.seq_len}")
     return "; ".join(note for note in notes if note)
+
+
+def typeable(fixed: FixedModel, prompt: str) -> str:
+    """The prompt as the keys of an old machine can give it: ASCII that encodes to the same ids.
+
+    A character beyond ASCII is left out where the tokenizer drops it, and stands as another
+    unknown one where it is unknown; ValueError where it has an id of its own.
+    """
+    tokenizer = fixed.tokenizer
+    keys = [chr(code) for code in range(33, 127)]
+    typed = ""
+    for character in prompt:
+        ids = tokenizer.character_ids(character)
+        if " " <= character <= "~":
+            typed += character
+        elif ids:
+            key = next((key for key in keys if tokenizer.character_ids(key) == ids), None)
+            if key is None:
+                raise ValueError(f"{character!r} cannot be typed at a machine of this age")
+            typed += key
+    return typed

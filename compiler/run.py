@@ -18,7 +18,7 @@ import numpy as np
 from anachron.compiler.building import rebuild
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.image import Image, Loadable
-from anachron.compiler.prompts import encode_prompt
+from anachron.compiler.prompts import encode_prompt, typeable
 from anachron.compiler.sampling import Sampling
 from anachron.compiler.targets import Machine, find_machine, find_target
 from anachron.compiler.targets.reference.target import Session
@@ -330,27 +330,6 @@ class Conversation:
             for o in self.image.objects
             if o.kind == "code"
         }
-
-
-def typeable(fixed: FixedModel, prompt: str) -> str:
-    """The prompt as the keys of an old machine can give it: ASCII that encodes to the same ids.
-
-    A character beyond ASCII is left out where the tokenizer drops it, and stands as another
-    unknown one where it is unknown; ValueError where it has an id of its own.
-    """
-    tokenizer = fixed.tokenizer
-    keys = [chr(code) for code in range(33, 127)]
-    typed = ""
-    for character in prompt:
-        ids = tokenizer.character_ids(character)
-        if " " <= character <= "~":
-            typed += character
-        elif ids:
-            key = next((key for key in keys if tokenizer.character_ids(key) == ids), None)
-            if key is None:
-                raise ValueError(f"{character!r} cannot be typed at a machine of this age")
-            typed += key
-    return typed
 
 
 def start(image: Loadable) -> Any:

@@ -173,7 +173,7 @@ def make_stretch(name: str, code: Any, inputs: list[str], outputs: dict[str, int
     """An intrinsic: the words of `outputs` (name -> how many) after compiled lines, given `inputs`.
 
     Of inputs, shared memory comes as an array, global memory as a pointer, words together as a
-    tuple, a truth as one; the rest is int32.  All words of the outputs come as one tuple.  The lines
+    tuple, a truth as one; the rest is int32.  All words of the outputs come as one tuple.  Lines
     may say their numbers, `at(number)`.
     """
     from numba import types

@@ -1,8 +1,8 @@
 """Which op each instruction of a kernel comes from: by the lines that its PTX, or its SASS, names.
 
 A kernel's text says in a comment where an op begins, `# name: contract`, and what is no op's:
-`# next`, `# choose`, `# end`.  What stands before the first of them is its start.  Every instruction
-is of one op: one that names no line, as a compiler's own may, is of the op before it.
+`# next`, `# choose`, `# end`.  What stands before the first of them is its start.  Every
+instruction is of one op: one that names no line, as a compiler's own may, is of the op before it.
 
 To tell more apart: a comment in the text.
 """

@@ -63,11 +63,12 @@ def find_slice(program: Program, source: str, passes: bool) -> Slice:
     """passes: the kernel goes on from the ids that it chooses.
 
     Raises TimingError for a kernel whose way depends on more than is known beforehand."""
-    lines = ["", *source.splitlines()]
+    lines = enumerate(source.splitlines(), 1)
+    written = {number for number, line in lines if passes and CHOSEN.search(line)}
     chosen = frozenset(
         n
         for n, i in enumerate(program.instructions)
-        if passes and i.parts[0] == "st" and i.origin < len(lines) and CHOSEN.search(lines[i.origin])
+        if i.parts[0] == "st" and i.origin in written
     )
     ids = {i.operands[1] for n, i in enumerate(program.instructions) if n in chosen}
     writers: dict[str, list[int]] = {}
