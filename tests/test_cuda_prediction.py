@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,7 +18,7 @@ import anachron.compiler as ac
 from anachron.compiler.claims import Cycles, TimingError
 from anachron.compiler.run import predict, run_image
 from anachron.compiler.targets.cuda import target
-from anachron.compiler.targets.cuda.kernel import write_kernel
+from anachron.compiler.targets.cuda.kernel import KernelText, write_kernel
 from anachron.compiler.targets.cuda.origins import name_lines
 from anachron.compiler.targets.cuda.prediction import Prediction
 from anachron.emulators.ptx.syntax import parse
@@ -64,7 +63,10 @@ def test_kernels_without_fast_forms_issue_the_instructions_predicted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Loops over positions and features, by threads that are not all in the same ones."""
-    monkeypatch.setattr(target, "write_kernel", partial(write_kernel, stream=False, room=2_000))
+    def write(fixed: ac.FixedModel, logits: bool, room: int) -> KernelText:
+        return write_kernel(fixed, logits, stream=False, room=min(room, 2_000))
+
+    monkeypatch.setattr(target, "write_kernel", write)
     for family in ("layer", "llama"):
         path = tmp_path / f"{family}.model"
         path.write_text(random_text(2, (family,)))

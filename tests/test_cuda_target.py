@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import cache, partial
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,9 +14,9 @@ import anachron.compiler as ac
 from anachron.compiler.run import RunError, run_reference
 from anachron.compiler.sampling import Sampling
 from anachron.compiler.targets import Absent, find_machine
-from anachron.compiler.targets.cuda import device, lowering, target
+from anachron.compiler.targets.cuda import device, driver, lowering, target
 from anachron.compiler.targets.cuda.conversation import KernelConversation
-from anachron.compiler.targets.cuda.kernel import write_kernel
+from anachron.compiler.targets.cuda.kernel import KernelText, write_kernel
 from anachron.compiler.targets.cuda.layout import Layout
 from anachron.emulators.ptx import load
 
@@ -90,7 +90,10 @@ def test_sums_of_64_bits_are_the_reference(
 def test_bytes_and_memory_outside_the_block_are_the_reference(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(target, "write_kernel", partial(write_kernel, stream=False, room=700))
+    def write(fixed: ac.FixedModel, logits: bool, room: int) -> KernelText:
+        return write_kernel(fixed, logits, stream=False, room=min(room, 700))
+
+    monkeypatch.setattr(target, "write_kernel", write)
     path = tmp_path / "bytes.model"
     path.write_text(SMALL)
     fixed = ac.quantize(ac.load(str(path)), activations=8)
@@ -145,7 +148,7 @@ def test_there_is_no_floating_point_and_no_local_memory() -> None:
 
 
 def test_a_gpu_that_is_not_there_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "LIBRARIES", ("libnothing.so.0",))
+    monkeypatch.setattr(driver, "LIBRARIES", ("libnothing.so.0",))
     with pytest.raises(Absent, match="no driver"):
         device.Device.open()
 

@@ -77,7 +77,7 @@ class KernelConversation:
         kept = len(answer)
         predictor = None
         if self.interpreted and passes:
-            ask = replace(image.predict, sampling=self.sampling)
+            ask = replace(image.instructions, sampling=self.sampling)
             predictor = partial(ask.whole, len(ids), len(passes), tuple(answer), most)
         if not encoder and answer and answer[-1] in fixed.generation.stop:
             answer.pop()

@@ -98,8 +98,9 @@ def _call(
         texts.append(f"{output} = {words[0] if count == 1 else '(' + ', '.join(words) + ')'}")
         at += count
     made = ast.parse("\n".join(texts)).body
-    for node in (n for statement in made for n in ast.walk(statement) if hasattr(n, "lineno")):
-        node.lineno = node.end_lineno = stretch.lines[0].lineno
+    for node in (n for statement in made for n in ast.walk(statement)):
+        if isinstance(node, ast.stmt | ast.expr):
+            node.lineno = node.end_lineno = stretch.lines[0].lineno
     return made
 
 

@@ -43,9 +43,13 @@ class Module:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class KernelImage(Image):
-    """An image whose program is a kernel."""
+    """An image whose program is a kernel.
+
+    instructions  what it predicts of them
+    """
 
     text: KernelText
+    instructions: Prediction
 
     def __repr__(self) -> str:
         shared = self.text.layout.shared_bytes
@@ -67,6 +71,8 @@ def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
     calls = tuple(
         Call(op.name, op.contract, *text.variants[op.name]) for op in fixed.ops
     )
+    program = parse(ptx)
+    instructions = Prediction(fixed, program, text.source, text.threads, options.sampling)
     return KernelImage(
         fixed=fixed,
         machine=machine,
@@ -80,8 +86,9 @@ def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
         calls=calls,
         container={".ptx": ptx.encode(), ".bin": blob},
         entry=0,
-        predict=Prediction(fixed, parse(ptx), text.source, text.threads, options.sampling),
+        predict=instructions,
         text=text,
+        instructions=instructions,
     )
 
 
