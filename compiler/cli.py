@@ -18,6 +18,7 @@ from rich.table import Table
 
 import anachron.compiler as ac
 from anachron.compiler import arguments, fitting_command, report
+from anachron.compiler.bench_report import bench_tables
 from anachron.compiler.comparison import unavailable
 from anachron.compiler.debugging import show_debug
 from anachron.compiler.printer import format_model
@@ -284,19 +285,23 @@ def bench(args: argparse.Namespace) -> int:
     if (args.o or args.budget) and args.what != "cuda":
         raise ValueError(f"-o and --budget are for bench cuda, not for bench {args.what}")
     try:
-        with err.status(f"bench {args.what} ...") as status:
-            options: dict[str, Any] = {}
-            if args.what == "cuda":
-                options = {"models": args.models, "tell": status.update}
-                options |= {"budget": args.budget} if args.budget else {}
-                options |= {"keep": partial(benchmarks.write_rows, args.o)} if args.o else {}
+        if args.what == "cuda":  # it forks: no thread that draws
+            tell = partial(err.print, style="dim", markup=False, highlight=False)
+            options: dict[str, Any] = {"models": args.models, "tell": tell}
+            options |= {"budget": args.budget} if args.budget else {}
+            options |= {"keep": partial(benchmarks.write_rows, args.o)} if args.o else {}
             rows = benchmarks.BENCHMARKS[args.what](**options)
+        else:
+            with err.status(f"bench {args.what} ..."):
+                rows = benchmarks.BENCHMARKS[args.what]()
     except Absent as error:
         if args.json:
             print_json({"what": args.what, "status": "absent", "note": str(error), "rows": []})
         raise
     if args.json:
         print_json({"what": args.what, "status": "ok", "rows": rows})
+    elif args.what == "cuda":
+        out.print(bench_tables(rows))
     else:
         out.print(report.rows_table(rows))
     return 0

@@ -8,7 +8,9 @@ kernel has broken answers nothing but that error any more, as NVIDIA's does.
 from __future__ import annotations
 
 import ctypes
+import os
 import re
+import time
 from typing import Any
 
 import numpy as np
@@ -37,6 +39,9 @@ class PlayedDriver:
     newest      version of PTX that it takes
     breaks      launches after which the context is broken
     memory      bytes that can be allocated at once
+
+    defects is what goes wrong from now on: gone, the GPU; wrong, a launch's results; break, its
+    context; hang, what waits for it; die, the process.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class PlayedDriver:
         self.shared: dict[int, int] = {}
         self.events: dict[int, float] = {}
         self.offered = b""
+        self.defects = ""
         self.defect: Exception | None = None
         self.time, self.status, self.launches, self.next = 0.0, 0, 0, 64
         for name, kinds in SIGNATURES.items():
@@ -93,6 +99,8 @@ class PlayedDriver:
         kind.from_address(address).value = value
 
     def _cuInit(self, flags: int) -> int:
+        if self.defects == "gone":
+            return NO_DEVICE
         return INVALID_VALUE if flags else 0
 
     def _cuDriverGetVersion(self, version: int) -> None:
@@ -191,13 +199,19 @@ class PlayedDriver:
                 given.append(ctypes.c_int32.from_address(where or 0).value)
         self.launches += 1
         try:
-            if self.launches > self.breaks:
+            if self.launches > self.breaks or self.defects == "break":
                 raise PtxError("broken, as was asked for")
+            if self.defects == "die":
+                os._exit(9)
+            before = [x.copy() if isinstance(x, np.ndarray) else x for x in given]
             done = kernel.launch(*given, threads=bx, blocks=gx, shared=shared)
         except PtxError:
             self.status = ILLEGAL_ADDRESS
             return 0  # a launch returns before its kernel ends
         assert not done.races
+        for old, new in zip(before, given, strict=True) if self.defects == "wrong" else ():
+            if isinstance(new, np.ndarray) and not np.array_equal(old, new):
+                new[np.flatnonzero(old != new)[-1]] ^= 1
         self.time += sum(done.counts.values()) / CLOCKS_PER_SECOND
         return 0
 
@@ -232,6 +246,8 @@ class PlayedDriver:
         self.events[event] = self.time
 
     def _cuEventSynchronize(self, event: int) -> int:
+        if self.defects == "hang":
+            time.sleep(1e4)
         return 0 if event in self.events else INVALID_VALUE
 
     def _cuEventElapsedTime(self, milliseconds: int, start: int, end: int) -> None:

@@ -14,7 +14,8 @@ import anachron.compiler as ac
 from anachron.compiler import arguments, cli, report
 from anachron.compiler.run import Sampling, run_reference
 from anachron.compiler.targets import Absent
-from anachron.compiler.targets.cuda import benchmark, device, driver, peers
+from anachron.compiler.targets.cuda import device, driver, measurements, peers
+from anachron.compiler.targets.cuda.generations import HOPPER
 from anachron.compiler.targets.cuda.inspection import assemble, find_tool
 from anachron.compiler.targets.cuda.kernel import ARGUMENTS, write_kernel
 from anachron.compiler.targets.cuda.launching import prepare, signed
@@ -62,7 +63,7 @@ def test_a_folder_of_models_is_for_the_gpu_alone(capsys: pytest.CaptureFixture) 
 
 
 def test_rows_are_one_table() -> None:
-    rows = [benchmark.row("one stream", 1.23456789, "us", "x"), benchmark.row("GPU", "H200")]
+    rows = [measurements.row("one stream", 1.23456789, "us", "x"), measurements.row("GPU", "H200")]
     assert rows[0]["value"] == 1.235
     text = report.plain(report.rows_table(rows))
     assert "one stream" in text and "H200" in text
@@ -100,7 +101,7 @@ def test_a_launch_has_the_kernels_arguments_in_order() -> None:
     assert launch.answer(1) == [8, 9]
     launch.array("clocks")[0] = -1
     assert launch.clocks()[0] == (1 << 32) - 1
-    assert benchmark.count_passes(launch) == 1
+    assert measurements.count_passes(launch) == 1
 
 
 def test_only_streams_run_in_many_blocks() -> None:
@@ -123,9 +124,9 @@ def test_a_peer_has_the_models_shape() -> None:
 
 
 class Interpreter:
-    """What benchmark.py asks of a GPU, by interpreting; a launch takes a millisecond."""
+    """What measurements.py asks of a GPU, by interpreting; a launch takes a millisecond."""
 
-    multiprocessors = 1
+    multiprocessors, gpu, registers, local_bytes = 1, HOPPER, 40, 0
 
     def load(self, kernel: str | bytes, shared: int) -> Interpreter:
         self.kernel, self.shared, self.how = kernel, shared, "interpreted"
@@ -146,20 +147,20 @@ class Interpreter:
 def test_the_measurements_of_one_stream_go_to_their_end(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(benchmark, "WINDOW_NS", 2e6)  # twice a launch's time
-    monkeypatch.setattr(benchmark, "WAVES", (1, 2))
+    monkeypatch.setattr(measurements, "WINDOW_NS", 2e6)  # twice a launch's time
+    monkeypatch.setattr(measurements, "WAVES", (1, 2))
     path = tmp_path / "tiny.model"
     path.write_text(TINY)
     fixed = ac.quantize(ac.load(path))
     gpu = Interpreter()
-    alone = list(benchmark.one_stream(gpu, fixed, "abc", []))  # type: ignore[arg-type]
+    alone = list(measurements.one_stream(gpu, fixed, "abc", []))  # type: ignore[arg-type]
     values = {row["unit"]: row["value"] for row in alone}
     assert values["us a position"] == pytest.approx(1e3 / 2 / 7, rel=0.01)  # 1 ms, twice, 7 passes
     assert values["clocks a position"] > 0
-    parts = list(benchmark.phases(gpu, fixed, "abc", []))  # type: ignore[arg-type]
+    parts = list(measurements.phases(gpu, fixed, "abc", []))  # type: ignore[arg-type]
     names = {row["what"].removeprefix("tiny: ") for row in parts[1:]}
     assert {op.name for op in fixed.ops} | {"choose"} == names
-    many = list(benchmark.grid(gpu, fixed, "abc", []))  # type: ignore[arg-type]
+    many = list(measurements.grid(gpu, fixed, "abc", []))  # type: ignore[arg-type]
     assert [row["what"] for row in many] == [
         "tiny: 1 streams, a block each", "tiny: 2 streams, a block each",
     ]  # fmt: skip
@@ -181,7 +182,7 @@ def test_a_gpu_gives_the_same_integers(name: str, prompt: str, sampling: Samplin
     run = ac.run_image(ac.build(fixed, "cuda", logits=True), prompt, None, sampling)
     assert run.agrees(run_reference(fixed, prompt, None, sampling))
     if name == "chat":
-        rows = list(benchmark.one_stream(found, fixed, prompt, []))
+        rows = list(measurements.one_stream(found, fixed, prompt, []))
         assert all(r["value"] for r in rows[:4])
-        assert list(benchmark.grid(found, fixed, prompt, rows))
-        assert list(benchmark.phases(found, fixed, prompt, rows))
+        assert list(measurements.grid(found, fixed, prompt, rows))
+        assert list(measurements.phases(found, fixed, prompt, rows))

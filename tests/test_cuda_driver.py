@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import ctypes
 import json
-import os
 import re
-import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from cuda_driver import PlayedDriver
 
 import anachron.compiler as ac
-from anachron.compiler import cli
+from anachron.compiler import bench_report, cli, report
 from anachron.compiler.run import RunError
 from anachron.compiler.targets import Absent
-from anachron.compiler.targets.cuda import benchmark, device, supervision
+from anachron.compiler.targets.cuda import benchmark, device, measurements
 from anachron.compiler.targets.cuda.batch import throughput as batch_throughput
 from anachron.compiler.targets.cuda.device import Device, Scratch
 from anachron.compiler.targets.cuda.driver import NUMBERS, SIGNATURES
@@ -242,14 +241,15 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = tmp_path / "tiny.model"
     path.write_text(TINY)
     monkeypatch.setattr(benchmark, "OURS", {str(path): "ab"})
-    monkeypatch.setattr(benchmark, "WINDOW_NS", 1)
-    monkeypatch.setattr(benchmark, "WARM_NS", 1)
-    monkeypatch.setattr(benchmark, "TIMES", 1)
-    monkeypatch.setattr(benchmark, "WAVES", (1,))
+    monkeypatch.setattr(measurements, "WINDOW_NS", 1)
+    monkeypatch.setattr(measurements, "WARM_NS", 1)
+    monkeypatch.setattr(measurements, "TIMES", 1)
+    monkeypatch.setattr(measurements, "WAVES", (1,))
     monkeypatch.setattr(batch_throughput.measure, "__defaults__", (32,))
     monkeypatch.setattr(training_throughput.measure, "__defaults__", (2,))
-    build = benchmark.build_replicas
-    monkeypatch.setattr(benchmark, "build_replicas", lambda model: build(model, 2))
+    build = measurements.build_replicas
+    for module in (benchmark, measurements):
+        monkeypatch.setattr(module, "build_replicas", lambda model, gpu: build(model, 2, gpu=gpu))
 
 
 @compiles
@@ -271,57 +271,61 @@ def test_the_whole_command_ends_with_every_row(
     assert rows["tiny: logits", "clocks a position"]["note"].endswith("%")
     assert rows["reverse: training", "M steps/s"]["value"] > 0
     assert any("warps a multiprocessor" in what for what, _ in rows)
+    goal = rows["reverse: training", "M steps/s"]
+    assert (goal["goal"], goal["met"]) == (50.0, False)
+    if find_tool("ptxas") and find_tool("nvdisasm"):
+        lo, expected, hi = rows["tiny: one stream", "clocks a position"]["estimate"]
+        assert 0 < lo <= expected <= hi
+    text = report.plain(bench_report.bench_tables(told["rows"]), 160)
+    assert re.search(r"reverse: training +>= 50 M steps/s .* no\b", text)
+    assert text.index("reverse: training") < text.index("tiny: one stream")
     names = [r["what"] for r in told["rows"]]
     assert names.index("tiny: one stream") < names.index("reverse: training")
 
 
+DEFECTS = {  # of a measurement -> the row that says so
+    "identity": ("wrong", "tiny: greedy, equal to the reference", "failed", "ids and their logits"),
+    "one stream": ("hang", "tiny: one stream", "failed", "ended after 1 seconds"),
+    "phases": ("break", "tiny: phases", "failed", "the GPU stopped: error 700"),
+    "grid": ("die", "tiny: grid", "failed", "its process died (9)"),
+    "batches": ("gone", "tiny: batches", "absent", "error 100"),
+}
+
+
 @compiles
-def test_a_context_that_breaks_costs_one_measurement(
+def test_whatever_happens_ends_in_a_row_and_the_rest_is_measured(
     monkeypatch: pytest.MonkeyPatch, played: PlayedDriver, small: None
 ) -> None:
-    """Each has a process, and so a context, of its own."""
+    """A kernel with wrong integers, one that hangs, one that breaks its context; a process that
+    dies; a GPU that is gone; and after all of them a measurement as if nothing had been."""
+    whole, run = benchmark.plan, benchmark.run
 
-    def breaks(*_: object) -> Iterator[benchmark.Row]:
-        yield benchmark.row("before", 1)
-        raise OSError("an address\nthat is none")
+    def some(*given: Any) -> list[benchmark.Measurement]:
+        found = {m.name.removeprefix("tiny: "): m for m in whole(*given)}
+        return [*(found[name] for name in DEFECTS), found["training"]]
 
-    def dies(*_: object) -> Iterator[benchmark.Row]:
-        os._exit(9)
-        yield benchmark.row("never", 1)
+    def run_badly(measurement: benchmark.Measurement, rows: list) -> Iterator[measurements.Row]:
+        defects = DEFECTS.get(measurement.name.removeprefix("tiny: "))
+        played.defects = defects[0] if defects else ""
+        return run(measurement, rows)
 
-    def hangs(*_: object) -> Iterator[benchmark.Row]:
-        time.sleep(1000)
-        yield benchmark.row("never", 1)
-
-    whole = benchmark.plan
-
-    def some(models: list) -> list[benchmark.Measurement]:
-        first = whole(models)[0]
-        broken = [
-            benchmark.Measurement(work.__name__, work, "nothing", lambda: None)
-            for work in (breaks, dies, hangs)
-        ]
-        return [*broken, first]
+    def tell(text: str) -> None:
+        hangs = text.startswith("tiny: one stream")
+        monkeypatch.setattr(benchmark, "LONGEST", 1.0 if hangs else 600.0)
 
     monkeypatch.setattr(benchmark, "plan", some)
-    monkeypatch.setattr(benchmark, "LONGEST", 20.0)
-    hanging = supervision.Child.listen
-    monkeypatch.setattr(
-        supervision.Child, "listen", lambda self, s: hanging(self, min(s, benchmark.LONGEST))
-    )
-    rows = benchmark.bench()[4:]
-    assert [(r["what"], r["status"]) for r in rows] == [
-        ("before", "ok"), ("breaks", "failed"), ("dies", "failed"), ("hangs", "failed"),
-        ("tiny: greedy, equal to the reference", "ok"),
-        ("tiny: sampled, equal to the reference", "ok"),
-    ]  # fmt: skip
-    assert rows[1]["note"] == "an address that is none"
-    assert "its process died" in rows[2]["note"]
-    assert rows[3]["note"] == "ended after 20 seconds"
+    monkeypatch.setattr(benchmark, "run", run_badly)
+    monkeypatch.setattr(benchmark, "expect_stream", lambda fixed, clock_hz: {})
+    rows = {r["what"]: r for r in benchmark.bench(tell=tell, budget=1e4)}
+    for _, what, status, note in DEFECTS.values():
+        assert rows[what]["status"] == status and note in rows[what]["note"], rows[what]
+    assert rows["reverse: training"]["status"] == "ok" and rows["reverse: training"]["met"] is False
 
 
 @compiles
 def test_what_there_is_no_time_for_is_skipped(played: PlayedDriver, small: None) -> None:
-    rows = benchmark.bench(budget=0.0)[4:]
+    rows = benchmark.bench(budget=0.0)
+    rows = [r for r in rows if r["status"] != "ok"]
     assert {r["status"] for r in rows} == {"skipped"}
-    assert {r["note"] for r in rows} == {"the 0 seconds are over"}
+    assert "the 0 seconds are over" in {r["note"] for r in rows}
+    assert [r["goal"] for r in rows if r["what"] == "reverse: training"] == [50.0]
