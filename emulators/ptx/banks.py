@@ -13,7 +13,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from anachron.emulators.ptx.memory import WARP
+from anachron.emulators.ptx.memory import GLOBAL_BASE, WARP
 from anachron.emulators.ptx.registers import Array
 
 BANKS, BYTES = 32, 4
@@ -28,6 +28,8 @@ class Wavefronts:
         self.taken: dict[tuple[str, int], Array] = defaultdict(lambda: np.zeros(2, np.int64))
 
     def __call__(self, address: Array, size: int, thread: Array, instruction: object) -> None:
+        if address[0] >= GLOBAL_BASE:
+            return
         name = "st" if " st." in f" {instruction}" else "ld"
         for warp in np.unique(thread // WARP):
             mine = thread // WARP == warp

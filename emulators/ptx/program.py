@@ -59,7 +59,8 @@ class Kernel:
         races      watch every access
         error      of every approximation, in units of the manual's largest; drawn where None
         most       instructions, after which the kernel is given up
-        watch      is told of every access to shared memory: addresses, bytes, threads, instruction
+        watch      is told of every access to shared and global memory: addresses, bytes of each,
+                   threads, instruction
 
         Raises PtxError, naming the line, for a bad address, a division by zero, a barrier that
         not all threads reach, and whatever else the PTX manual leaves undefined and is noticed.
@@ -88,7 +89,7 @@ class Kernel:
         issued = np.zeros(len(program.instructions), np.int64)
         intervals: list[int] = []
         active = 0
-        memory = Space("global", GLOBAL_BASE, valid, None)
+        memory = Space("global", GLOBAL_BASE, valid, None, watch)
         for address, array in zip(addresses, arrays, strict=True):
             at = address - GLOBAL_BASE
             memory.bytes[at : at + array.nbytes] = np.frombuffer(array.tobytes(), np.uint8)

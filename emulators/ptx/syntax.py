@@ -18,7 +18,7 @@ COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
 ENTRY = re.compile(r"\.entry\s+([\w$]+)\s*\(([^)]*)\)([^{]*)\{", re.S)
 SHARED = re.compile(r"(\.extern\s+)?\.shared\s+(?:\.align\s+(\d+)\s+)?\.b8\s+([\w$]+)\[(\d*)\]")
 PARAMETER = re.compile(r"\.param\s+\.(\w+)(?:\s+\.align\s+\d+|\s+\.\w+)*\s+([\w$]+)")
-ORIGIN = re.compile(r"^\s*\.loc\s+\d+\s+(\d+)[^\n]*$", re.M)
+ORIGIN = re.compile(r"^[ \t]*\.loc\s+\d+\s+(\d+)[^\n]*$", re.M)
 LABEL = re.compile(r"\s*([\w$]+)\s*:(?!:)")
 STATEMENT = re.compile(r"(?:@(!?)([%\w$]+)\s+)?([a-z][\w.:]*)\s*(.*)", re.S)
 OPERAND = re.compile(r"\{[^}]*\}|\[[^\]]*\]|[^,\s]+")
@@ -93,11 +93,11 @@ def parse(text: str) -> Program:
     instructions: list[Instruction] = []
     line, origin = text.count("\n", 0, entry.end()) + 1, 0
     for raw in re.split(r"(?<=[;{}])", _hide_lists(text[entry.end() : end])):
-        at = line + raw[: len(raw) - len(raw.lstrip())].count("\n")
-        line += raw.count("\n")
         for said in ORIGIN.findall(raw):
             origin = int(said)
         raw = ORIGIN.sub("", raw)
+        at = line + raw[: len(raw) - len(raw.lstrip())].count("\n")
+        line += raw.count("\n")
         statement = " ".join(raw.strip().rstrip(";{}").split())
         while found := LABEL.match(statement):
             labels[found[1]] = len(instructions)

@@ -174,7 +174,7 @@ def make_stretch(name: str, code: Any, inputs: list[str], outputs: dict[str, int
 
     Of inputs, shared memory comes as an array, global memory as a pointer, words together as a
     tuple, a truth as one; the rest is int32.  All words of the outputs come as one tuple.  Lines
-    may say their numbers, `at(number)`.
+    may say their numbers, `now_at(number)`.
     """
     from numba import types
     from numba.core.typing import signature
@@ -188,7 +188,7 @@ def make_stretch(name: str, code: Any, inputs: list[str], outputs: dict[str, int
         def codegen(context: Any, b: Any, sig: Any, values: Any) -> Any:
             scope: dict[str, Any] = _operations(b)
             here = b.debug_metadata
-            scope["at"] = lambda number: _mark(b, here, number)
+            scope["now_at"] = lambda number: _mark(b, here, number)
             for input_, kind, passed in zip(inputs, sig.args, values, strict=True):
                 if isinstance(kind, (types.Array, types.CPointer)):
                     passed = _start_of(context, b, kind, passed)

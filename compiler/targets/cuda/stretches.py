@@ -5,7 +5,7 @@ as no branch, label or access to an array comes between.  What such a stretch ne
 before it, and what is needed of it later, are the call's arguments and results.  A comparison may
 be an operand; it becomes a call, too, as `and`, `or` and `not` do.
 
-Every line keeps its number: a stretch says before each of its lines, `at(number)`, which one it is.
+Every line keeps its number: a stretch says before each of its lines, `now_at(number)`, which one it is.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _call(
     inputs = list(stretch.reads)
     lines: list[ast.stmt] = []
     for line in stretch.lines:
-        lines += [*ast.parse(f"at({line.lineno})").body, _Truths().visit(line)]
+        lines += [*ast.parse(f"now_at({line.lineno})").body, _Truths().visit(line)]
     module = ast.Module(lines, [])
     code = compile(ast.fix_missing_locations(module), f"<{name}>", "exec")
     intrinsics[name] = make(name, code, inputs, outputs)
