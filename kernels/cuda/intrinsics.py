@@ -16,8 +16,8 @@ row's PTX in the interpreter (emulators/ptx) and compare it with the row's meani
     isqrt32 isqrt64                         floored roots, bit by bit
     root_below quotient_below ratio_below   floored roots and quotients, or one less: see lanes.py
                                             and heads.py
-    low16 high16 pack16 positive16          halves of a word; two numbers saturated, the high one
-                                            first; max(0, x) of both halves
+    low16 high16 pack16 add16 positive16    halves of a word; two numbers saturated, the high one
+                                            first; sums, and max(0, x), of both halves
     dp2a_lo dp2a_hi dp4a                    two words by two bytes, four bytes by four, and a sum;
     dp2a_lo_u dp2a_hi_u dp4a_u              the second operand's bytes without sign
     prmt                                    any four bytes of two words
@@ -311,6 +311,9 @@ INTRINSICS: dict[str, Intrinsic] = {
         "cvt.pack.sat.s16.s32 $0, $1, $2;",
         2,
         lambda x, y: _saturated(x) << 16 | _saturated(y) & 0xFFFF,
+    ),
+    "add16": _ptx(
+        "add.s16x2 $0, $1, $2;", 2, lambda x, y: x + (y & -65536) & -65536 | x + y & 65535
     ),
     "positive16": _ptx(
         "{ .reg .b32 z; mov.b32 z, 0; max.s16x2 $0, $1, z; }",

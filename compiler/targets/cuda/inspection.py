@@ -76,7 +76,9 @@ def find_tool(name: str) -> str | None:
     return shutil.which(name)
 
 
-def assemble(ptx: str, capability: Pair = HOPPER.capability) -> tuple[bytes, str]:
+def assemble(
+    ptx: str, capability: Pair = HOPPER.capability, *options: str
+) -> tuple[bytes, str]:
     """The cubin for GPUs of a capability, and what ptxas said of it.
 
     Raises Absent where there is no ptxas, ValueError for PTX that it refuses.
@@ -88,7 +90,8 @@ def assemble(ptx: str, capability: Pair = HOPPER.capability) -> tuple[bytes, str
     with tempfile.TemporaryDirectory() as folder:
         source, made = Path(folder) / "kernel.ptx", Path(folder) / "kernel.cubin"
         source.write_text(ptx)
-        command = [tool, "-v", f"-arch=sm_{major}{minor}", str(source), "-o", str(made)]
+        command = [tool, "-v", f"-arch=sm_{major}{minor}", *options]
+        command += [str(source), "-o", str(made)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=MOST_SECONDS)
         said = done.stdout + done.stderr
         if done.returncode:

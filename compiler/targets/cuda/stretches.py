@@ -5,7 +5,8 @@ as no branch, label or access to an array comes between.  What such a stretch ne
 before it, and what is needed of it later, are the call's arguments and results.  A comparison may
 be an operand; it becomes a call, too, as `and`, `or` and `not` do.
 
-Every line keeps its number: a stretch says before each of its lines, `now_at(number)`, which one it is.
+Every line keeps its number: a stretch says before each of its lines, `now_at(number)`, which one it
+is.
 """
 
 from __future__ import annotations

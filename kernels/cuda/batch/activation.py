@@ -1,4 +1,8 @@
-"""embed, add, relu, multiply, lookup: what happens to each number by itself, word by word."""
+"""embed, add, relu, multiply, lookup: what happens to each number by itself, word by word.
+
+Those that make a tile at a time can go along with the matrix whose tile they read, so that no more
+than a tile of what lies between is ever held.
+"""
 
 from __future__ import annotations
 
@@ -27,34 +31,52 @@ def embed(index: str, table: At, y: Value) -> list[str]:
     return lines
 
 
-def each_pair(inputs: list[Value], y: Value, meaning: Callable[..., str]) -> list[str]:
-    """y's words from those of the inputs, number by number."""
+def each_pair(
+    inputs: list[Value], y: Value, tile: int, meaning: Callable[..., str]
+) -> list[str]:
+    """A tile of y from those of the inputs, number by number."""
     lines = []
     for half in range(2):
-        for tile in range(y.order.tiles):
-            words = [x.word(half, tile) for x in inputs]
-            low, high = (meaning(*(f"{f}16({w})" for w in words)) for f in ("low", "high"))
-            lines.append(f"{y.word(half, tile)} = {packed(high, low, y.bits)}")
+        words = [x.word(half, tile) for x in inputs]
+        low, high = (meaning(*(f"{f}16({w})" for w in words)) for f in ("low", "high"))
+        lines.append(f"{y.word(half, tile)} = {packed(high, low, y.bits)}")
     return lines
 
 
-def add(a: Value, b: Value, y: Value) -> list[str]:
-    """a + b, saturated."""
-    return each_pair([a, b], y, "add32({}, {})".format)
+def add_tile(a: Value, b: Value, y: Value, tile: int, *, fits: bool) -> list[str]:
+    """A tile of a + b, saturated; fits: no sum leaves 16 bits."""
+    if not fits:  # products by 1 and 0: the halves are taken apart as they are added
+        lines = []
+        for half in range(2):
+            words = a.word(half, tile), b.word(half, tile)
+            low, high = (
+                f"dp2a_lo_u({words[0]}, {one}, dp2a_lo_u({words[1]}, {one}, 0))"
+                for one in (1, 1 << 8)
+            )
+            lines.append(f"{y.word(half, tile)} = {packed(high, low, y.bits)}")
+        return lines
+    return [
+        f"{y.word(half, tile)} = add16({a.word(half, tile)}, {b.word(half, tile)})"
+        for half in range(2)
+    ]
 
 
-def multiply(a: Value, b: Value, y: Value, *, shift: int) -> list[str]:
-    """saturate(a * b >> shift); a product of two int16 has 31 bits."""
+def multiply_tile(a: Value, b: Value, y: Value, tile: int, *, shift: int) -> list[str]:
+    """A tile of saturate(a * b >> shift); a product of two int16 has 31 bits."""
     amount = min(shift, 31)
-    return each_pair([a, b], y, lambda x, z: f"sar32(mul32({x}, {z}), {amount})")
+    return each_pair([a, b], y, tile, lambda x, z: f"sar32(mul32({x}, {z}), {amount})")
 
 
-def relu(x: Value, y: Value) -> list[str]:
-    """max(0, x), saturated."""
-    return each_pair([x], y, "max32(0, {})".format)
+def relu_tile(x: Value, y: Value, tile: int) -> list[str]:
+    """A tile of max(0, x), saturated."""
+    if x.bits > y.bits:
+        return each_pair([x], y, tile, "max32(0, {})".format)
+    return [f"{y.word(half, tile)} = positive16({x.word(half, tile)})" for half in range(2)]
 
 
-def lookup(x: Value, table: At, y: Value, *, shift: int, tail: int) -> list[str]:
+def lookup_tile(
+    x: Value, table: At, y: Value, tile: int, *, shift: int, tail: int
+) -> list[str]:
     """A line between two of 257 points; x >> tail from 128 << shift on.
 
     table  int16 in a row
@@ -62,20 +84,19 @@ def lookup(x: Value, table: At, y: Value, *, shift: int, tail: int) -> list[str]
     half = 128 << shift
     lines = []
     for side in range(2):
-        for tile in range(y.order.tiles):
-            for part in ("low", "high"):
-                lines += [
-                    f"x = {part}16({x.word(side, tile)})",
-                    f"u = clamp32(x, {-half}, {half - 1})",
-                    f"k = sar32(u, {shift})",
-                    f"part = sub32(u, shl32(k, {shift}))",
-                    "at = shl32(k, 1)",
-                    f"base = {table.fetch('16', 'at', 256)}",
-                    f"after = {table.fetch('16', 'at', 258)}",
-                    f"{part} = add32(base, sar32(mul32(sub32(after, base), part), {shift}))",
-                    f"{part} = select_lt(x, {half}, {part}, sar32(x, {min(tail, 31)}))",
-                ]
-            lines.append(f"{y.word(side, tile)} = {packed('high', 'low', y.bits)}")
+        for part in ("low", "high"):
+            lines += [
+                f"x = {part}16({x.word(side, tile)})",
+                f"u = clamp32(x, {-half}, {half - 1})",
+                f"k = sar32(u, {shift})",
+                f"part = sub32(u, shl32(k, {shift}))",
+                "at = shl32(k, 1)",
+                f"base = {table.fetch('16', 'at', 256)}",
+                f"after = {table.fetch('16', 'at', 258)}",
+                f"{part} = add32(base, sar32(mul32(sub32(after, base), part), {shift}))",
+                f"{part} = select_lt(x, {half}, {part}, sar32(x, {min(tail, 31)}))",
+            ]
+        lines.append(f"{y.word(side, tile)} = {packed('high', 'low', y.bits)}")
     return lines
 
 

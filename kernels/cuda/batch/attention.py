@@ -7,11 +7,12 @@ are multiplied by the two weights in the bytes of a word.  A row that is one too
     [position][head of keys][half of the streams][line of features][lane]   bytes of LINE or less
 
 What bounds it: two loads a position and head from the second-level cache or the memory behind it;
-their bytes are counted by row_bytes.
+their bytes are counted by row_bytes.  So what shared memory is left keeps the first rows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from anachron.kernels.cuda.batch.fragments import At, Heads, Value, packed
@@ -30,15 +31,21 @@ MOST_TOTAL = 1 << 22  # of the weights, so that the parts of a wide sum fit 32 b
 
 @dataclass(frozen=True)
 class Cache:
-    """Where a value's rows lie in a warp's memory.
+    """Where a value's rows lie: the first `near` ones in shared memory, the others in the warp's.
 
-    split  the bytes of four features apart, and no high ones where the values have 8 bits
+    The first rows are read at every position, the last one once.
+
+    offset       of row 0 in the warp's memory, had it all rows
+    near_offset  of row 0 in the warp's part of shared memory, which begins at `rows`
+    split        the bytes of four features apart, and no high ones where the values have 8 bits
     """
 
     offset: int
     heads: Heads
     bits: int
     split: bool
+    near: int = 0
+    near_offset: int = 0
 
     @property
     def _words(self) -> int:
@@ -55,13 +62,22 @@ class Cache:
         """Of a position, for a warp."""
         return self.heads.keys * 2 * self._words * 4 * WARP
 
-    def _at(self, key: int, half: int, line: int) -> int:
+    def _at(self, memory: str, key: int, half: int, line: int) -> int:
         lines = self._words // self._line
-        return self.offset + ((key * 2 + half) * lines + line) * 4 * self._line * WARP
+        start = self.near_offset if memory == "sm" else self.offset
+        return start + ((key * 2 + half) * lines + line) * 4 * self._line * WARP
 
-    def store(self, x: Value) -> list[str]:
-        """The lines that write a position's row."""
-        lines = [f"at = add32(mul32(p, {self.row_bytes}), lane{4 * self._line})"]
+    def store(self, x: Value, rows: int) -> list[str]:
+        """The lines that write a position's row, one of so many."""
+        if self.near >= rows:
+            return self._store(x, "sm")
+        if not self.near:
+            return self._store(x, "mine")
+        near, far = (indent(self._store(x, memory)) for memory in ("sm", "mine"))
+        return [f"if p < {self.near}:", *near, "else:", *far]
+
+    def _store(self, x: Value, memory: str) -> list[str]:
+        lines = [self.stride("p", memory)]
         for key in range(self.heads.keys):
             for half in range(2):
                 first = key * self.heads.width // 2
@@ -70,7 +86,7 @@ class Cache:
                     words = self._split(words)
                 for line in range(self._words // self._line):
                     some = ", ".join(words[line * self._line :][: self._line])
-                    to = f"mine, at, {self._at(key, half, line)}"
+                    to = f"{memory}, at, {self._at(memory, key, half, line)}"
                     lines.append(f"store{32 * self._line}({to}, {some})")
         return lines
 
@@ -81,21 +97,41 @@ class Cache:
             parts += [f"prmt({a}, {b}, {HIGH})" for a, b in pairs]
         return parts
 
-    def load(self, name: str, key: int, half: int, next_row: bool) -> tuple[list[str], list[str]]:
+    def load(
+        self, memory: str, name: str, key: int, half: int, next_row: bool
+    ) -> tuple[list[str], list[str]]:
         """Lines that load a row (at `at`, or the one behind it), and the texts of its words."""
         lines, words = [], []
         width = 32 * self._line
         for line in range(self._words // self._line):
-            offset = self._at(key, half, line) + next_row * self.row_bytes
-            lines.append(f"{name}{line} = load{width}(mine, at, {offset})")
+            offset = self._at(memory, key, half, line) + next_row * self.row_bytes
+            lines.append(f"{name}{line} = load{width}({memory}, at, {offset})")
             words += [f"{name}{line}[{i}]" if self._line > 1 else f"{name}{line}"
                       for i in range(self._line)]
         return lines, words
 
-    @property
-    def stride(self) -> str:
-        """The text of a row's offset at position j."""
-        return f"at = add32(mul32(j, {self.row_bytes}), lane{4 * self._line})"
+    def stride(self, row: str, memory: str) -> str:
+        """The line that finds a row's offset."""
+        start = f"lane{4 * self._line}"
+        if memory == "sm":
+            start = f"add32({start}, rows)"
+        return f"at = add32(mul32({row}, {self.row_bytes}), {start})"
+
+    def over_pairs(
+        self, seen: str, rows: int, body: Callable[[str], list[str]]
+    ) -> list[str]:
+        """body(memory) for pairs of rows from 0 on, j the first of each, as far as they are seen.
+
+        rows  that there are at most
+        """
+        lines = ["j = int32(0)"]
+        step = ["j = add32(j, 2)"]
+        if self.near:
+            last = seen if self.near >= rows else f"min32({seen}, {self.near - 2})"
+            lines += [f"last = {last}", "while j <= last:", *indent([*body("sm"), *step])]
+        if self.near < rows:
+            lines += [f"while j <= {seen}:", *indent([*body("mine"), *step])]
+        return lines
 
 
 def attention(
@@ -112,6 +148,7 @@ def attention(
     wide_score: bool,
     wide_sum: bool,
     scores: int,
+    rows: int,
 ) -> list[str]:
     """The floored mean of values, weighted by a table of the distance to the largest score.
 
@@ -119,35 +156,42 @@ def attention(
     seen   the text of the number of the last row that is seen
     wide_score, wide_sum  sums that may leave 32 bits, and are kept in two parts
     scores                where in their memory the scores begin
+    rows                  of keys and of values, at most: an even number
     """
     lines: list[str] = []
+    tiles = heads.width // 2
     for i in range(heads.each):
-        key, tiles = heads.key_of(i), heads.width // 2
+        key = heads.key_of(i)
         first = i * tiles
         place = f"scores, add32(mul32(j, {SCORE_BYTES * WARP // 2}), score), {scores}"
-        scoring = [keys.stride]
-        for half in range(2):
-            query = [q.word(half, first + m) for m in range(tiles)]
-            for row in range(2):
-                load, words = keys.load(f"k{half}{row}", key, half, row == 1)
-                name = f"s{half}{row}"
-                scoring += load
-                scoring += _score(query, words, keys.bits, name, score_shift, wide_score)
-            scoring.append(f"s{half}1 = select_lt(j, {seen}, s{half}1, {LOWEST})")
-            scoring.append(f"largest{half} = max32(largest{half}, max32(s{half}0, s{half}1))")
-        scoring.append(f"store128({place}, s00, s01, s10, s11)")
-        mixing = [values.stride, f"s = load128({place})"]
-        for half in range(2):
-            mixing += _weights(half, table, last, seen, 16 if wide_sum else 8)
-            mixing += _mix(half, values, key, tiles, wide_sum)
+
+        def score(memory: str, key: int = key, first: int = first, to: str = place) -> list[str]:
+            scoring = [keys.stride("j", memory)]
+            for half in range(2):
+                query = [q.word(half, first + m) for m in range(tiles)]
+                for row in range(2):
+                    load, words = keys.load(memory, f"k{half}{row}", key, half, row == 1)
+                    name = f"s{half}{row}"
+                    scoring += load
+                    scoring += _score(query, words, keys.bits, name, score_shift, wide_score)
+                scoring.append(f"s{half}1 = select_lt(j, {seen}, s{half}1, {LOWEST})")
+                scoring.append(f"largest{half} = max32(largest{half}, max32(s{half}0, s{half}1))")
+            return [*scoring, f"store128({to}, s00, s01, s10, s11)"]
+
+        def mix(memory: str, key: int = key, scored: str = place) -> list[str]:
+            mixing = [values.stride("j", memory), f"s = load128({scored})"]
+            for half in range(2):
+                mixing += _weights(half, table, last, seen, 16 if wide_sum else 8)
+                mixing += _mix(memory, half, values, key, tiles, wide_sum)
+            return mixing
+
         names = [f"{part}{h}_{d}" for part in PARTS[: 1 + wide_sum]
                  for h in range(2) for d in range(2 * tiles)]
-        step = ["j = add32(j, 2)"]
-        lines += [f"largest0 = int32({LOWEST})", f"largest1 = int32({LOWEST})", "j = int32(0)"]
-        lines += [f"while j <= {seen}:", *indent([*scoring, *step])]
-        lines += ["total0 = int32(0)", "total1 = int32(0)", "j = int32(0)"]
+        lines += [f"largest0 = int32({LOWEST})", f"largest1 = int32({LOWEST})"]
+        lines += keys.over_pairs(seen, rows, score)
+        lines += ["total0 = int32(0)", "total1 = int32(0)"]
         lines += [f"{name} = int32(0)" for name in names]
-        lines += [f"while j <= {seen}:", *indent([*mixing, *step])]
+        lines += values.over_pairs(seen, rows, mix)
         for half in range(2):
             lines += _means(half, tiles, wide_sum)
             for m in range(tiles):
@@ -171,14 +215,14 @@ def _weights(half: int, table: At, last: int, seen: str, apart: int) -> list[str
     ]
 
 
-def _mix(half: int, values: Cache, key: int, tiles: int, wide: bool) -> list[str]:
+def _mix(memory: str, half: int, values: Cache, key: int, tiles: int, wide: bool) -> list[str]:
     """Two positions' values times their weights.
 
     Narrow, words by the weights' bytes; wide, the bytes of both by the weights as words.
     """
     lines, rows = [], []
     for row in range(2):
-        load, words = values.load(f"v{row}", key, half, row == 1)
+        load, words = values.load(memory, f"v{row}", key, half, row == 1)
         lines += load
         rows.append(words)
     for m in range(tiles):

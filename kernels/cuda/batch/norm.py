@@ -6,7 +6,10 @@ the reciprocal of one of their two streams, the odd ones of the other: the long 
 
 from __future__ import annotations
 
+import struct
+
 from anachron.kernels.cuda.batch.fragments import At, Value, packed
+from anachron.kernels.cuda.lanes import GUESS
 from anachron.kernels.reference.norm import LARGEST_RECIPROCAL, RECIPROCAL_SHIFT
 
 
@@ -59,9 +62,8 @@ def norm(
         lines += around(f"total{half}")
     lines += [
         "total = select_lt(odd, 1, total0, total1)",
-        f"total = max32(1, udiv32(total, {size}))",
-        f"root = max32(1, isqrt32(shl32(total, {root_shift})))",
-        f"inverse = min32({LARGEST_RECIPROCAL}, udiv32({1 << reciprocal_bits}, root))",
+        f"total = max32(1, {_shared('total', size)})",
+        *reciprocal(root_shift, reciprocal_bits),
         "other = shfl_xor(inverse, 1)",
         "inverse0 = select_lt(odd, 1, inverse, other)",
         "inverse1 = select_lt(odd, 1, other, inverse)",
@@ -79,6 +81,32 @@ def norm(
                 parts.append(scaled if bias is None else f"add32({scaled}, z[{e}])")
             lines.append(f"{y.word(half, tile)} = {packed(parts[1], parts[0], y.bits)}")
     return lines
+
+
+def reciprocal(root_shift: int, bits: int) -> list[str]:
+    """inverse = min(32767, 2**bits // root of total << root_shift), of a total of at least 1.
+
+    The guesses are right or one too small (intrinsics.py), and are put right in integers.
+    """
+    whole = 1 << bits
+    guess = struct.unpack("<i", struct.pack("<f", whole * GUESS))[0]
+    return [
+        f"total = shl32(total, {root_shift})",
+        "root = root_below(total)",
+        # One more if its square is at most total, root**2 + 2 root + 1: `rest` is below 0 then.
+        "rest = sub32(shl32(root, 1), sub32(total, mul32(root, root)))",
+        "root = add32(root, shr32(rest, 31))",
+        f"inverse = quotient_below({guess}, root)",
+        # One more if that times the root is at most the whole.
+        f"rest = sub32(mul32(add32(inverse, 1), root), {whole + 1})",
+        f"inverse = min32({LARGEST_RECIPROCAL}, add32(inverse, shr32(rest, 31)))",
+    ]
+
+
+def _shared(name: str, size: int) -> str:
+    if size & size - 1 == 0:
+        return f"shr32({name}, {size.bit_length() - 1})"
+    return f"udiv32({name}, {size})"
 
 
 def _sum(parts: list[str]) -> str:

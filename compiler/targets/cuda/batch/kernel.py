@@ -30,6 +30,7 @@ STREAMS = 16  # of a warp
 WARPS, FEWER_WARPS = 12, 8  # of a block, at most: its threads may have 168 registers each, or 255
 NARROW = 32  # the widest vector that a lane's share of leaves room in 168 registers: no spills
 ACCUMULATOR_BITS = 64
+SPARE = 1024  # bytes of shared memory for what sampling adds to the constants
 ARGUMENTS = {
     **{"gm": "bytes", "prompts": "words", "lengths": "words", "limits": "words"},
     **{"states": "words", "coldness": "word", "top_p": "word", "memory": "bytes"},
@@ -43,7 +44,8 @@ class BatchText:
 
     warp_bytes     of global memory: rows of keys and values, and logits
     score_bytes    of shared memory, behind the constants; 0 if all scores do not fit
-    row_bytes      keys and values of one position of sixteen streams
+    near_bytes     of shared memory, behind the scores: the first rows of keys and values
+    kept           of each value that is kept: bytes of a row of sixteen streams, rows near
     warps          of a block, at most
     """
 
@@ -52,11 +54,24 @@ class BatchText:
     shared_constants: int
     warp_bytes: int
     score_bytes: int
-    row_bytes: int
+    near_bytes: int
+    kept: tuple[tuple[int, int], ...]
     warps: int
 
+    def far_bytes(self, passes: float) -> float:
+        """Keys and values of a stream that a position moves to and from global memory, on average.
+
+        A position writes its row and reads all up to it, in pairs.
+        """
+        whole = max(1, round(passes))
+        moved = 0
+        for row_bytes, near in self.kept:
+            for p in range(whole):
+                moved += row_bytes * ((p >= near) + max(0, p + 1 + (p + 1) % 2 - near))
+        return moved / STREAMS / whole
+
     def shared_bytes(self, warps: int) -> int:
-        return self.shared_constants + warps * self.score_bytes
+        return self.shared_constants + warps * (self.score_bytes + self.near_bytes)
 
 
 def write_batch(
@@ -86,7 +101,13 @@ def write_batch(
     warps = WARPS if fixed.ops[0].value.size <= NARROW else FEWER_WARPS
     room = block * SHARED_CONSTANTS // SHARED_BYTES if room is None else room
     near = not far and block - warps * score_bytes >= room
-    lowering = Lowering(fixed, analyse(fixed, ACCUMULATOR_BITS), room)
+    ranges, free = analyse(fixed, ACCUMULATOR_BITS), 0
+    if near and not far:  # what constants and scores leave of shared memory keeps rows
+        first = Lowering(fixed, ranges, room)
+        first.lower()
+        first.lower_logits(None)
+        free = (block - first.constants.shared - SPARE) // warps - score_bytes
+    lowering = Lowering(fixed, ranges, room, free)
     if not near:
         lowering.scores, score_bytes = lowering.reserve(score_bytes), 0
     order = lowering.orders[fixed.logits.name]
@@ -97,8 +118,8 @@ def write_batch(
     keep = lowering.reserve(order.tiles * 2 * 4 * WARP) if sampled or logits else None
     body = [
         line
-        for op, lines in lowering.lower()
-        for line in (f"# {op.name}: {op.contract}", *lines)
+        for i, (op, lines) in enumerate(lowering.lower())
+        for line in (f"# {op.name}: {op.contract}", *lines, *_wall(i, warps))
     ]
     choice = lowering.lower_logits(keep)
     if sampled:
@@ -118,7 +139,7 @@ def write_batch(
         *indent(
             [
                 f'"""{fixed.name}: {STREAMS} streams a warp."""',
-                *_start(shared, score_bytes, lowering.warp_bytes),
+                *_start(shared, score_bytes, lowering.near_bytes, lowering.warp_bytes),
                 "while tile < tiles:",
                 *indent(_stream_start(fixed)),
                 "    while True:",
@@ -133,12 +154,22 @@ def write_batch(
         shared,
         lowering.warp_bytes,
         score_bytes,
-        lowering.row_bytes,
+        lowering.near_bytes,
+        lowering.kept,
         warps,
     )
 
 
-def _start(shared: int, score_bytes: int, warp_bytes: int) -> list[str]:
+def _wall(i: int, warps: int) -> list[str]:
+    """Lines that the assembler moves nothing across, for models whose ops need many registers.
+
+    It fetches weights and gains far ahead, into as many registers as there are, and then some.
+    Positions are not negative, but it does not know.
+    """
+    return [f"if p == {-1 - i}:", "    break"] if warps < WARPS else []
+
+
+def _start(shared: int, score_bytes: int, near_bytes: int, warp_bytes: int) -> list[str]:
     return [
         "sm = cuda.shared.array(0, int32, alignment=16)",
         "tid = int32(cuda.threadIdx.x)",
@@ -151,7 +182,8 @@ def _start(shared: int, score_bytes: int, warp_bytes: int) -> list[str]:
         "place = and32(lane, 3)",
         "odd = and32(lane, 1)",
         *(f"{name}{by} = mul32({name}, {by})" for name, by in SCALED),
-        f"score = add32(add32(lane16, mul32(warp, {score_bytes})), {shared if score_bytes else 0})",
+        f"rows = add32(mul32(warp, {score_bytes + near_bytes}), {shared + score_bytes})",
+        f"score = add32(lane16, {f'sub32(rows, {score_bytes})' if score_bytes else '0'})",
         f"top_id = sub32({sampling.MOST_IDS - 1}, place2)",
         "i = mul32(tid, 16)",
         f"while i < {shared}:",
@@ -173,49 +205,59 @@ SCALED = (
 
 
 def _stream_start(fixed: FixedModel) -> list[str]:
+    """What is kept of a stream: its id, its generator's state, and where it ends."""
     lines = ["p = int32(0)"]
     for half in range(2):
         lines += [
-            f"stream{half} = add32(add32(mul32(tile, {STREAMS}), group), {8 * half})",
-            f"length{half} = lengths[stream{half}]",
-            f"limit{half} = limits[stream{half}]",
-            f"state{half} = states[stream{half}]",
-            f"count{half} = int32(0)",
-            f"token{half} = prompts[stream{half} * {fixed.seq_len}]",
+            *_stream(half),
+            f"last{half} = add32(lengths[stream], sub32(limits[stream], 1))",
+            f"last{half} = select_lt(0, limits[stream], last{half}, 0)",
+            f"state{half} = states[stream]",
+            f"token{half} = prompts[stream * {fixed.seq_len}]",
         ]
     return lines
+
+
+def _stream(half: int) -> list[str]:
+    """The number of a stream, found anew where it is wanted: registers are for the ops."""
+    return [f"stream = add32(add32(mul32(tile, {STREAMS}), group), {8 * half})"]
 
 
 def _choose(
     fixed: FixedModel, choice: list[str], keep: int | None, logits: bool
 ) -> list[str]:
-    """The logits where a stream is past its prompt; each stream's next id; the end of all."""
+    """The logits where a stream is past its prompt; each stream's next id; the end of all.
+
+    A stream chooses at every position from its length on to `last`; 0 is behind it.
+    """
     lines = ["p = add32(p, 1)"]
     for half in range(2):
-        lines.append(f"wants{half} = select_lt(p, length{half}, 0, min32(1, limit{half}))")
+        lines += _stream(half)
+        lines.append(f"begun{half} = select_lt(p, lengths[stream], 0, 1)")
+        lines.append(f"wants{half} = select_lt(last{half}, p, 0, begun{half})")
     lines += [f"best{half} = int32(0)" for half in range(2)]
     lines += when("redux_add(add32(wants0, wants1)) > 0", choice)
     ends = "".join(f" or best{{0}} == {i}" for i in fixed.generation.stop)
     for half in range(2):
-        row = f"(stream{half} * {fixed.seq_len} + count{half})"
-        write = [f"chosen[stream{half} * {fixed.seq_len + 1} + count{half} + 1] = best{half}"]
-        write.append(f"chosen[stream{half} * {fixed.seq_len + 1}] = count{half} + 1")
-        body = when("place == 0", write)
+        row = f"(stream * {fixed.seq_len} + count)"
+        write = [f"chosen[stream * {fixed.seq_len + 1} + count + 1] = best{half}"]
+        write.append(f"chosen[stream * {fixed.seq_len + 1}] = count + 1")
+        body = ["count = sub32(p, lengths[stream])", *when("place == 0", write)]
         if logits and keep is not None:
             body += _copy_logits(fixed, half, keep, row)
         body += [
-            f"count{half} = add32(count{half}, 1)",
             f"token{half} = best{half}",
-            f"if count{half} == limit{half}{ends.format(half)}:",
-            f"    limit{half} = int32(0)",
+            f"if p == last{half}{ends.format(half)}:",
+            f"    last{half} = int32(0)",
         ]
         lines += [
+            *_stream(half),
             f"if wants{half} > 0:",
             *indent(body),
-            f"elif p < length{half}:",
-            f"    token{half} = prompts[stream{half} * {fixed.seq_len} + p]",
+            f"elif begun{half} == 0:",
+            f"    token{half} = prompts[stream * {fixed.seq_len} + p]",
         ]
-    lines += ["if redux_add(add32(min32(1, limit0), min32(1, limit1))) == 0:", "    break"]
+    lines += ["if redux_max(max32(last0, last1)) == 0:", "    break"]
     return lines
 
 

@@ -8,6 +8,7 @@ To add a contract: a case in `_lower`, its kernel in kernels/cuda/batch/.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ from anachron.kernels.reference import embedding as reference
 
 SHARED_CONSTANTS = 128 * 1024  # bytes; the rest of shared memory holds scores
 LINE = 128
+LEAST_NEAR = 10  # fewer than one row in so many near are not worth a second loop
+BY_TILE = ("matvec", "add", "relu", "multiply", "lookup")  # a tile from those of their inputs
 
 
 class Constants:
@@ -62,7 +65,9 @@ class Constants:
 class Lowering:
     """The ops of a model.  `warp_bytes` is what a warp needs for rows, and logits if kept."""
 
-    def __init__(self, fixed: FixedModel, ranges: Ranges, room: int = SHARED_CONSTANTS) -> None:
+    def __init__(
+        self, fixed: FixedModel, ranges: Ranges, room: int = SHARED_CONSTANTS, near: int = 0
+    ) -> None:
         self.fixed, self.ranges = fixed, ranges
         self.constants = Constants(room)
         self.orders = find_orders(fixed)
@@ -74,9 +79,12 @@ class Lowering:
         self.scores = 0
         self.caches: dict[tuple[str, bool], Cache] = {}
         self.split: set[str] = set()
+        self.rows = fixed.seq_len + fixed.seq_len % 2  # they are read in pairs
+        self.near_bytes = 0
         for op in fixed.ops:
             if op.contract == "attention":
-                self._reserve(op)
+                self._find_caches(op)
+        self._place(near)
 
     def reserve(self, n_bytes: int) -> int:
         """Offset of so many bytes of a warp's memory."""
@@ -84,30 +92,73 @@ class Lowering:
         self.warp_bytes += -(-n_bytes // LINE) * LINE
         return at
 
-    def _reserve(self, op: Op) -> None:
-        rows = self.fixed.seq_len + self.fixed.seq_len % 2  # they are read in pairs
+    def _find_caches(self, op: Op) -> None:
         for name, split in ((op.inputs[1], True), (op.inputs[2], False)):
-            if (name, split) not in self.caches:
-                bits = self.values[name].bits
-                cache = Cache(0, find_heads(op), bits, split)
-                at = self.reserve(rows * cache.row_bytes)
-                self.caches[name, split] = Cache(at, cache.heads, bits, split)
+            cache = Cache(0, find_heads(op), self.values[name].bits, split)
+            self.caches.setdefault((name, split), cache)
+
+    def _place(self, room: int) -> None:
+        """Rows for every position: the first pairs in turn in shared memory, the rest behind."""
+        near = dict.fromkeys(self.caches, 0)
+        free, left = room, True
+        while left:
+            left = False
+            for name, cache in self.caches.items():
+                if near[name] < self.rows and 2 * cache.row_bytes <= free:
+                    near[name] += 2
+                    free -= 2 * cache.row_bytes
+                    left = True
+        if sum(near.values()) * LEAST_NEAR < self.rows * len(near):
+            near = dict.fromkeys(self.caches, 0)
+        for name, cache in self.caches.items():
+            far = self.reserve((self.rows - near[name]) * cache.row_bytes)
+            self.caches[name] = replace(
+                cache,
+                offset=far - near[name] * cache.row_bytes,
+                near=near[name],
+                near_offset=self.near_bytes,
+            )
+            self.near_bytes += near[name] * cache.row_bytes
 
     @property
-    def row_bytes(self) -> int:
-        """Of all keys and values of one position of a warp's streams."""
-        return sum(cache.row_bytes for cache in self.caches.values())
+    def kept(self) -> tuple[tuple[int, int], ...]:
+        """Of each cache: bytes of a row, of a warp; and rows in shared memory."""
+        return tuple((cache.row_bytes, cache.near) for cache in self.caches.values())
 
     def lower(self) -> list[tuple[Op, list[str]]]:
-        """Every op but the last, with its rows for later positions stored."""
+        """Every op but the last, with its rows for later positions stored.
+
+        Ops that make tiles from tiles go together, tile by tile: what only they read is soon done
+        with, and its registers are free.
+        """
         lowered = []
-        for op in self.fixed.ops[:-1]:
-            lines = self._lower(op)
-            for (name, _), cache in self.caches.items():
-                if name == op.name:
-                    lines = [*lines, *cache.store(self.values[name])]
-            lowered.append((op, lines))
+        ops = list(self.fixed.ops[:-1])
+        while ops:
+            group = self._take_group(ops)
+            parts = [self._lower(op) for op in group]
+            lines = [line for start, _ in parts for line in start]
+            for together in zip(*(tiles for _, tiles in parts), strict=True):
+                lines += [line for tile in together for line in tile]
+            for op in group:
+                for (name, _), cache in self.caches.items():
+                    if name == op.name:
+                        lines += cache.store(self.values[name], self.rows)
+            lowered.append((group[-1], lines))
         return lowered
+
+    def _take_group(self, ops: list[Op]) -> list[Op]:
+        """The next op, and those behind it that go along tile by tile."""
+        group = [ops.pop(0)]
+        if group[0].contract in BY_TILE:
+            tiles = self.orders[group[0].name].tiles
+            while ops and ops[0].contract in BY_TILE and self.orders[ops[0].name].tiles == tiles:
+                made = {op.name for op in group}
+                if ops[0].contract == "matvec" and made & set(ops[0].inputs):
+                    break  # it reads all tiles at once
+                group.append(ops.pop(0))
+            while len(group) > 1 and group[-1].contract == "matvec":
+                ops.insert(0, group.pop())  # nobody takes its tiles along
+        return group
 
     def lower_logits(self, offset: int | None, *, chosen: bool = True) -> list[str]:
         """The last op, tile by tile, and what is made of each; offset is where to keep them."""
@@ -118,7 +169,8 @@ class Lowering:
             split, tiles = self._matvec(op)
             lines = [*split, *lines]
         else:
-            lines = [*self._lower(op), *lines]
+            start, tiles = self._lower(op)
+            lines = [*start, *(line for tile in tiles for line in tile), *lines]
             tiles = [[] for _ in range(y.order.tiles)]
         for tile, part in enumerate(tiles):
             lines += part
@@ -129,31 +181,38 @@ class Lowering:
                 lines += sampling.keep_tile(y, tile, offset)
         return lines
 
-    def _lower(self, op: Op) -> list[str]:
+    def _lower(self, op: Op) -> tuple[list[str], list[list[str]]]:
+        """Lines, and those of each tile, where it is one of BY_TILE."""
         k, a, y = op.constants, dict(op.attributes), self.values[op.name]
         x = [self.values[name] for name in op.inputs if name in self.values]
+        tiles = range(y.order.tiles)
         match op.contract:
             case "embed":
-                return self._embed(op, y)
+                return self._embed(op, y), []
             case "add":
-                return activation.add(x[0], x[1], y)
+                fits = self._adds_within(op, y.bits)
+                return [], [activation.add_tile(x[0], x[1], y, t, fits=fits) for t in tiles]
             case "relu":
-                return activation.relu(x[0], y)
+                return [], [activation.relu_tile(x[0], y, t) for t in tiles]
             case "multiply":
-                return activation.multiply(x[0], x[1], y, **a)
+                return [], [activation.multiply_tile(x[0], x[1], y, t, **a) for t in tiles]
             case "lookup":
                 table = self.constants.add(k["table"].astype("<i2").tobytes())
-                return activation.lookup(x[0], table, y, **a)
+                return [], [activation.lookup_tile(x[0], table, y, t, **a) for t in tiles]
             case "matvec":
-                split, tiles = self._matvec(op)
-                return [*split, *(line for tile in tiles for line in tile)]
+                return self._matvec(op)
             case "rms_norm" | "layer_norm":
-                return self._norm(op, x[0], y)
+                return self._norm(op, x[0], y), []
             case "rope":
-                return self._rope(op, x[0], y)
+                return self._rope(op, x[0], y), []
             case "attention":
-                return self._attention(op, x[0], y)
+                return self._attention(op, x[0], y), []
         raise ValueError(f"{op.name}: the batch kernel has no {op.contract}")
+
+    def _adds_within(self, op: Op, bits: int) -> bool:
+        """Whether no sum of the two leaves its bits."""
+        most = sum(_largest(self.ranges.values[name].peak) for name in op.inputs)
+        return bits == 16 and most < 1 << bits - 1
 
     def _embed(self, op: Op, y: Value) -> list[str]:
         table = op.constants["table"]
@@ -248,6 +307,7 @@ class Lowering:
             wide_score=wide,
             wide_sum=wide_sum,
             scores=self.scores,
+            rows=self.rows,
         )
 
 

@@ -7,8 +7,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from anachron.compiler.targets.cuda.batch.kernel import (
 from anachron.compiler.targets.cuda.generations import HOPPER, Gpu
 from anachron.compiler.targets.cuda.toolkit import compile_kernel
 from anachron.emulators.ptx import PtxError, load
+from anachron.emulators.ptx.traffic import Traffic
 from anachron.kernels.arithmetic import Array
 from anachron.kernels.cuda.places import WARP
 from anachron.kernels.reference.sampling import seed_state
@@ -60,6 +62,7 @@ class BatchRun:
     passes     positions that the streams went through, prompts included
     counts     warp-instructions by opcode, where the kernel was interpreted
     time_ns    of the launch on a GPU, else None
+    issued     line of the PTX -> warp-instructions       traffic  of memory, if it was counted
     """
 
     fixed: FixedModel
@@ -70,6 +73,8 @@ class BatchRun:
     passes: int
     counts: Mapping[str, int]
     time_ns: int | None = None
+    issued: Mapping[int, int] = field(default_factory=dict, repr=False)
+    traffic: Traffic | None = None
 
     @property
     def texts(self) -> list[str]:
@@ -165,27 +170,34 @@ def run_batch(
     *,
     schedule: int | None = None,
     warps: int = INTERPRETED_WARPS,
+    traffic: Traffic | None = None,
 ) -> BatchRun:
     """All prompts at once, interpreted.
 
     schedule  draws which warp goes on; None runs all together
+    traffic   takes the counts of what is asked of the memories
 
     Raises RunError where two threads race, or the kernel does what it must not.
     """
     warps = min(warps, -(-len(prompts) // STREAMS))
     launch = prepare(kernel, prompts, n, sampling or Sampling(), 1, warps)
     try:
-        result = load(kernel.ptx).launch(
+        interpreted = load(kernel.ptx)
+        result = interpreted.launch(
             *launch.arguments,
             threads=warps * WARP,
             shared=kernel.text.shared_bytes(warps),
             seed=schedule,
+            watch=traffic,
         )
     except PtxError as error:
         raise RunError(f"{kernel!r}: {error}") from None
     if result.races:
         raise RunError(f"{kernel!r}: {result.races[0]}")
-    return collect(kernel, launch, result.counts)
+    issued: Counter[int] = Counter()
+    for instruction, times in zip(interpreted.program.instructions, result.issued, strict=True):
+        issued[instruction.line] += times
+    return replace(collect(kernel, launch, result.counts), issued=issued, traffic=traffic)
 
 
 def collect(

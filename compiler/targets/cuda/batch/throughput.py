@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from anachron.compiler.run import RunError, Sampling, run_reference
 from anachron.compiler.targets.cuda.batch.kernel import ARGUMENTS, STREAMS
+from anachron.compiler.targets.cuda.batch.processors import H200, Processor
 from anachron.compiler.targets.cuda.batch.streams import (
     BatchKernel,
     BatchRun,
@@ -19,26 +20,8 @@ from anachron.compiler.targets.cuda.batch.streams import (
     run_batch,
 )
 from anachron.compiler.targets.cuda.device import Device, Scratch
+from anachron.emulators.ptx.traffic import Traffic
 from anachron.kernels.cuda.places import WARP
-
-
-@dataclass(frozen=True)
-class Processor:
-    """A GPU as its maker states it."""
-
-    name: str
-    multiprocessors: int
-    schedulers: int  # of a multiprocessor: a warp-instruction a clock each
-    clock_hz: float  # the highest
-    memory_bytes_per_second: float
-
-    @property
-    def issues_per_second(self) -> float:
-        return self.multiprocessors * self.schedulers * self.clock_hz
-
-
-# Source: NVIDIA H200 data sheet (memory); "NVIDIA H100 Tensor Core GPU Architecture" (the rest).
-H200 = Processor("H200", 132, 4, 1.98e9, 4.8e12)
 
 
 @dataclass(frozen=True)
@@ -55,16 +38,9 @@ class Bounds:
         return min(self.by_issue, self.by_traffic)
 
 
-def count_traffic(kernel: BatchKernel, passes: int) -> float:
-    """Bytes of keys and values of a stream through so many positions: rows are read in pairs."""
-    row = kernel.text.row_bytes / STREAMS
-    return sum(row * (1 + p + 1 + (p + 1) % 2) for p in range(passes))
-
-
 def find_bounds(kernel: BatchKernel, run: BatchRun, processor: Processor = H200) -> Bounds:
     """By an interpreted run of whole warps of streams, all to the end."""
-    positions = max(1, round(run.passes / len(run.generated)))
-    traffic = count_traffic(kernel, positions) / positions
+    traffic = kernel.text.far_bytes(max(1, round(run.passes / len(run.generated))))
     return Bounds(
         run.instructions_per_token,
         traffic,
@@ -111,7 +87,7 @@ def run_anywhere(
     Raises Absent where there is no such GPU, RunError where a stream differs from the reference.
     """
     if machine == "ptx":
-        run = run_batch(kernel, prompts, n, sampling)
+        run = run_batch(kernel, prompts, n, sampling, traffic=Traffic())
     else:
         device = Device.open("H200" if machine == "h200" else "")
         run = run_on(device, kernel, prompts, n, sampling)

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from anachron.compiler.model import Model
-from anachron.compiler.targets.cuda.batch.throughput import H200, Processor
+from anachron.compiler.targets.cuda.batch.processors import H200, Processor
 from anachron.compiler.targets.cuda.device import Device
 from anachron.compiler.targets.cuda.inspection import disassemble, inspect
 from anachron.compiler.targets.cuda.latency import read_instructions
