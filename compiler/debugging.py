@@ -35,6 +35,6 @@ def show_debug(image: Image) -> None:
     if level >= 3:
         console.print(report.fit(report.fixed_table(image.fixed), console.width))
     if level >= 4:
-        console.print(report.calls_table(image))
+        console.print(report.calls_table(image, aside=False))
     if level >= 5:
         console.print(image.program.listing(), markup=False, highlight=False)

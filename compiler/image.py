@@ -6,8 +6,8 @@ and the listing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +72,19 @@ class Call:
     variant: str
     why: str
     size: int = 0  # bytes of code and data of its own
+
+
+@dataclass(frozen=True)
+class Way:
+    """Another way to build the same program, that was left aside.
+
+    times       op -> its time in the longest pass, where memory holds it
+    bytes_over  too many for the memory, else 0
+    """
+
+    calls: tuple[Call, ...]
+    times: Mapping[str, Cycles]
+    bytes_over: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,12 +153,14 @@ class Image(Loadable):
 
     locations  of values that a test may read after forward_done
     predict    (position, wants_logits) -> {kernel: Cycles}; an encoder ignores both
+    others     builds it in ways that were left aside, some seconds each
     """
 
     fixed: FixedModel
     locations: Mapping[str, Location]
     calls: tuple[Call, ...]
     predict: Callable[[int, bool], dict[str, Cycles]]
+    others: Callable[[], Iterator[Way]] = field(default=lambda: iter(()), compare=False)
 
     @property
     def name(self) -> str:
@@ -155,7 +170,17 @@ class Image(Loadable):
     @property
     def cycles(self) -> dict[str, Cycles]:
         """Kernel -> the predicted time of the longest pass: the last position, with logits."""
-        return self.predict(max(0, self.fixed.seq_len - 2), True)
+        return self.predict(*self._longest)
+
+    @property
+    def times(self) -> Mapping[str, Cycles]:
+        """Op -> the predicted time of its routines in that pass, with all that they call."""
+        by_op = getattr(self.predict, "by_op", None)
+        return by_op(*self._longest) if by_op else {}
+
+    @property
+    def _longest(self) -> tuple[int, bool]:
+        return max(0, self.fixed.seq_len - 2), True
 
     @property
     def token_bytes(self) -> int:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from anachron.compiler.fidelity import Fidelity
 from anachron.compiler.fixed import FixedModel
-from anachron.compiler.image import Image, Loadable
+from anachron.compiler.image import Call, Image, Loadable, Way
 from anachron.compiler.memory import Placed
 from anachron.compiler.ranges import analyse
 from anachron.compiler.run import Run
@@ -23,6 +23,8 @@ from anachron.emulators.containers import labels
 from anachron.emulators.containers.files import write_file
 
 LEAST_TEXT = 24  # characters of a column that folds
+NOTHING = Cycles(0, 0, 0)
+MOST_VARIANT = 22  # characters of a kernel's variant, which folds, too
 
 
 def count(n: float | None) -> str:
@@ -115,6 +117,7 @@ def _part(table: Table, which: Iterable[int]) -> Table:
     columns = [table.columns[i] for i in which]
     for c in columns:
         part.add_column(c.header, justify=c.justify, no_wrap=c.no_wrap, overflow=c.overflow)
+        part.columns[-1].max_width = c.max_width
     for row in zip(*(column.cells for column in columns), strict=True):
         part.add_row(*row)
     return part
@@ -193,12 +196,46 @@ def cycles_table(
     return table
 
 
-def calls_table(image: Image) -> Table:
-    """The schedule: which kernel does each op, and why that one."""
-    table = make_table("op|kernel|variant", "bytes", "why")
+def calls_table(image: Image, aside: bool = True) -> Table:
+    """The schedule: which kernel does each op, what was left aside, and why.
+
+    aside  build it in other ways, too, which takes some seconds
+    """
+    unit = "cycles" if image.machine.clock_hz else "ns"
+    table = make_table("op|kernel|variant", f"bytes|{unit}", "why")
+    table.columns[2].max_width = MOST_VARIANT
+    ways, times = [*image.others()] if aside else [], image.times
     for call in image.calls:
-        table.add_row(call.op, call.kernel, call.variant, count(call.size), call.why)
+        time = times.get(call.op, NOTHING) if times else None
+        expected = time and time.expected
+        row = (call.op, call.kernel, call.variant, count(call.size), count(expected), call.why)
+        table.add_row(*row)
+        for variant, size, spent, over in left_aside(call, ways):
+            if over:
+                why = f"no: the program would be {over:,} bytes too large"
+            elif spent and time:
+                more = spent.expected - time.expected
+                why = f"no: {abs(more):,.0f} {unit} {'more' if more >= 0 else 'less'}"
+            else:
+                why = "no"
+            row = (call.op, "", variant, count(size), count(spent and spent.expected), why)
+            table.add_row(*row, style="dim")
     return table
+
+
+def left_aside(call: Call, ways: Iterable[Way]) -> list[tuple[str, int, Cycles | None, int]]:
+    """(variant, bytes, time, bytes that its program is too large by) of an op's other variants, by
+    a program that fits where one does."""
+    found: dict[str, tuple[str, int, Cycles | None, int]] = {}
+    for way in ways:
+        for other in way.calls:
+            if other.op == call.op and other.variant != call.variant:
+                spent = way.times.get(call.op, NOTHING) if way.times else None
+                row = (other.variant, other.size, spent, way.bytes_over)
+                known = found.setdefault(other.variant, row)
+                if known[3] and not way.bytes_over:
+                    found[other.variant] = row
+    return list(found.values())
 
 
 def map_table(image: Loadable, objects: Iterable[Placed] | None = None) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from anachron.compiler.fixed import Op
 from anachron.compiler.ranges import Ranges
 from anachron.compiler.targets.mos6502.lowering import Lowering
 from anachron.compiler.targets.mos6502.sections import byte_lines, data, page_data
@@ -15,11 +16,21 @@ class BlockLowering(Lowering):
     """As Lowering, with tables that begin on pages.
 
     _selected  what a kernel's code points at
+    _shares    op -> bytes of its rows in blocks that it shares with others
     """
 
     def __init__(self, values: Values, ranges: Ranges) -> None:
         super().__init__(values, ranges)
         self._selected: dict[str, object] = {}
+        self._shares: dict[str, int] = {}
+
+    def data_bytes(self, op: Op) -> int:
+        return super().data_bytes(op) + self._shares.get(op.name, 0)
+
+    def _divide_blocks(self, ops: Sequence[Op], blocks: Sequence[bytes]) -> None:
+        """What blocks take, among the matrices whose rows they hold."""
+        whole, rows = sum(map(len, blocks)), sum(op.value.size for op in ops)
+        self._shares |= {op.name: whole * op.value.size // rows for op in ops}
 
     def begin_stage(self) -> None:
         super().begin_stage()

@@ -62,6 +62,7 @@ class Compacting(ResidueTables):
         self.tables[label] = page_data(
             f"weights {sparse.name}", "weights", text, len(packed.blocks[0])
         )
+        self._divide_blocks(sparse.ops, packed.blocks)
         for m, values in sparse.biases.items():
             label = f"{sparse.name}_bias_{m}"
             content = values.astype("u1").tobytes()

@@ -81,6 +81,7 @@ class FastLowering(Embedded):
         """A group's weights and code."""
         packed = self.packed[group.name]
         self._place_blocks(group.name, packed.blocks)
+        self._divide_blocks(group.ops, packed.blocks)
         routines = self.routines["matvec"]
         x = Vector(f"{group.vector}_low", f"{group.vector}_high", group.columns, group.bits)
         if len(packed.blocks) > 1:

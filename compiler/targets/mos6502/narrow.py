@@ -183,6 +183,7 @@ class NarrowLowering(FastLowering):
     def _place_narrow(self, group: Narrow) -> None:
         packed = self.narrow_packed[group.name]
         self._place_blocks(group.name, packed.blocks)
+        self._divide_blocks(group.ops, packed.blocks)
         routines = self.routines["matvec"]
         if len(packed.blocks) > 1:
             routines[f"{group.name}_select"] = narrow_matvec.select(packed)

@@ -7,7 +7,7 @@ of the square root it calls are two rows.  timing.py walks each routine for each
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -92,33 +92,42 @@ class Prediction:
         return {name: _with_screen(time) for name, time in times.items()} if self.screen else times
 
     def _position(self, position: int, wants_logits: bool) -> dict[str, Cycles]:
+        way = {} if self.values.encoder else {"wants": int(wants_logits), "later": position}
+        sums = dict(self._forward(way))
+        for op, label, place, times in self._calls(position, wants_logits):
+            _add(sums, self._spent(label, op, place), times)
+        return sums
+
+    def by_op(self, position: int, wants_logits: bool) -> dict[str, Cycles]:
+        """Op -> the time of what is called for it, and of what that calls."""
+        sums: dict[str, Cycles] = {}
+        for op, label, place, times in self._calls(position, wants_logits):
+            if op:
+                whole = sum(self._spent(label, op, place).values(), NOTHING)
+                _add(sums, {op: _with_screen(whole) if self.screen else whole}, times)
+        return sums
+
+    def _calls(
+        self, position: int, wants_logits: bool
+    ) -> Iterator[tuple[str, str, int | None, int]]:
+        """(op or "", label, position or None for any, times) of what a pass calls."""
         if self.values.encoder:
-            return self._encoder()
+            n = self.values.fixed.seq_len
+            for op in self.values.fixed.ops:
+                depends = op.contract == "attention" and op.attributes["causal"]
+                for label in self.sequence[op.name]:
+                    for place in range(n) if depends else (None,):
+                        yield op.name, label, place, 1 if depends else n
+            yield from (("", label, None, n) for label in self.extra)
+            return
         (stage,) = self.values.stages
         sequence: Mapping[str, Sequence[str]] = {
-            op.name: self.sequence[op.name]
-            for op in (stage.ops if wants_logits else stage.always)
+            op.name: self.sequence[op.name] for op in (stage.ops if wants_logits else stage.always)
         }
         if position == 0 and not wants_logits and self.opening:
             sequence = self.opening
-        way = {"wants": int(wants_logits), "later": position}
-        sums = dict(self._forward(way))
-        for op, labels in sequence.items():
-            for label in labels:
-                _add(sums, self._spent(label, op, position))
-        return sums
-
-    def _encoder(self) -> dict[str, Cycles]:
-        n = self.values.fixed.seq_len
-        sums = dict(self._forward({}))
-        for op in self.values.fixed.ops:
-            depends = op.contract == "attention" and op.attributes["causal"]
-            for label in self.sequence[op.name]:
-                for position in range(n) if depends else (None,):
-                    _add(sums, self._spent(label, op.name, position), 1 if depends else n)
-        for label in self.extra:
-            _add(sums, self._spent(label, "", None), n)
-        return sums
+        for name, labels in sequence.items():
+            yield from ((name, label, position, 1) for label in labels)
 
     def _spent(self, label: str, op: str, position: int | None) -> dict[str, Cycles]:
         """The time of a routine, by part; None: at any position, where that plays no part."""

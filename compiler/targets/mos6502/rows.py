@@ -90,6 +90,7 @@ class RowLowering(NarrowLowering):
     def _place_rows(self, group: RowGroup, packed: Packed) -> None:
         """A group's weights and code."""
         self._place_blocks(group.name, packed.blocks)
+        self._divide_blocks(group.ops, packed.blocks)
         if packed.places:
             label = f"{group.name}_places"
             self._aligned(label, f"places {group.name}", "weights", packed.places)

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from anachron.compiler.fixed import FixedModel
-from anachron.compiler.image import Call, Image, Location
+from anachron.compiler.image import Image, Location
 from anachron.compiler.ranges import Ranges, analyse
 from anachron.compiler.targets import DoesNotFit, Machine, Options
 from anachron.compiler.targets.mos6502.banked import BankedLowering
@@ -48,6 +49,7 @@ from anachron.compiler.targets.mos6502.split_lowering import SplitLowering
 from anachron.compiler.targets.mos6502.streamed_rows import MOST_COLUMNS
 from anachron.compiler.targets.mos6502.streaming import StreamedLowering
 from anachron.compiler.targets.mos6502.values import Values
+from anachron.compiler.targets.mos6502.ways import list_calls, try_others
 from anachron.emulators.containers import prg
 from anachron.kernels.mos6502 import sampling
 
@@ -82,12 +84,19 @@ def build_streamed(
     columns = {op.constants["weight"].shape[1] for op in fixed.ops if op.contract == "matvec"}
     widest = [*sorted((n for n in columns if n <= MOST_COLUMNS), reverse=True), 0]
     complete = options.logits or options.draws
-    for most, quarters in ((most, quarters) for most in widest for quarters in (True, False)):
-        lowering = StreamedLowering(Values(fixed), ranges, most, quarters, complete)
+    known = [
+        partial(StreamedLowering, Values(fixed), ranges, most, quarters, complete)
+        for most in widest
+        for quarters in (True, False)
+    ]
+    for lower in known:
         try:
-            return _build(machine, options, lowering)
+            image = _build(machine, options, lower())
         except DoesNotFit as error:
             found = error
+            continue
+        rest = [other for other in known if other is not lower]
+        return replace(image, others=partial(try_others, image, rest, _build))
     raise found
 
 
@@ -138,14 +147,20 @@ def _build_first(
     lower: Callable[[Values, Ranges, Plan], SplitLowering],
 ) -> Image:
     """The first of some plans that memory holds: the whole one is first, the smallest last."""
-    whole, *others = [*plans][-1:] if options.smallest else plans
+    known = [*plans]
+    whole, *others = known[-1:] if options.smallest else known
     why = ""
 
-    def build_plan(plan: Plan, hasty: bool = False) -> Image:
+    def lower_plan(plan: Plan) -> SplitLowering:
         plan = replace(plan, reasons=plan.explain(whole, why))
         unmade = plan.sparse.unmade(fixed) if plan.sparse else {}
         values = Values(fixed, share_vectors(Values(fixed), plan.groups), unmade)
-        return _build(machine, options, lower(values, ranges, plan), hasty)
+        return lower(values, ranges, plan)
+
+    def build_plan(plan: Plan, hasty: bool = False) -> Image:
+        lowerings = [partial(lower_plan, other) for other in known if other is not plan]
+        image = _build(machine, options, lower_plan(plan), hasty)
+        return replace(image, others=partial(try_others, image, lowerings, _build))
 
     try:
         return build_plan(whole)
@@ -203,11 +218,6 @@ def _build(
     objects = (*zero_page(), *place_sections(sections, program.symbols), *placed)
     load_end = program.symbols["image_end"]
     memory = next(d for a, d in program.segments if a == prg.BASIC_START)
-    calls = tuple(
-        Call(op.name, op.contract, *lowering.variants[op.name], lowering.data_bytes(op))
-        for stage in values.stages
-        for op in stage.ops
-    )
     assert load_end <= IO_START
     files = pack_files(
         fixed.name,
@@ -245,7 +255,7 @@ def _build(
             *SMALL_REGIONS,
             *join_regions([(prg.BASIC_START, IO_START), (upper, MEMORY_END)]),
         ),
-        calls=calls,
+        calls=list_calls(lowering),
         container=files,
         expansion=tuple(outside.placed) if outside else (),
         entry=program.symbols["start"],

@@ -5,7 +5,6 @@ To add a contract: a case in `_lower`, and its kernel in kernels/pdp11/.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -209,12 +208,12 @@ class Lowering:
         )
 
 
-def variant_of(contract: str, variant: str) -> tuple[str, str]:
-    """A kernel's variant, and why it was chosen."""
+def variant_of(contract: str, variant: str, over: int) -> tuple[str, str]:
+    """A kernel's variant, and why it was chosen; over: the bytes that a faster one is too large."""
     if contract != "matvec":
         return "looped", "the only one"
-    why: Mapping[str, str] = {
-        "straight": "no call a row, and there is room",
-        "shared": "one sum of products for all matrices: straight ones do not fit",
-    }
-    return variant, why[variant]
+    fastest = "no call a row, and there is room"
+    shared = "one sum of products for all matrices"
+    if variant == "shared" and over:
+        shared += f": straight ones are {over:,} bytes too many"
+    return variant, {"straight": fastest, "shared": shared}[variant]

@@ -11,7 +11,7 @@ its register, and that holds a weight, which is known: a matrix's bounds are by 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -150,21 +150,35 @@ class Prediction:
         return self.text.from_position(self.answering)
 
     def __call__(self, position: int, wants_logits: bool) -> dict[str, Cycles]:
-        place: Any = position
-        times = 1
-        if self.values.encoder:
-            times, last = self.values.fixed.seq_len, self.values.fixed.seq_len - 1
-            place = (0, last / 2, last)
+        times = self.values.fixed.seq_len if self.values.encoder else 1
         sums = self._frame(wants_logits)
-        for stage in self.values.stages:
+        for _ in self.values.stages:
             sums = _add(sums, "place_rows", self._own(self._kernel("place_rows"), None), times)
+        for _, part, time in self._parts(position, wants_logits):
+            sums = _add(sums, part, time, times)
+        return {name: time for name, time in sums.items() if time.hi}
+
+    def by_op(self, position: int, wants_logits: bool) -> dict[str, Cycles]:
+        """Op -> the time of its routine and of all that it calls."""
+        times = self.values.fixed.seq_len if self.values.encoder else 1
+        sums: dict[str, Cycles] = {}
+        for op, _, time in self._parts(position, wants_logits):
+            sums = _add(sums, op, time, times)
+        return sums
+
+    def _parts(self, position: int, wants_logits: bool) -> Iterator[tuple[str, str, Cycles]]:
+        """(op, the kernel where it is spent, time) of each op at a position, or at any."""
+        place: Any = position
+        if self.values.encoder:
+            last = self.values.fixed.seq_len - 1
+            place = (0, last / 2, last)
+        for stage in self.values.stages:
             for op in stage.ops if wants_logits or self.values.encoder else stage.always:
                 kernel = self._kernel(op.name)
                 here = place if op.contract == "attention" else None
-                sums = _add(sums, op.name, self._own(kernel, here), times)
+                yield op.name, op.name, self._own(kernel, here)
                 for helper in self._helpers(kernel):
-                    sums = _add(sums, helper.name, self._inside(helper, kernel, here), times)
-        return {name: time for name, time in sums.items() if time.hi}
+                    yield op.name, helper.name, self._inside(helper, kernel, here)
 
     def _frame(self, wants_logits: bool) -> dict[str, Cycles]:
         """The routine `forward` itself, without what it calls."""

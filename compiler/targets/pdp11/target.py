@@ -9,10 +9,15 @@ To add a contract: lowering.py.  To add a variable that the host may touch: `_va
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+
 from anachron.compiler.assembly.errors import PastMemory
-from anachron.compiler.fixed import FixedModel
-from anachron.compiler.image import Call, Image, Location
-from anachron.compiler.ranges import analyse
+from anachron.compiler.fixed import FixedModel, Op
+from anachron.compiler.image import Call, Image, Location, Way
+from anachron.compiler.memory import Placed
+from anachron.compiler.ranges import Ranges, analyse
 from anachron.compiler.sampling import Sampling
 from anachron.compiler.targets import DoesNotFit, Machine, Options
 from anachron.compiler.targets.pdp11.assembler import assemble
@@ -50,43 +55,60 @@ def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
     Raises DoesNotFit, saying by how many bytes, where none does, and ValueError for a model that
     the kernels cannot compute exactly.
     """
-    memory = options.memory_bytes or machine.memory_bytes or 0
     values = Values(fixed)
     if not values.encoder and len(values.stages) > 1:
         raise ValueError(
             f"{fixed.name}: a model that generates token by token needs causal attention"
         )
-    ranges = analyse(fixed)
+    ranges, over = analyse(fixed), 0
     for variant in VARIANTS[-1:] if options.smallest else VARIANTS:
-        lowering = Lowering(Cpu(machine.multiplies), values, ranges, variant)
-        for stage in values.stages:
-            for op in stage.ops:
-                lowering.lower(op)
-        sections = _sections(lowering, machine, options)
-        name = f"{fixed.name} for {machine.title}"
-        source = compose(name, ORIGIN, "start", sections)
         try:
-            program = assemble(source, f"{fixed.name}.mac", machine=machine.name)
-        except PastMemory as past:
-            over, least = ADDRESSES + past.n_bytes - memory, "at least "
+            image = _build(machine, options, _lower(machine, values, ranges, variant), over)
+        except DoesNotFit as error:
+            found, over = error, error.bytes_over
             continue
-        symbols = {label.lower(): value for label, value in program.symbols.items()}
-        over, least = symbols["image_end"] - memory, ""
-        if over <= 0:
-            break
-    else:
-        raise DoesNotFit(
-            f"{fixed.name} needs {least}{memory + over:,} bytes, {machine.title} has {memory:,}: "
-            f"{least}{over:,} too many",
-            over,
-        )
+        rest = [other for other in VARIANTS if other != variant]
+        others = partial(_try_others, image, values, ranges, rest)
+        return replace(image, others=others)
+    raise found
+
+
+def _lower(machine: Machine, values: Values, ranges: Ranges, variant: str) -> Lowering:
+    lowering = Lowering(Cpu(machine.multiplies), values, ranges, variant)
+    for stage in values.stages:
+        for op in stage.ops:
+            lowering.lower(op)
+    return lowering
+
+
+def _try_others(
+    image: Image, values: Values, ranges: Ranges, variants: Sequence[str]
+) -> Iterator[Way]:
+    """The ways to build an image that it was not built in."""
+    for variant in variants:
+        lowering = _lower(image.machine, values, ranges, variant)
+        try:
+            other = _build(image.machine, image.options, lowering, 0)
+            yield Way(other.calls, other.times)
+        except DoesNotFit as error:
+            yield Way(_list_calls(lowering, (), 0), {}, error.bytes_over)
+
+
+def _build(machine: Machine, options: Options, lowering: Lowering, over: int) -> Image:
+    """The program as a lowering makes it; over: the bytes that a faster one is too large by."""
+    values, fixed = lowering.values, lowering.values.fixed
+    memory = options.memory_bytes or machine.memory_bytes or 0
+    sections = _sections(lowering, machine, options)
+    name = f"{fixed.name} for {machine.title}"
+    source = compose(name, ORIGIN, "start", sections)
+    try:
+        program = assemble(source, f"{fixed.name}.mac", machine=machine.name)
+    except PastMemory as past:
+        raise _too_large(fixed, machine, memory, ADDRESSES + past.n_bytes, "at least ") from None
+    symbols = {label.lower(): value for label, value in program.symbols.items()}
+    if symbols["image_end"] > memory:
+        raise _too_large(fixed, machine, memory, symbols["image_end"])
     objects = place(sections, symbols)
-    sizes = {o.name: o.size for o in objects if o.kind == "code"}
-    calls = tuple(
-        Call(op.name, op.contract, *variant_of(op.contract, variant), sizes[op.name])
-        for stage in values.stages
-        for op in stage.ops
-    )
     entry = symbols["start"]
     return Image(
         fixed=fixed,
@@ -98,7 +120,7 @@ def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
         locations=_locations(values, symbols),
         objects=objects,
         regions=((ORIGIN, memory),),
-        calls=calls,
+        calls=_list_calls(lowering, objects, over),
         container={".lda": lda.pack(program.segments, entry)},
         entry=entry,
         predict=Prediction(
@@ -108,6 +130,33 @@ def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
             options.timing or DEFAULT[machine.name],
             frozenset(lowering.long_scores),
         ),
+    )
+
+
+def _too_large(
+    fixed: FixedModel, machine: Machine, memory: int, size: int, least: str = ""
+) -> DoesNotFit:
+    over = size - memory
+    return DoesNotFit(
+        f"{fixed.name} needs {least}{size:,} bytes, {machine.title} has {memory:,}: "
+        f"{least}{over:,} too many",
+        over,
+    )
+
+
+def _list_calls(lowering: Lowering, objects: Sequence[Placed], over: int) -> tuple[Call, ...]:
+    """What does each op; objects: what lies in memory, if that is known."""
+
+    def size(op: Op) -> int:
+        """Of its routine, and of its own constants, which are called by its name and their role."""
+        mine = (o for o in objects if o.name.rpartition(".")[0] == op.name)
+        constants = sum(o.size for o in mine if o.kind in ("weights", "table"))
+        return constants + sum(o.size for o in objects if o.name == op.name and o.kind == "code")
+
+    return tuple(
+        Call(op.name, op.contract, *variant_of(op.contract, lowering.variant, over), size(op))
+        for stage in lowering.values.stages
+        for op in stage.ops
     )
 
 
