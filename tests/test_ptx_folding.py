@@ -7,8 +7,8 @@ from the machine's code and must be what the interpreter stores.
 
 ptxas    integers: arithmetic, products and their halves, shifts and funnels by any count, fields of
          bits, minima, comparisons, conversions; halves of a word, where the GPU has no instruction
-         for them; cvt.rn to a float; and how far sqrt.approx and rcp.approx err
-LLVM     prmt, fma.rz
+         for them; floats: cvt.rn, mul.rn, add.rn, min, max; how far sqrt.approx and rcp.approx err
+LLVM     prmt, fma.rz, fma.rn
 neither  dp4a, dp2a (but of zero), mad.hi, lop3, cvt.pack, cvt.rz to a float, div, rem, what a warp
          does together (redux, shfl, vote, mma)
 """
@@ -103,6 +103,10 @@ HALVES = [
     for kind in "su"
     if (name, kind) != ("add", "u")
 ]
+FLOATS = [
+    f"mov.b32 %f1, %r1; mov.b32 %f2, %r2; {name}.f32 %f3, %f1, %f2; mov.b32 %r4, %f3;"
+    for name in ("mul.rn", "add.rn", "min", "max")
+]
 TARGETS = {**dict.fromkeys(WORDS, "sm_75"), **dict.fromkeys(HALVES, "sm_110")}
 
 needs_ptxas = pytest.mark.skipif(
@@ -118,6 +122,18 @@ def draw(random: Random) -> int:
         case 1:
             return random.randrange(70)  # a count, a place, a length
     return random.randrange(1 << 32)
+
+
+def draw_floats(seed: int, count: int) -> np.ndarray:
+    """(count, 3): some subnormal or with subnormal products, some half-way between two floats."""
+    random = np.random.default_rng(seed)
+    scale = np.exp2(random.integers(-30, 30, (count, 3)))
+    floats = (random.uniform(-2, 2, (count, 3)) * scale).astype(np.float32)
+    floats[: count // 8] *= np.float32(2.0**-70)
+    some = slice(count // 8, count // 2)
+    floats[some, :2] = random.integers(1 << 12, 1 << 13, (some.stop - some.start, 2))
+    floats[some, 2] *= np.float32(2.0**-60)
+    return floats
 
 
 def write_kernel(body: str, target: str, cases: list[tuple[int, ...]]) -> str:
@@ -188,20 +204,31 @@ def fold(text: str, target: str, folder: Path) -> dict[int, int]:
     return read_constants(disassemble(made.read_bytes()))
 
 
-@needs_ptxas
-@pytest.mark.parametrize("body", TARGETS)
-def test_an_instruction_is_what_ptxas_works_out(body: str, tmp_path: Path) -> None:
-    random = Random(body)
-    cases = [tuple(draw(random) for _ in range(3)) for _ in range(CASES)]
-    text = write_kernel(body, TARGETS[body], cases)
-    judged, ours = fold(text, TARGETS[body], tmp_path), interpret(text, CASES)
+def compare(body: str, target: str, cases: list[tuple[int, ...]], folder: Path) -> None:
+    text = write_kernel(body, target, cases)
+    judged, ours = fold(text, target, folder), interpret(text, len(cases))
     wrong = [
         f"{[hex(x) for x in cases[at // 8]]}: {number:#x} at {at % 8}, here {ours[at // 4]:#x}"
         for at, number in judged.items()
         if ours[at // 4] != number
     ]
     assert not wrong
-    assert len({at // 8 for at in judged}) > CASES // 2  # it did work them out
+    assert len({at // 8 for at in judged}) > len(cases) // 2  # it did work them out
+
+
+@needs_ptxas
+@pytest.mark.parametrize("body", TARGETS)
+def test_an_instruction_is_what_ptxas_works_out(body: str, tmp_path: Path) -> None:
+    random = Random(body)
+    cases = [tuple(draw(random) for _ in range(3)) for _ in range(CASES)]
+    compare(body, TARGETS[body], cases, tmp_path)
+
+
+@needs_ptxas
+@pytest.mark.parametrize("body", FLOATS)
+def test_an_instruction_on_floats_is_what_ptxas_works_out(body: str, tmp_path: Path) -> None:
+    cases = [tuple(case) for case in draw_floats(1, 4 * CASES).view(np.uint32).tolist()]
+    compare(body, "sm_75", cases, tmp_path)
 
 
 @needs_ptxas
@@ -231,7 +258,7 @@ def fold_by_llvm(kind: str, calls: list[str]) -> list[int]:
     llvm.initialize_all_asmprinters()
     lines = ['target triple = "nvptx64-nvidia-cuda"']
     lines.append("declare i32 @llvm.nvvm.prmt(i32, i32, i32)")
-    lines.append("declare float @llvm.nvvm.fma.rz.f(float, float, float)")
+    lines += [f"declare float @llvm.nvvm.fma.{m}.f(float, float, float)" for m in ("rn", "rz")]
     lines.append("define ptx_kernel void @k(ptr addrspace(1) %y) {")
     for i, call in enumerate(calls):
         lines.append(f"%v{i} = call {kind} {call}")
@@ -263,17 +290,16 @@ def test_prmt_is_what_llvm_works_out() -> None:
     assert folded == ours[::2]
 
 
-def test_a_sum_toward_zero_is_what_llvm_works_out() -> None:
-    random = np.random.default_rng(2)
-    scale = np.exp2(random.integers(-30, 30, (300, 3)))
-    floats = (random.uniform(-2, 2, (300, 3)) * scale).astype(np.float32)
-    cases = [tuple(case) for case in floats.view(np.uint32).tolist()]
+@pytest.mark.parametrize("mode", ["rn", "rz"])
+def test_a_product_and_sum_is_what_llvm_works_out(mode: str) -> None:
+    floats = draw_floats(2, 400)
     calls = [
-        "@llvm.nvvm.fma.rz.f(" + ", ".join(f"float 0x{w:016X}" for w in wide) + ")"
+        f"@llvm.nvvm.fma.{mode}.f(" + ", ".join(f"float 0x{w:016X}" for w in wide) + ")"
         for wide in floats.astype(np.float64).view(np.uint64).tolist()
     ]
     folded = fold_by_llvm("float", calls)
     needs_llvm(folded)
-    body = "mov.b32 %f1, %r1; mov.b32 %f2, %r2; mov.b32 %f3, %r3; fma.rz.f32 %f4, %f1, %f2, %f3; "
-    ours = interpret(write_kernel(body + "mov.b32 %r4, %f4;", "sm_90", cases), len(cases))
-    assert folded == ours[::2]
+    body = "".join(f"mov.b32 %f{i}, %r{i}; " for i in (1, 2, 3))
+    body += f"fma.{mode}.f32 %f4, %f1, %f2, %f3; mov.b32 %r4, %f4;"
+    cases = [tuple(case) for case in floats.view(np.uint32).tolist()]
+    assert folded == interpret(write_kernel(body, "sm_90", cases), len(cases))[::2]
