@@ -35,6 +35,7 @@ class Result:
     issued     the same of each instruction of the program
     intervals  instructions issued up to each barrier of the block, and after the last one
     threads    instructions times the threads that were active
+    unset      loads of shared memory that nobody had stored to
     """
 
     counts: Mapping[str, int]
@@ -42,6 +43,7 @@ class Result:
     threads: int
     races: tuple[Race, ...]
     issued: tuple[int, ...] = ()
+    unset: tuple[Race, ...] = ()
 
     @property
     def instructions(self) -> int:

@@ -5,7 +5,9 @@ ones start at 0, and again at SHARED_WINDOW where the address is generic.  Every
 inside an array, and aligned.
 
 Two accesses to a byte race if different threads make them, one is a store, and nothing orders
-them: no barrier of the block lies between, nor, in one warp, a barrier of the warp.
+them: no barrier of the block lies between, nor, in one warp, a barrier of the warp.  Nothing orders
+two blocks.  Loads of shared bytes that nobody has stored to are noted apart: a kernel may make them
+where it drops what it gets.
 Source: PTX ISA 9.0, sections 5.1 (state spaces), 8 (memory consistency), 9.7.13 (barriers).
 """
 
@@ -32,7 +34,7 @@ WORDS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 @dataclass(frozen=True)
 class Race:
-    """Two threads and a byte."""
+    """Two threads and a byte, or a thread and a byte that nobody has set."""
 
     space: str
     address: int
@@ -58,6 +60,7 @@ class Shadow:
 
     def __init__(self, space: str, size: int, clock: Clock, races: list[Race]) -> None:
         self.space, self.clock, self.races = space, clock, races
+        self.unset: list[Race] = []
         self.writer, self.write_block, self.write_warp = (np.zeros(size, np.int64) for _ in "123")
         self.reader, self.reader_warp = (np.zeros(size, np.int64) for _ in "12")
         self.read_block, self.read_warp = (np.zeros(size, np.int64) for _ in "12")
@@ -67,6 +70,8 @@ class Shadow:
         clock = self.clock
         warp = thread // WARP
         now = clock.warps[warp]
+        if self.space == "shared":
+            self._report(self.write_block[at] == 0, at, thread, instruction, self.unset)
         self._report(self._after_store(at, thread), at, thread, instruction)
         seen = self.read_block[at] == clock.block
         others = seen & (self.reader_warp[at] != warp)
@@ -98,11 +103,37 @@ class Shadow:
         unordered = ~mine | (self.write_warp[at] == self.clock.warps[thread // WARP])
         return (self.write_block[at] == self.clock.block) & (writer != thread) & unordered
 
-    def _report(self, raced: Array, at: Array, thread: Array, instruction: object) -> None:
-        if raced.any() and len(self.races) < MOST_RACES:
+    def _report(
+        self,
+        raced: Array,
+        at: Array,
+        thread: Array,
+        instruction: object,
+        into: list[Race] | None = None,
+    ) -> None:
+        into = self.races if into is None else into
+        if raced.any() and len(into) < MOST_RACES:
             row, byte = np.argwhere(raced)[0]
             race = Race(self.space, int(at[row, byte]), int(thread[row, 0]), str(instruction))
-            self.races.append(race)
+            into.append(race)
+
+
+class Blocks:
+    """Which bytes of global memory the blocks so far have touched: nothing orders two blocks."""
+
+    def __init__(self, size: int, races: list[Race]) -> None:
+        self.stored, self.loaded, self.races = np.zeros(size, bool), np.zeros(size, bool), races
+
+    def add(self, number: int, shadow: Shadow) -> None:
+        """A block that is done."""
+        stored, loaded = shadow.write_block > 0, shadow.read_block > 0
+        raced = stored & (self.stored | self.loaded) | loaded & self.stored
+        if raced.any() and len(self.races) < MOST_RACES:
+            byte = int(raced.argmax())
+            thread = int((shadow.writer if stored[byte] else shadow.reader)[byte])
+            self.races.append(Race(shadow.space, byte, thread, f"block {number}, after another"))
+        self.stored |= stored
+        self.loaded |= loaded
 
 
 class Space:

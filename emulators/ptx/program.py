@@ -13,6 +13,7 @@ from anachron.emulators.ptx.machine import Block, Result
 from anachron.emulators.ptx.memory import (
     GLOBAL_BASE,
     WARP,
+    Blocks,
     Clock,
     Race,
     Shadow,
@@ -55,8 +56,9 @@ class Kernel:
         threads    of a block: whole warps, at most 1024
         blocks     run one after the other
         shared     bytes of dynamic shared memory
-        seed       draws which warp goes on, and how approximations err; None runs all together
-        races      watch every access
+        seed       draws which warp goes on, how approximations err, and what registers and shared
+                   memory hold at first; None runs all together
+        races      watch every access: races, and loads of shared memory that nobody stored to
         error      of every approximation, in units of the manual's largest; drawn where None
         most       instructions, after which the kernel is given up
         watch      is told of every access to shared and global memory: addresses, bytes of each,
@@ -87,6 +89,7 @@ class Kernel:
         }
         found: list[Race] = []
         issued = np.zeros(len(program.instructions), np.int64)
+        unset: list[Race] = []
         intervals: list[int] = []
         active = 0
         memory = Space("global", GLOBAL_BASE, valid, None, watch)
@@ -96,21 +99,28 @@ class Kernel:
         errors = None if seed is None else draw_errors(seed)
         if error is not None:
             errors = repeat_error(error)
+        between = Blocks(len(valid), found)
         for number in range(blocks):
             clock = Clock(threads)
             if races:
                 memory.shadow = Shadow("global", len(valid), clock, found)
             local = Shadow("shared", size, clock, found) if races else None
+            near = Space("shared", 0, np.ones(size, bool), local, watch)
+            if seed is not None:
+                near.bytes[:] = np.random.default_rng(seed).integers(0, 256, size)
             block = Block(
                 program,
-                Registers(program, threads, number, blocks, shared, errors),
-                Memory(memory, Space("shared", 0, np.ones(size, bool), local, watch), values),
+                Registers(program, threads, number, blocks, shared, errors, seed),
+                Memory(memory, near, values),
                 clock,
                 seed,
                 most,
             )
             block.run()
             issued += block.issued
+            if memory.shadow and blocks > 1:
+                between.add(number, memory.shadow)
+            unset += local.unset if local else []
             intervals += block.intervals
             active += block.active_threads
         for address, array in zip(addresses, arrays, strict=True):
@@ -123,7 +133,7 @@ class Kernel:
             if times:
                 counts[instruction.opcode] += times
         each = tuple(issued.tolist())
-        return Result(dict(counts), tuple(intervals), active, tuple(found), each)
+        return Result(dict(counts), tuple(intervals), active, tuple(found), each, tuple(unset))
 
 
 def load(text: str) -> Kernel:

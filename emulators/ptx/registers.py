@@ -8,7 +8,7 @@ Source: PTX ISA 9.0, sections 9.4 (operands wider than the instruction's type), 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -48,6 +48,7 @@ class Registers:
         blocks: int,
         shared: int,
         errors: Callable[[tuple[int, ...]], Array] | None = None,
+        seed: int | None = None,
     ) -> None:
         self.program, self.threads, self.errors = program, threads, errors
         self.now = np.zeros(threads, np.uint64)  # what %clock64 reads: instructions issued so far
@@ -56,6 +57,8 @@ class Registers:
             dtype = np.dtype(find_type(kind))
             plain = "?" if dtype == np.bool_ else f"u{dtype.itemsize}"
             self.of[name] = np.zeros(threads, plain)
+        if seed is not None:
+            draw_leftovers(self.of.values(), seed)
         thread = np.arange(threads, dtype=np.uint32)
         nothing = np.zeros(threads, np.uint32)
         every = np.ones(threads, np.uint32)
@@ -133,6 +136,20 @@ class Registers:
     def names(operand: str) -> list[str]:
         """The registers of {a, b}, or of one operand."""
         return LIST.findall(operand)
+
+
+def draw_leftovers(registers: Iterable[Array], seed: int) -> None:
+    """What registers hold before anything is written to them: anything; but words are floats from
+    one half to two, since idle threads take part in sums and quotients that nobody keeps."""
+    random = np.random.default_rng(seed)
+    for register in registers:
+        match register.dtype.itemsize:
+            case 1:
+                register[:] = random.integers(0, 2, len(register))
+            case 4:
+                register[:] = random.integers(0x3F000000, 0x40000000, len(register))
+            case size:
+                register[:] = random.integers(0, 1 << 8 * size - 1, len(register))
 
 
 def assign(target: Array, value: Array, lanes: Array | None) -> None:
