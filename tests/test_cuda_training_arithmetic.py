@@ -22,6 +22,8 @@ from anachron.kernels.cuda.training.tables import (
     Tables,
     bits,
     find_scale,
+    integer,
+    multiply_into,
     value,
 )
 from anachron.kernels.reference.log_tables import code, exponential, multiply
@@ -50,6 +52,27 @@ def test_a_multiplication_and_its_rounding_are_the_tables_product() -> None:
         halves = np.clip(sums.astype(np.float32).view(np.int32) - EXACT, None, 32766 // 2)
         wanted = multiply(np.add.outer(INTEGER_CODES, INTEGER_CODES) + constant)
         assert (2 * halves == wanted).all()
+
+
+@pytest.mark.parametrize("constant", [-178, -66, 0, 300])
+def test_a_product_beyond_the_largest_is_clipped_and_others_are_rounded_once(
+    constant: int,
+) -> None:
+    """The lines themselves, on sums that are positive and negative."""
+    scope: dict[str, object] = {name: row.meaning for name, row in INTRINSICS.items()}
+    for name in ("add32", "sub32"):
+        meaning = INTRINSICS[name].meaning
+        scope[name] = lambda x, y, meaning=meaning: signed(meaning(x, y))
+    lines = "\n".join([*multiply_into("t", "a", "b", True), f"x = {integer('t')}"])
+    scope |= {"shl32": lambda x, y: signed(x << y), "sar32": lambda x, y: x >> y}
+    scale = np.float32(find_scale(constant))
+    ties = [(c, d) for c in INTEGER_CODES for d in INTEGER_CODES if c + d + constant in (0, 270)]
+    beyond = [(266, 266), (266, 240), (-160, 266), (100, 66)]
+    for c, d in (*ties[::4], *beyond):
+        for sign in (1, -1):
+            scope |= {"t": EXACT - 5, "a": bits(sign * value(c)), "b": bits(value(d) * scale)}
+            exec(lines, scope)
+            assert scope["x"] == wrap(np.array(sign * exponential(c + d + constant) - 10), 16)
 
 
 def test_sums_keep_their_units() -> None:

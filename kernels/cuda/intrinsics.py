@@ -21,7 +21,7 @@ row's PTX in the interpreter (emulators/ptx) and compare it with the row's meani
     dp2a_lo dp2a_hi dp4a                    two words by two bytes, four bytes by four, and a sum;
     dp2a_lo_u dp2a_hi_u dp4a_u              the second operand's bytes without sign
     prmt                                    any four bytes of two words
-    fmul fadd ffma fmin fmax                of words that are the bits of floats, rounded to nearest
+    fmul ffma                               of words that are the bits of floats, rounded to nearest
     mma_s8 mma_u8                           16x32 bytes (the second: without sign) by 32x8, a sum
     redux_add redux_max ballot              over a warp
     shfl_xor shfl_up shfl_idx               another lane's word
@@ -328,10 +328,7 @@ INTRINSICS: dict[str, Intrinsic] = {
     "dp4a_u": _ptx("dp4a.s32.u32 $0, $1, $2, $3;", 3, _dp4a(False)),
     "prmt": _ptx("prmt.b32 $0, $1, $2, $3;", 3, _permuted),
     "fmul": _floating("mul.rn.f32 $0, $1, $2;", 2, lambda x, y: x * y),
-    "fadd": _floating("add.rn.f32 $0, $1, $2;", 2, lambda x, y: x + y),
     "ffma": _floating("fma.rn.f32 $0, $1, $2, $3;", 3, lambda x, y, z: x * y + z),
-    "fmin": _floating("min.f32 $0, $1, $2;", 2, min),
-    "fmax": _floating("max.f32 $0, $1, $2;", 2, max),
     "mma_s8": Intrinsic("w" * 10, _multiplied("s8"), _matrix_product(True), 4, True),
     "mma_u8": Intrinsic("w" * 10, _multiplied("u8"), _matrix_product(False), 4, True),
     "redux_add": _warp("redux.sync.add.s32 $0, $1, -1;", 1, lambda x: [sum(x)] * WARP),

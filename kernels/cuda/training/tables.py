@@ -135,10 +135,10 @@ def multiply_into(total: str, a: str, b: str, clipped: bool) -> list[str]:
     """The lines that add the product of two floats, one of them scaled, to a sum."""
     if not clipped:
         return [f"{total} = ffma({a}, {b}, {total})"]
-    most, least = bits(MOST_PRODUCT), bits(-MOST_PRODUCT)
+    # Rounded once, too; floats that are not negative, and those below them, are in order as words.
     return [
-        f"v = fmax(fmin(fmul({a}, {b}), {most}), {least})",
-        f"{total} = fadd({total}, v)",
+        f"v = clamp32(ffma({a}, {b}, {EXACT}), {EXACT - MOST_PRODUCT}, {EXACT + MOST_PRODUCT})",
+        f"{total} = add32({total}, sub32(v, {EXACT}))",
     ]
 
 
