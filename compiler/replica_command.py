@@ -15,7 +15,9 @@ from anachron.compiler.targets.cuda.training.replicas import (
     ReplicaKernel,
     Replicas,
     build_replicas,
+    check_count,
     choose_checked,
+    open_device,
     train_replicas,
 )
 from anachron.compiler.targets.cuda.training.throughput import estimate_steps
@@ -40,6 +42,9 @@ def train(
     if args.numerics not in (None, "log"):
         raise ValueError(f"{args.on} trains in logarithms: leave --numerics {args.numerics} out")
     machine = find_machine(args.on)
+    check_count(len(seeds) * max(1, len(rates)))
+    if machine.name != "ptx":
+        open_device(machine.name)  # before anything is compiled
     kernel = build_replicas(model, args.steps, rates=rates, gpu=find_gpu(machine))
     err.print(f"{kernel!r}", style="dim", markup=False, highlight=False)
     every = [(seed, rate) for rate in rates or (kernel.rate,) for seed in seeds]

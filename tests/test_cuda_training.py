@@ -106,6 +106,20 @@ def test_other_models_and_tasks_learn_as_the_reference(
 
 
 @compiles
+@pytest.mark.parametrize("program", ["copy", "sort", "sum", "count"])
+def test_programs_learn_as_the_reference(program: str) -> None:
+    """At their own rates and at one whose products are beyond the largest, and no spills."""
+    kernel = build_replicas(ac.load(program), 3, tests=False, rates=[4.0])
+    done = interpret(kernel, [0, 1], rates=[kernel.rate, 4.0])
+    check(kernel, done.trainings)
+    try:
+        found = inspect(kernel.ptx)
+    except Absent as reason:
+        pytest.skip(str(reason))
+    assert found.faults == () and found.registers * 32 * kernel.text.warps <= 1 << 16
+
+
+@compiles
 def test_every_training_has_a_rate_of_its_own() -> None:
     """One kernel, all the rates in one launch: each as the reference with that recipe."""
     kernel = reverse(6)
@@ -250,6 +264,7 @@ def test_rates_are_shown_in_a_table(capsys: pytest.CaptureFixture[str]) -> None:
         (["--rates", "nan"], "'nan' is no number"),
         (["--rates", "1", "-o", "w.npz"], "--rates trains several times, and saves no weights"),
         (["--rates", "1", "--on", "c64"], "c64 trains at one rate: leave --rates out, or say"),
+        (["--seeds", "600000", "--rates", "1,2", "--on", "ptx"], "1,200,000 trainings at once"),
         (["--rates", "1", "--on", "c64,ptx"], "--json, --seeds and --rates are for one machine"),
     ],
 )

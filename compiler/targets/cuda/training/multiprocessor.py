@@ -35,7 +35,7 @@ MULTIPLIERS = ("IMAD", "IDP", "HFMA2", "IMMA")
 WIDTHS = {".128": 16, ".64": 8}
 UNITS = ("float", "multiply", "memory", "slow", "integer", "none")
 APART = 7  # instructions that warps begin behind each other
-STEPS = 3  # that each warp goes through; the first is not counted
+STEPS = 2  # that each warp goes through; the first is not counted
 Wavefronts = Callable[[str, int], float]  # of ld or st, of so many bytes a lane
 
 
@@ -102,7 +102,7 @@ def find_unit(kind: str) -> tuple[str, int]:
     return ("none", 0) if kind in OTHERS or kind.startswith("U") else ("integer", 2)
 
 
-@dataclass
+@dataclass(slots=True)
 class Warp:
     """Where it is in the loop, when it may go on, and until when each scoreboard is held."""
 
@@ -111,7 +111,7 @@ class Warp:
     held: list[float] = field(default_factory=lambda: [0.0] * SCOREBOARDS)
 
 
-@dataclass
+@dataclass(slots=True)
 class Scheduler:
     """Its warps, its clock, until when its units are busy, and how much of the loop is done."""
 
@@ -122,7 +122,7 @@ class Scheduler:
     begun: float = 0.0  # when the first step of each was through
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Cost:
     """An instruction's: clocks to the warp's next, its unit and how long that is busy, wavefronts
     of shared memory, clocks until a scoreboard that it writes is free."""
@@ -148,7 +148,7 @@ def follow(loop: Loop, warps: int, wavefronts: Wavefronts, case: int) -> float:
         Scheduler([Warp(APART * number % len(loop)) for number in some])
         for some in numbers if some
     ]  # fmt: skip
-    memory = 0.0
+    memory, length = 0.0, len(loop)
     working = list(schedulers)
     while working:
         scheduler = min(working, key=lambda s: s.clock)
@@ -167,11 +167,11 @@ def follow(loop: Loop, warps: int, wavefronts: Wavefronts, case: int) -> float:
         if cost.reads is not None:
             warp.held[cost.reads] = max(warp.held[cost.reads], start + READ)
         warp.ready = now + cost.stall
-        warp.at = (warp.at + 1) % len(loop)
+        warp.at = (warp.at + 1) % length
         scheduler.done += 1
-        if scheduler.done == len(scheduler.warps) * len(loop):
+        if scheduler.done == len(scheduler.warps) * length:
             scheduler.begun = scheduler.clock
-        if scheduler.done == STEPS * len(scheduler.warps) * len(loop):
+        if scheduler.done == STEPS * len(scheduler.warps) * length:
             working.remove(scheduler)
     steps = (len(s.warps) * (STEPS - 1) / (s.clock - s.begun) for s in schedulers)
     return 1 / sum(steps)
@@ -179,10 +179,12 @@ def follow(loop: Loop, warps: int, wavefronts: Wavefronts, case: int) -> float:
 
 def _choose(scheduler: Scheduler, costs: Sequence[Cost]) -> tuple[Warp, float]:
     """The warp that may go first, and when."""
-    chosen, best = scheduler.warps[0], float("inf")
+    chosen, best, busy = scheduler.warps[0], float("inf"), scheduler.busy
     for warp in scheduler.warps:
         cost = costs[warp.at]
-        when = max(warp.ready, scheduler.busy[cost.unit])
+        when = warp.ready
+        if busy[cost.unit] > when:
+            when = busy[cost.unit]
         for board in cost.waits:
             if warp.held[board] > when:
                 when = warp.held[board]

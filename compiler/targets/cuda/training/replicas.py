@@ -143,8 +143,7 @@ def prepare(
 ) -> tuple[Array | int, ...]:
     """The arguments of a launch; the arrays that come back are the last four but the samples."""
     rates = find_rates(kernel, seeds, rates)
-    if not 1 <= len(seeds) <= MOST_REPLICAS:
-        raise ValueError(f"{len(seeds):,} seeds: allowed are 1 to {MOST_REPLICAS:,}")
+    check_count(len(seeds))
     text, n = kernel.text, len(seeds)
     rows = write_rates(kernel)
     each_rate = len(rows) // len(kernel.logs)
@@ -302,10 +301,21 @@ def train_replicas(
         done = interpret(kernel, seeds, rates=rates)
         check(kernel, done.trainings)
     else:
-        device = Device.open("H200" if machine == "h200" else "")
+        device = open_device(machine)
         done = run_on(device, kernel, seeds, rates)
         check(kernel, choose_checked(done.trainings))
     return done
+
+
+def open_device(machine: str) -> Device:
+    """The GPU that a machine is; Absent where there is none."""
+    return Device.open("H200" if machine == "h200" else "")
+
+
+def check_count(count: int) -> None:
+    """Raises ValueError for more trainings than a launch takes."""
+    if not 1 <= count <= MOST_REPLICAS:
+        raise ValueError(f"{count:,} trainings at once: allowed are 1 to {MOST_REPLICAS:,}")
 
 
 def choose_checked(trainings: Sequence[LogTraining]) -> list[LogTraining]:
