@@ -83,14 +83,15 @@ class Cache:
                 first = key * self.heads.width // 2
                 words = [x.word(half, first + i) for i in range(self.heads.width // 2)]
                 if self.split:
-                    words = self._split(words)
+                    words = self.take_apart(words)
                 for line in range(self._words // self._line):
                     some = ", ".join(words[line * self._line :][: self._line])
                     to = f"{memory}, at, {self._at(memory, key, half, line)}"
                     lines.append(f"store{32 * self._line}({to}, {some})")
         return lines
 
-    def _split(self, words: list[str]) -> list[str]:
+    def take_apart(self, words: list[str]) -> list[str]:
+        """The texts of a row's words as they are kept where they are split."""
         pairs = list(zip(words[::2], words[1::2], strict=True))
         parts = [f"prmt({a}, {b}, {LOW})" for a, b in pairs]
         if self.bits > 8:
@@ -136,6 +137,8 @@ class Cache:
 
 def attention(
     q: Value,
+    k: Value,
+    v: Value,
     keys: Cache,
     values: Cache,
     table: At,
@@ -152,8 +155,10 @@ def attention(
 ) -> list[str]:
     """The floored mean of values, weighted by a table of the distance to the largest score.
 
+    The position's own row is still in registers; the others are read, in pairs.
+
     table  bytes; last is the number of its last entry
-    seen   the text of the number of the last row that is seen
+    seen   the text of the number of the last row that is read, -1 for none
     wide_score, wide_sum  sums that may leave 32 bits, and are kept in two parts
     scores                where in their memory the scores begin
     rows                  of keys and of values, at most: an even number
@@ -185,12 +190,18 @@ def attention(
                 mixing += _mix(memory, half, values, key, tiles, wide_sum)
             return mixing
 
-        names = [f"{part}{h}_{d}" for part in PARTS[: 1 + wide_sum]
-                 for h in range(2) for d in range(2 * tiles)]
-        lines += [f"largest0 = int32({LOWEST})", f"largest1 = int32({LOWEST})"]
+        for half in range(2):
+            own = [k.word(half, key * tiles + m) for m in range(tiles)]
+            parts = keys.take_apart(own)
+            words = [f"k{n}" for n in range(len(parts))]
+            lines += [f"{name} = {part}" for name, part in zip(words, parts, strict=True)]
+            query = [q.word(half, first + m) for m in range(tiles)]
+            lines += _score(query, words, keys.bits, f"own{half}", score_shift, wide_score)
+            lines.append(f"largest{half} = own{half}")
         lines += keys.over_pairs(seen, rows, score)
-        lines += ["total0 = int32(0)", "total1 = int32(0)"]
-        lines += [f"{name} = int32(0)" for name in names]
+        for half in range(2):
+            own = [v.word(half, key * tiles + m) for m in range(tiles)]
+            lines += _mix_own(half, own, table, last, wide_sum)
         lines += values.over_pairs(seen, rows, mix)
         for half in range(2):
             lines += _means(half, tiles, wide_sum)
@@ -237,6 +248,22 @@ def _mix(memory: str, half: int, values: Cache, key: int, tiles: int, wide: bool
         for e, select in enumerate((PAIR_LOW, PAIR_HIGH)):
             name = f"sum{half}_{2 * m + e}"
             lines.append(f"{name} = dp2a_lo_u(prmt({a}, {b}, {select}), near, {name})")
+    return lines
+
+
+def _mix_own(half: int, words: list[str], table: At, last: int, wide: bool) -> list[str]:
+    """Where the sums start: the position's own value times its weight."""
+    distance = f"min32(sub32(largest{half}, own{half}), {last})"
+    lines = [f"near = {table.fetch('u8', distance)}", f"total{half} = near"]
+    for m, word in enumerate(words):
+        for e, which in enumerate(("lo", "hi")):
+            if wide:
+                for part, (select, kind) in zip(PARTS, ((LOWS, "_u"), (HIGHS, "")), strict=True):
+                    text = f"dp2a_{which}{kind}(near, prmt({word}, 0, {select}), 0)"
+                    lines.append(f"{part}{half}_{2 * m + e} = {text}")
+            else:
+                weight = "shl32(near, 8)" if e else "near"
+                lines.append(f"sum{half}_{2 * m + e} = dp2a_lo_u({word}, {weight}, 0)")
     return lines
 
 

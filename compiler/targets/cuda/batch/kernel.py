@@ -61,13 +61,13 @@ class BatchText:
     def far_bytes(self, passes: float) -> float:
         """Keys and values of a stream that a position moves to and from global memory, on average.
 
-        A position writes its row and reads all up to it, in pairs.
+        A position writes its row and reads all before it, in pairs.
         """
         whole = max(1, round(passes))
         moved = 0
         for row_bytes, near in self.kept:
             for p in range(whole):
-                moved += row_bytes * ((p >= near) + max(0, p + 1 + (p + 1) % 2 - near))
+                moved += row_bytes * ((p >= near) + max(0, p + p % 2 - near))
         return moved / STREAMS / whole
 
     def shared_bytes(self, warps: int) -> int:

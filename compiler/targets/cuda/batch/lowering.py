@@ -294,8 +294,10 @@ class Lowering:
                 f"{op.name}: the weights of {self.fixed.seq_len} positions may sum to {total:,}, "
                 f"the batch kernel takes {attention.MOST_TOTAL:,}: choose a smaller seq_len"
             )
-        return attention.attention(
+        lines = attention.attention(
             q,
+            self.values[op.inputs[1]],
+            self.values[op.inputs[2]],
             self.caches[op.inputs[1], True],
             self.caches[op.inputs[2], False],
             self.constants.add(table.astype(np.uint8).tobytes()),
@@ -303,12 +305,13 @@ class Lowering:
             heads=Heads(heads.heads, heads.kv_heads, heads.size),
             score_shift=int(a["score_shift"]),
             last=len(table) - 1,
-            seen="p",
+            seen="before",
             wide_score=wide,
             wide_sum=wide_sum,
             scores=self.scores,
             rows=self.rows,
         )
+        return ["before = sub32(p, 1)", *lines]
 
 
 def is_narrow(bound: float) -> bool:
