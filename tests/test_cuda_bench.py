@@ -12,8 +12,7 @@ import pytest
 
 import anachron.compiler as ac
 from anachron.compiler import arguments, cli, report
-from anachron.compiler.run import Sampling, run_reference
-from anachron.compiler.targets import Absent
+from anachron.compiler.run import Sampling
 from anachron.compiler.targets.cuda import device, driver, measurements, peers
 from anachron.compiler.targets.cuda.generations import HOPPER
 from anachron.compiler.targets.cuda.inspection import assemble, find_tool
@@ -165,24 +164,3 @@ def test_the_measurements_of_one_stream_go_to_their_end(
         "tiny: 1 streams, a block each", "tiny: 2 streams, a block each",
     ]  # fmt: skip
     assert many[1]["value"] == pytest.approx(2 * many[0]["value"], rel=0.01)
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(find_spec("numba_cuda") is None, reason="Numba CUDA is not installed")
-@pytest.mark.parametrize("name, prompt", [("reverse", "31415926"), ("chat", "hello")])
-@pytest.mark.parametrize("sampling", [None, Sampling(0.8, 0.9, 3)])
-def test_a_gpu_gives_the_same_integers(name: str, prompt: str, sampling: Sampling | None) -> None:
-    try:
-        found = device.Device.open()
-    except Absent as reason:
-        pytest.skip(str(reason))
-    if name == "reverse" and sampling:
-        pytest.skip("an encoder does not sample")
-    fixed = ac.quantize(ac.load(name))
-    run = ac.run_image(ac.build(fixed, "cuda", logits=True), prompt, None, sampling)
-    assert run.agrees(run_reference(fixed, prompt, None, sampling))
-    if name == "chat":
-        rows = list(measurements.one_stream(found, fixed, prompt, []))
-        assert all(r["value"] for r in rows[:4])
-        assert list(measurements.grid(found, fixed, prompt, rows))
-        assert list(measurements.phases(found, fixed, prompt, rows))

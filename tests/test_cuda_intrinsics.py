@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from anachron.compiler.targets import Absent
+from anachron.compiler.targets.cuda.device import Device
 from anachron.compiler.targets.cuda.generations import GENERATIONS, HOPPER, Gpu, port
 from anachron.compiler.targets.cuda.inspection import assemble, find_tool
 from anachron.compiler.targets.cuda.toolkit import compile_kernel
@@ -110,16 +111,27 @@ def kernel() -> tuple[str, dict[str, int], int]:
     return ptx, places, width
 
 
-@pytest.fixture(scope="module", params=(HOPPER, TURING), ids=lambda gpu: gpu.name)
+REAL = pytest.param(None, marks=pytest.mark.gpu, id="a GPU")
+
+
+@pytest.fixture(
+    scope="module", params=(HOPPER, TURING, REAL), ids=lambda gpu: gpu.name if gpu else "a GPU"
+)
 def results(
     request: pytest.FixtureRequest, kernel: tuple[str, dict[str, int], int], values: np.ndarray
 ) -> dict[str, np.ndarray]:
     """name -> (forms, rounds, lanes, words): as functions of Numba, and in a stretch."""
     ptx, places, width = kernel
     out = np.zeros((ROUNDS, WARP, 2, width), np.int32)
-    load(port(ptx, request.param)).launch(
-        values.astype("<i4"), out, threads=WARP, blocks=ROUNDS, races=False
-    )
+    given = values.astype("<i4")
+    if request.param:
+        kernel_there = load(port(ptx, request.param))
+        kernel_there.launch(given, out, threads=WARP, blocks=ROUNDS, races=False)
+    else:
+        try:
+            Device.open().load(ptx, 0).run((given, out), WARP, ROUNDS, 1)
+        except Absent as reason:
+            pytest.skip(str(reason))
     out = np.moveaxis(out, 2, 0)
     return {name: out[..., at : at + count(name)] for name, at in places.items()}
 

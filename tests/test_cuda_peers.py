@@ -53,11 +53,12 @@ def decode(d: peers.Decoder, steps: int) -> np.ndarray:
     return np.array(chosen)
 
 
+@pytest.mark.parametrize("way", peers.WAYS)
 @pytest.mark.parametrize("name", ["llama", "chat", "gpt2"])
-def test_a_peer_is_a_decoder_of_the_model_s_shape(name: str) -> None:
+def test_a_peer_is_a_decoder_of_the_model_s_shape(name: str, way: str) -> None:
     """Grouped heads, gates, and keys of all positions before."""
     shape = peers.find_shape(ac.quantize(ac.load(name)))
-    decoder = peers.Decoder(torch, shape, 3, "cpu", torch.float64)
+    decoder = peers.Decoder(torch, shape, 3, "cpu", torch.float64, way)
     found = []
     with torch.inference_mode():
         for _ in range(STEPS):
@@ -122,9 +123,11 @@ def test_a_peer_is_timed_eager_and_by_its_graph(
     played, taken, original = Played(), [], peers.Decoder
 
     class OnCpu(original):  # type: ignore[misc, valid-type]
-        def __init__(self, module: Any, shape: Any, n: int, device: str, kind: Any) -> None:
+        def __init__(
+            self, module: Any, shape: Any, n: int, device: str, kind: Any, way: str
+        ) -> None:
             assert (device, kind) == ("cuda", torch.float16)
-            super().__init__(torch, shape, n, "cpu", torch.float32)
+            super().__init__(torch, shape, n, "cpu", torch.float32, way)
 
         def step(self) -> None:
             if played.recording is not None:
@@ -139,5 +142,6 @@ def test_a_peer_is_timed_eager_and_by_its_graph(
     monkeypatch.setattr(peers, "EAGER_TOKENS", 3)
     found = peers.bench_torch(played, peers.find_shape(ac.quantize(ac.load("llama"))), batch)
     assert set(found) == ({"eager", "graph"} if batch == 1 else {"graph"})
-    assert min(found.values()) > 0 and len(played.steps) == 1
-    assert len(taken) == (6 if batch == 1 else 3)
+    assert min(found.values()) > 0 and len(played.steps) == len(peers.WAYS)
+    assert len(taken) == len(peers.WAYS) * (6 if batch == 1 else 3)
+    assert {decoder.way for decoder in taken} == set(peers.WAYS)

@@ -191,18 +191,6 @@ def test_values_that_no_block_can_hold_are_one_line() -> None:
         Layout(fixed_of("reverse"), 4, 100)
 
 
-@pytest.mark.gpu
-@compiles
-def test_a_gpu_gives_the_same_integers() -> None:
-    try:
-        device.Device.open()
-    except Absent as reason:
-        pytest.skip(str(reason))
-    comparison = ac.compare(fixed_of("reverse"), ["cuda"], "31415926")
-    assert comparison.agree
-    assert comparison.runs[1].status == "ok"
-
-
 SMALL = """\
 model small
 size dim = 12, seq_len = 10, vocab_size = 9, hidden_dim = 18

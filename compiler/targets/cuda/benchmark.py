@@ -100,6 +100,7 @@ def plan(models: list[tuple[ac.FixedModel, str]], gpu: Gpu, clock_hz: float) -> 
     many = of(measurements.batches, "a batch", partial(build_batch, gpu=gpu))
     same = of(measurements.identity, "a stream with logits", partial(stream, logits=True))
     peers = of(measurements.torch_peers, "nothing", lambda fixed: None, quiet=True)
+    fused = of(measurements.torch_compiled, "nothing", lambda fixed: None, quiet=True)
     first = [part[0] for part in (same, alone, many)]
     learning = Measurement(
         "training",
@@ -111,7 +112,7 @@ def plan(models: list[tuple[ac.FixedModel, str]], gpu: Gpu, clock_hz: float) -> 
     grids = of(measurements.grid, "a stream", stream)
     rest = [m for part in zip(same[1:], alone[1:], strict=True) for m in part]
     return [*first, learning, *rest[:2], peers[0], *many[1:2], *shares[:2], *peers[1:2]] + [
-        *rest[2:], *grids, *many[2:], *shares[2:], *peers[2:],
+        *fused[:2], *rest[2:], *grids, *many[2:], *shares[2:], *peers[2:],
     ]  # fmt: skip
 
 

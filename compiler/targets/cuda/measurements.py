@@ -28,7 +28,14 @@ from anachron.compiler.targets.cuda.generations import HOPPER, Gpu, port
 from anachron.compiler.targets.cuda.inspection import assemble
 from anachron.compiler.targets.cuda.kernel import ARGUMENTS, KernelText, write_kernel
 from anachron.compiler.targets.cuda.launching import Launch, prepare
-from anachron.compiler.targets.cuda.peers import BATCHES, MOST_CACHE, bench_torch, find_shape
+from anachron.compiler.targets.cuda.peers import (
+    BATCHES,
+    MOST_CACHE,
+    WAYS,
+    bench_torch,
+    bench_way,
+    find_shape,
+)
 from anachron.compiler.targets.cuda.toolkit import compile_kernel
 from anachron.compiler.targets.cuda.training.replicas import build_replicas
 from anachron.compiler.targets.cuda.training.throughput import measure as measure_training
@@ -231,31 +238,58 @@ def torch_peers(
     device: Device, fixed: ac.FixedModel, prompt: str, rows: list[Row]
 ) -> Iterator[Row]:
     """PyTorch on the same GPU in the same run, and how many times longer it takes."""
-    try:
-        torch = import_module("torch")
-    except ImportError:
-        yield row(f"{fixed.name}: PyTorch", None, "", "torch is not installed here", "absent")
+    torch, why = find_torch()
+    if not torch:
+        yield row(f"{fixed.name}: PyTorch", None, "", why, "absent")
         return
-    if not torch.cuda.is_available():
-        yield row(f"{fixed.name}: PyTorch", None, "", "this torch has no CUDA", "absent")
-        return
-    shape = find_shape(fixed)
-    mine = f"{fixed.name}: one stream"
-    ours = next(
-        (r["value"] for r in rows if r["what"] == mine and r["unit"] == TIME), None
-    )
+    shape, ours = find_shape(fixed), find_ours(fixed, rows)
     streams = [r["value"] for r in rows if r["unit"] == RATE
                and r["what"].startswith(f"{fixed.name}:") and r["value"]]  # fmt: skip
     best = 0.0
     for batch in BATCHES:
         if batch * shape.cache_bytes > MOST_CACHE:
             continue
-        found = bench_torch(torch, shape, batch)
+        what = f"{fixed.name}: PyTorch {torch.__version__}, fp16"
+        try:
+            found = bench_torch(torch, shape, batch)
+        except RuntimeError as error:  # no memory, or an op that no graph takes: others may go on
+            note = " ".join(str(error).split())[:200]
+            yield row(f"{what}, batch {batch}", None, "", note, "failed")
+            continue
         for how, each in found.items():
-            name = f"{fixed.name}: PyTorch {torch.__version__}, fp16, {how}, batch {batch}"
             note = f"{each / ours:.1f} x ours" if ours and batch == 1 else ""
-            yield row(name, each, "us a step", note)
+            yield row(f"{what}, {how}, batch {batch}", each, "us a step", note)
         best = max(best, batch / found["graph"])
     if best:
         note = f"ours {max(streams) / best:.1f} x" if streams else ""
         yield row(f"{fixed.name}: PyTorch at its best", best, RATE, note)
+
+
+def torch_compiled(
+    device: Device, fixed: ac.FixedModel, prompt: str, rows: list[Row]
+) -> Iterator[Row]:
+    """The same step through torch.compile, of one stream; it takes its time to compile."""
+    torch, why = find_torch()
+    if not torch:
+        yield row(f"{fixed.name}: PyTorch, compiled", None, "", why, "absent")
+        return
+    each = bench_way(torch, find_shape(fixed), 1, WAYS[0], fused=True)["graph"]
+    ours = find_ours(fixed, rows)
+    note = f"{each / ours:.1f} x ours" if ours else ""
+    what = f"{fixed.name}: PyTorch {torch.__version__}, fp16, compiled, graph, batch 1"
+    yield row(what, each, "us a step", note)
+
+
+def find_torch() -> tuple[Any, str]:
+    """PyTorch, or why not."""
+    try:
+        torch = import_module("torch")
+    except ImportError:
+        return None, "torch is not installed here"
+    return (torch, "") if torch.cuda.is_available() else (None, "this torch has no CUDA")
+
+
+def find_ours(fixed: ac.FixedModel, rows: list[Row]) -> float | None:
+    """Microseconds of our one stream, if it was measured."""
+    mine = f"{fixed.name}: one stream", TIME
+    return next((r["value"] for r in rows if (r["what"], r["unit"]) == mine), None)
