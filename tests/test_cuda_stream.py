@@ -14,7 +14,7 @@ import pytest
 
 import anachron.compiler as ac
 from anachron.compiler.run import RunError, Sampling, run_reference
-from anachron.compiler.targets.cuda import fused_heads, residence
+from anachron.compiler.targets.cuda import fused_heads, residence, stream_kernel
 from anachron.compiler.targets.cuda.conversation import KernelConversation
 from anachron.compiler.targets.cuda.hazards import Hazards
 from anachron.compiler.targets.cuda.inspection import find_tool, inspect
@@ -48,7 +48,7 @@ logits = linear(rms_norm(x), vocab_size)
 """
 LLAMA = """\
 model llama_shaped
-size dim = 40, seq_len = 70, vocab_size = 27, hidden_dim = 100, heads = 5, kv_heads = 1
+size dim = 40, seq_len = 70, vocab_size = 27, hidden_dim = 172, heads = 5, kv_heads = 1
 tokenizer characters("abcdefghijklmnopqrstuvwxyz ")
 x = embed(token, dim)
 n = rms_norm(x)
@@ -119,9 +119,13 @@ def test_keys_fetched_ahead_from_far_memory_are_the_reference(
         monkeypatch.setattr(module, "AHEAD", 32)
     for module in (residence, fused_heads):
         monkeypatch.setattr(module, "SHARED_CACHES", 0.0)
+    # Nor is there room for constants in registers: they are packed, and loaded where chains wait.
+    monkeypatch.setattr(stream_kernel, "WORKING", 220)
     fixed = fixed_of("llama")
     image = ac.build(fixed, "ptx", logits=True)
     assert "value00" in image.source and image.text.layout.spilled > 0
+    assert "bundle" in image.source and "after" in image.source
+    assert {call.variant for call in image.calls} >= {"mma, paired", "mma, collected", "heads"}
     reference = run_reference(fixed, "hey you")
     assert len(reference.tokens) == fixed.seq_len > 64
     for schedule in (None, 5):

@@ -36,8 +36,11 @@ class Heads:
     table: Place
     score_shift: int
     largest_sum: float  # of weighted values, whatever their sign
+    floor: int | None = None  # added to a sum, makes a score without weight beside any other
+    masks: tuple[str, ...] = ()  # words: 0 or floor, for each of the first steps of positions
     own_keys: str = ""  # of this position, where others are fetched ahead
     own_values: str = ""
+    spare: str = ""  # of the cache: a number for each thread that has none to keep
 
     @property
     def split_sum(self) -> bool:

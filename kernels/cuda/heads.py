@@ -5,33 +5,32 @@ then they take features, and share the positions of each.  Positions come in who
 never written meets a weight of 0.
 
 Where keys and values are far away, those of the first AHEAD positions are fetched into registers
-before the position's own are known (`fetch_ahead`); its own come from shared memory, where they lie
+before they are wanted (`fetch_keys`); its own come from shared memory, where they lie
 beside the query, count apart, and go to the cache when nobody reads there (`keep_own`).
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from anachron.kernels.cuda.head_shapes import STEP, Heads
 from anachron.kernels.cuda.places import WARP, each, indent
 
 LEAST = -(1 << 31)
+ZERO = "zero"  # a word that is 0, which the assembler does not know
 MOST_RATIO = 1 << 15  # a mean of int16
 
 
 def attend(h: Heads, i: int) -> list[str]:
     """Head number i of each warp: `mixed` in the first `size` lanes, and `head`."""
     text = [*([] if h.ahead else find_head(h, i)), *_load_query(h)]
-    log = h.size.bit_length() - 1
     if h.ahead:
-        text += _steps_ahead(h)
-    elif h.rows == WARP:
-        text += _one_step(h)
+        return [*text, *_steps_ahead(h)]
+    if h.rows == WARP:
+        text += [*_one_step(h), *_mix(h, False)]
     else:
-        text += _many_steps(h)
-    text += ["total = max32(1, redux_add(total))", "cuda.syncwarp()"]
-    text += _mix(h, log)
-    text += _divide(h)
-    return text
+        text += [*_many_steps(h), *_mix(h, True)]
+    return [*text, *_divide(h)]
 
 
 def find_head(h: Heads, i: int) -> list[str]:
@@ -47,18 +46,29 @@ def find_head(h: Heads, i: int) -> list[str]:
     ]
 
 
-def fetch_ahead(h: Heads) -> list[str]:
-    """The keys and values of the first positions into registers, for a warp's only head."""
-    text = find_head(h, 0)
+def fetch_keys(h: Heads, after: str) -> list[str]:
+    """The keys of the first positions into registers, for a warp's only head.
+
+    after  the text of a 0 that says when a load may go
+    """
+    places = find_head(h, 0)
     if h.each * h.warps > h.heads:  # a warp without a head reads what the last one reads
-        text[0] = f"head = min32(warp, {h.heads - 1})"
+        places[0] = f"head = min32(warp, {h.heads - 1})"
+    at = f"xor32(add32(key_at, mul32(lane, {h.key_bytes})), {after})"
     for c in range(h.ahead // WARP):
-        at = f"add32(key_at, mul32(add32(lane, {WARP * c}), {h.key_bytes}))"
-        text += _words(h.key_bytes, h.cache, at, f"key{c}")[0]
+        places += _words(
+            h.key_bytes, h.cache, f"add32({at}, {WARP * c * h.key_bytes})", f"key{c}"
+        )[0]
+    return places
+
+
+def _fetch_values(h: Heads, after: str) -> list[str]:
+    """The values of these positions: on their way while scores are found."""
+    at, lines = f"xor32({_value_at(h, '0')}, {after})", []
     for c in range(h.ahead // h.positions_a_step):
-        at = _value_at(h, str(h.positions_a_step * c))
-        text += _words(STEP * h.n_bytes, h.cache, at, f"value{c}")[0]
-    return text
+        step = h.positions_a_step * c * h.n_bytes
+        lines += _words(STEP * h.n_bytes, h.cache, f"add32({at}, {step})", f"value{c}")[0]
+    return lines
 
 
 def _value_at(h: Heads, step: str) -> str:
@@ -88,22 +98,22 @@ def _load_query(h: Heads) -> list[str]:
     return [*lines, *(f"q{j} = {word}" for j, word in enumerate(words))]
 
 
-def _score(h: Heads, j: str) -> list[str]:
-    """score of the position j."""
+def _score(h: Heads, j: str, c: int, valid: str) -> list[str]:
+    """score of the position j, if it counts."""
     at = f"add32(key_at, mul32({j}, {h.key_bytes}))"
     lines, words = _words(h.key_bytes, h.cache, at, "key")
-    return [*lines, f"score = {_product(h, words)}"]
+    return [*lines, f"score = {_counted(h, c, words, valid)}"]
 
 
-def _product(h: Heads, words: list[str]) -> str:
-    """The query times a row of keys, shifted."""
+def _product(h: Heads, words: list[str], start: str = "0") -> str:
+    """The query times a row of keys, and `start`, shifted."""
     if h.bits == 8:
-        score = "0"
+        score = start
         for n, word in enumerate(words):
             score = f"dp4a({word}, q{n}, {score})"
         return f"sar32({score}, {h.score_shift})"
     half = h.size // 4  # words of the query's low bytes
-    low, high = "0", "0"
+    low, high = "0", start
     for n in range(half):
         a, b = words[2 * n], words[2 * n + 1]
         low = f"dp2a_hi_u({b}, q{n}, dp2a_lo_u({a}, q{n}, {low}))"
@@ -122,8 +132,20 @@ def _weight(h: Heads, valid: str, j: str) -> list[str]:
     ]
 
 
+def _counted(h: Heads, c: int, words: list[str], valid: str) -> str:
+    """The score of a row of keys; one that does not count gets none that matters.
+
+    c  of h.masks, where sums start
+    """
+    if h.masks:
+        return _product(h, words, h.masks[c])
+    return f"select({valid}, {_product(h, words)}, {LEAST})"
+
+
 def _looked_up(h: Heads, valid: str, score: str) -> str:
-    """The weight of a score; 0 where it does not count."""
+    """The weight of a counted score; 0 where it does not count."""
+    if h.masks:
+        return h.table.load(f"min32(sub32(largest, {score}), {h.table.size - 1})")
     distance = f"select({valid}, min32(sub32(largest, {score}), {h.table.size - 1}), 0)"
     return f"select({valid}, {h.table.load(distance)}, 0)"
 
@@ -137,24 +159,35 @@ def _steps_ahead(h: Heads) -> list[str]:
     chunks = range(h.ahead // WARP)
     at = f"add32({h.own_keys}, mul32(shared_head, {h.key_bytes}))"
     lines, words = _words(h.key_bytes, "sm", at, "mine")
-    text = [*lines, f"own_score = {_product(h, words)}", "largest = own_score"]
+    text = [
+        *lines,
+        *_fetch_values(h, f"and32(or32(q0, {words[0]}), {ZERO})"),
+        f"own_score = {_product(h, words)}",
+        "largest = own_score",
+    ]
     for c in chunks:
         ready = _words(h.key_bytes, "", "", f"key{c}")[1]
         valid = f"add32(lane, {WARP * c}) < p"
         text += [
-            f"score{c} = {_product(h, ready)}",
-            f"largest = max32(largest, select({valid}, score{c}, {LEAST}))",
+            f"score{c} = {_counted(h, c, ready, valid)}",
+            f"largest = max32(largest, score{c})",
         ]
-    first, second = _loops(h, h.ahead, "j < p")
     own = h.table.load(f"min32(sub32(largest, own_score), {h.table.size - 1})")
-    text += [*first, "largest = redux_max(largest)", f"own_weight = {own}", "total = int32(0)"]
+    looked_up = ["largest = redux_max(largest)", f"own_weight = {own}"]
     for c in chunks:  # all are looked up before one is stored: the compiler keeps that order
         valid = f"add32(lane, {WARP * c}) < p"
-        text.append(f"weight{c} = {_looked_up(h, valid, f'score{c}')}")
+        looked_up.append(f"weight{c} = {_looked_up(h, valid, f'score{c}')}")
     for c in chunks:
-        text.append(f"store8(sm, {_weight_at(h, f'add32(lane, {WARP * c})')}, weight{c})")
-        text.append(f"total = add32(total, weight{c})")
-    return [*text, *second, "total = add32(total, select(lane == 0, own_weight, 0))"]
+        looked_up.append(f"store8(sm, {_weight_at(h, f'add32(lane, {WARP * c})')}, weight{c})")
+    looked_up.append("total = select(lane == 0, own_weight, 0)")
+    looked_up += [f"total = add32(total, weight{c})" for c in chunks]
+    fewer = replace(h, largest_sum=h.largest_sum / h.seq_len * (h.ahead + 1))
+    near = [*looked_up, *_mix(h, False), *_divide(fewer)]
+    if h.ahead >= h.rows:
+        return [*text, *near]
+    first, second = _loops(h, h.ahead, "j < p")
+    far = [*first, *looked_up, *second, *_mix(h, True), *_divide(h)]
+    return [*text, f"if p > {h.ahead}:", *indent(far), "else:", *indent(near)]
 
 
 def keep_own(h: Heads, threads: int) -> list[str]:
@@ -164,20 +197,27 @@ def keep_own(h: Heads, threads: int) -> list[str]:
     key = f"mul32(add32(mul32(udiv32(i, {h.size}), {h.rows}), p), {h.key_bytes})"
     key = f"add32({key}, mul32(urem32(i, {h.size}), {h.n_bytes}))"
     value = f"add32(mul32(i, {h.value_bytes}), mul32(p, {h.n_bytes}))"
-    return each(
-        width,
-        threads,
-        [
-            f"store{h.bits}({h.cache}, add32({h.keys}, {key}), {load.format(h.own_keys)})",
-            f"store{h.bits}({h.cache}, add32({h.values}, {value}), {load.format(h.own_values)})",
-        ],
-    )
+    loads = [
+        f"key_kept = {load.format(h.own_keys)}",
+        f"value_kept = {load.format(h.own_values)}",
+    ]
+    key, value = f"add32({h.keys}, {key})", f"add32({h.values}, {value})"
+    if width > threads:
+        stores = [f"store{h.bits}({h.cache}, {at}, {which}_kept)"
+                  for at, which in ((key, "key"), (value, "value"))]  # fmt: skip
+        return each(width, threads, [*loads, *stores])
+    # Without a branch: it would hold up what the barrier was waited for.
+    nowhere = f"add32({h.spare}, mul32(tid, {h.n_bytes}))"
+    return [f"i = min32(tid, {width - 1})", *loads] + [
+        f"store{h.bits}({h.cache}, select(tid < {width}, {at}, {nowhere}), {which}_kept)"
+        for at, which in ((key, "key"), (value, "value"))
+    ]
 
 
 def _one_step(h: Heads) -> list[str]:
     return [
-        *_score(h, "lane"),
-        f"largest = redux_max(select(lane <= p, score, {LEAST}))",
+        *_score(h, "lane", 0, "lane <= p"),
+        "largest = redux_max(score)",
         *_weight(h, "lane <= p", "lane"),
         "total = weight",
     ]
@@ -205,13 +245,16 @@ def _loops(h: Heads, start: int, valid: str) -> tuple[list[str], list[str]]:
         *indent(
             [
                 "j = add32(step, lane)",
-                *_score(h, "j"),
+                f"beyond = {h.masks and f'select({valid}, 0, {h.floor})' or 0}",
+                *_score(replace(h, masks=h.masks and ("beyond",)), "j", 0, valid),
                 f"store32(sm, {cell}, score)",
-                f"largest = max32(largest, select({valid}, score, {LEAST}))",
+                "largest = max32(largest, score)",
                 f"step = add32(step, {WARP})",
             ]
         ),
     ]
+    # Longer steps come to scores that were never found: those are told by their number.
+    h = replace(h, masks=()) if h.positions_a_step > WARP else h
     whole = f"add32(and32(p, {-h.positions_a_step}), {h.positions_a_step})"
     weights = [
         f"end = {whole}" if h.positions_a_step > WARP else "end = add32(p, 1)",
@@ -230,8 +273,11 @@ def _loops(h: Heads, start: int, valid: str) -> tuple[list[str], list[str]]:
     return scores, weights
 
 
-def _mix(h: Heads, log: int) -> list[str]:
-    """mixed: a lane's sum of weighted values, over its share of the positions."""
+def _mix(h: Heads, loops: bool) -> list[str]:
+    """mixed: a lane's sum of weighted values, over its share of the positions.
+
+    loops  there are others than those fetched ahead
+    """
 
     def products(step: str, ready: str = "") -> list[str]:
         lines, words = _words(STEP * h.n_bytes, h.cache, _value_at(h, step), ready or "value")
@@ -245,18 +291,19 @@ def _mix(h: Heads, log: int) -> list[str]:
                 lines.append(f"other = dp2a_hi_u({words[2 * n + 1]}, share[{n}], other)")
         return lines
 
-    text = ["mixed = int32(0)", "other = int32(0)"]
+    text = ["total = max32(1, redux_add(total))", "cuda.syncwarp()"]
+    text += ["mixed = int32(0)", "other = int32(0)"]
     if h.ahead:
         feature = f"add32(mul32(shared_head, {h.size}), and32(lane, {h.size - 1}))"
         at = f"add32({h.own_values}, mul32({feature}, {h.n_bytes}))"
         own = f"mul32(own_weight, load{h.bits}(sm, {at}))"
-        text[0] = f"mixed = select(lane < {h.size}, {own}, 0)"
+        text[-2] = f"mixed = select(lane < {h.size}, {own}, 0)"
         for c in range(h.ahead // h.positions_a_step):
             text += products(str(h.positions_a_step * c), f"value{c}")
     if h.rows == WARP:
         for step in range(0, WARP, h.positions_a_step):
             text += products(str(step))
-    elif h.ahead < h.rows:
+    elif loops:
         text += [
             f"step = int32({h.ahead})",
             "while step <= p:",

@@ -80,15 +80,27 @@ def plane_text(feature: str, columns: int, bits: int) -> str:
     return f"add32(shl32(sar32({feature}, 6), 7), and32({feature}, {BLOCK - 1}))"
 
 
-def store_planes(value: str, at: str, columns: int, bits: int) -> list[str]:
-    """A feature's bytes to where its high byte belongs."""
+def store_planes(values: list[str], at: str, columns: int, bits: int) -> list[str]:
+    """The bytes of one, two or four neighbours to where the first one's high byte belongs."""
+    width = 8 * len(values)
     if bits == 8:
-        return [f"store8(sm, {at}, {value})"]
-    low = low_plane(columns)
+        return [f"store{width}(sm, {at}, {_joined(values, 0)})"]
+    flipped = sum(128 << 8 * i for i in range(len(values))) - (1 << 32) * (len(values) == 4)
+    high = _joined(values, 1) if len(values) > 1 else f"sar32({values[0]}, 8)"
     return [
-        f"store8(sm, {at}, sar32({value}, 8))",
-        f"store8(sm, add32({at}, {low}), xor32({value}, 128))",
+        f"store{width}(sm, {at}, {high})",
+        f"store{width}(sm, add32({at}, {low_plane(columns)}), "
+        f"xor32({_joined(values, 0)}, {flipped}))",
     ]
+
+
+def _joined(values: list[str], byte: int) -> str:
+    """The text of one byte of each, side by side."""
+    if len(values) == 1:
+        return values[0]
+    if len(values) == 2:
+        return f"prmt({values[0]}, {values[1]}, {byte | byte + 4 << 4})"
+    return f"prmt({_joined(values[:2], byte)}, {_joined(values[2:], byte)}, {0x5410})"
 
 
 def fragment_offsets(bits: int) -> dict[str, str]:

@@ -25,6 +25,7 @@ from anachron.kernels.cuda.intrinsics import (
 )
 
 TRUTH = ir.IntType(1)
+SHARED = "sm"  # the name of shared memory, in a text
 
 
 def _named(name: str, parameters: list[str], typed: Callable[..., Any]) -> Any:
@@ -38,12 +39,15 @@ def _named(name: str, parameters: list[str], typed: Callable[..., Any]) -> Any:
 
 
 def _start_of(context: Any, b: Any, kind: Any, passed: Any) -> Any:
-    """A pointer to bytes: shared memory is an array, global memory a plain pointer."""
+    """A pointer to bytes: shared memory is an array, or where it begins; global memory a plain
+    pointer."""
     from numba import types
 
     if isinstance(kind, types.Array):
         start = b.bitcast(context.make_array(kind)(context, b, passed).data, BYTE.as_pointer())
         return b.addrspacecast(start, BYTE.as_pointer(3))
+    if isinstance(kind, types.Integer):
+        return b.inttoptr(passed, BYTE.as_pointer(3))
     return b.bitcast(passed, BYTE.as_pointer())
 
 
@@ -99,6 +103,13 @@ def make_intrinsics() -> dict[str, Any]:
 
         return _named(f"store{suffix}", ["memory", "offset", *words], typed)
 
+    def begin(memory: Any) -> Any:
+        def codegen(context: Any, b: Any, sig: Any, values: Any) -> Any:
+            start = _start_of(context, b, sig.args[0], values[0])
+            return INTRINSICS["redux_max"].emit(b, b.ptrtoint(start, WORD))
+
+        return signature(types.int32, memory), codegen
+
     def move_on(memory: Any, offset: Any) -> Any:
         def codegen(context: Any, b: Any, sig: Any, values: Any) -> Any:
             moved = b.gep(b.bitcast(values[0], BYTE.as_pointer()), [values[1]])
@@ -108,6 +119,7 @@ def make_intrinsics() -> dict[str, Any]:
 
     made |= {f"load{suffix}": loader(suffix) for suffix in LOADS}
     made |= {f"store{suffix}": storer(suffix) for suffix in STORES}
+    made["start_of"] = _named("start_of", ["memory"], begin)
     return made | {"forward": _named("forward", ["memory", "offset"], move_on)}
 
 
@@ -191,6 +203,8 @@ def make_stretch(name: str, code: Any, inputs: list[str], outputs: dict[str, int
             scope["now_at"] = lambda number: _mark(b, here, number)
             for input_, kind, passed in zip(inputs, sig.args, values, strict=True):
                 if isinstance(kind, (types.Array, types.CPointer)):
+                    passed = _start_of(context, b, kind, passed)
+                elif input_ == SHARED and isinstance(kind, types.Integer):
                     passed = _start_of(context, b, kind, passed)
                 elif isinstance(kind, types.UniTuple):
                     passed = [b.extract_value(passed, i) for i in range(kind.count)]

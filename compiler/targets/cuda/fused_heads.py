@@ -7,12 +7,14 @@ rows, too, and no barrier is needed before the heads.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from anachron.compiler.fixed import Op
 from anachron.compiler.targets.cuda import lowering
+from anachron.compiler.targets.cuda.constants import offsets_and_shifts
 from anachron.compiler.targets.cuda.lowering import MOST_SCORE, find_largest
 from anachron.compiler.targets.cuda.products import (
     constants_of,
@@ -22,10 +24,11 @@ from anachron.compiler.targets.cuda.products import (
 )
 from anachron.compiler.targets.cuda.residence import LATE, SHARED_CACHES
 from anachron.compiler.targets.cuda.stream import Planes, Stream
+from anachron.compiler.targets.cuda.windows import find_window
 from anachron.kernels.arithmetic import Array
 from anachron.kernels.cuda import tiles
 from anachron.kernels.cuda.head_shapes import AHEAD, SIZES, Heads
-from anachron.kernels.cuda.heads import attend, fetch_ahead, keep_own
+from anachron.kernels.cuda.heads import attend, fetch_keys, keep_own
 from anachron.kernels.cuda.places import WARP, indent, saturated
 
 ROUND, TURN = 1 << 13, 14  # rope's products
@@ -124,10 +127,16 @@ def shape(s: Stream, f: Fusion) -> Heads:
     table = op.constants["table"]
     v = s.fixed.values[op.inputs[2]].format
     whole = float(s.ranges.accumulators[op.name]["weighted"]) * float(table.max())
+    score = find_largest(s.ranges.accumulators[op.name]["score"])
+    shift = op.attributes["score_shift"]
+    most = math.floor(score / 2.0**shift) + 1
+    by = shift - 8 if v.bits == 16 and shift >= 8 else shift if v.bits == 8 else 32
+    floor = -(2 * most + len(table)) << by
+    fits = table[-1] == 0 and 3 * most + len(table) + 2 << by < 1 << 31
     return Heads(
         heads, op.attributes["kv_heads"], size, v.bits, s.fixed.seq_len, s.warps,
         "", "", "", "", "", "", s.at.unsigned(table), op.attributes["score_shift"],
-        whole * s.fixed.seq_len,
+        whole * s.fixed.seq_len, floor if fits else None,
     )  # fmt: skip
 
 
@@ -140,7 +149,9 @@ def fused(s: Stream, f: Fusion) -> None:
     far = n * (h.keys_bytes + h.values_bytes) > s.at.room * SHARED_CACHES
     far = far and h.each == 1 and h.rows >= AHEAD
     query = s.at.buffer(h.queries_bytes + 2 * h.row_bytes * far, f"{name}: queries")
-    cache = s.at.cache(h.keys_bytes + h.values_bytes, f"{name}: keys and values")
+    whole = h.keys_bytes + h.values_bytes
+    spare = WARP * s.warps * h.n_bytes * far
+    cache = s.at.cache(whole + spare, f"{name}: keys and values")
     weights = s.scratch("weights", s.warps * h.rows)
     scores = s.scratch("scores", 4 * s.warps * h.rows) if h.rows > WARP else weights
     h = replace(
@@ -152,11 +163,23 @@ def fused(s: Stream, f: Fusion) -> None:
         weights=f"@A{weights}@",
         scores=f"@A{scores}@",
         own_keys=f"add32(@A{query}@, {h.queries_bytes})" if far else "",
+        spare=f"add32(@A{cache}@, {whole})",
         own_values=f"add32(@A{query}@, {h.queries_bytes + h.row_bytes})" if far else "",
     )
+    if h.floor is not None:
+        steps = h.ahead // WARP or int(h.rows == WARP)
+        last = "<" if h.ahead else "<="
+        positions = ["lane", *(f"add32(lane, {WARP * c})" for c in range(1, steps))]
+        masks = [s.once(f"select({j} {last} p, 0, {h.floor})") for j in positions]
+        h = replace(h, masks=tuple(masks) or ("beyond",))
     if far:
         s.reads(f"cache of {name}")
-        s.emit(*fetch_ahead(h))
+        window = find_window(s, f.matrices[0].inputs[0])
+        keys = fetch_keys(h, window.after if window else "0")
+        if window:
+            s.loads[window.number] += [s.rename(line) for line in keys]
+        else:
+            s.emit(*keys)
     words = s.fragments(f.matrices[0].inputs[0])
     units, rows = _deal(s, f, h, alone)
     held = f"heads of {name}"
@@ -237,12 +260,13 @@ def _rows(
     )
     bits = s.bits(f.matrices[0].inputs[0])
     units = list(range(s.warps))
-    sums = multiply_unit(s, packed, units, rows, bits, words, f.attention.name)
+    sums = multiply_unit(s, packed, units, rows, bits, words, f.matrices[0])
     index = np.array([row_of_unit(unit, rows) for unit in units])
     first = np.where(SLOT_UPPER, -1, first[index]) if rows < WARP else first[index]
     step = np.where(first < 0, WARP << 16, step[index])
-    s.emit(*tiles.gather_rows(sums, bits, s.word(bias[index]), "total", whole=False))
-    s.emit(f"v = {saturated(f'sar32(total, {s.word(shift[index])})', h.bits)}")
+    (added,), (shifted,) = offsets_and_shifts(s, [bias[index]], [shift[index]])
+    s.emit(*tiles.gather_rows(sums, bits, added, "total", whole=False))
+    s.emit(f"v = {saturated(f'sar32(total, {shifted})', h.bits)}")
     if f.ropes[0]:
         _turn(s, f.ropes[0], h, turn[index])
     _store(s, h, first, step, things)
@@ -256,14 +280,14 @@ def _turn(s: Stream, rope: Op, h: Heads, pairs: Array) -> None:
     cosine = rope.constants["cosine"][: s.fixed.seq_len].astype(np.int64)
     sine = rope.constants["sine"][: s.fixed.seq_len].astype(np.int64)
     n = len(cosine)
-    angles = np.zeros((n, h.size + 1), np.int64)
+    angles = np.zeros((n + 1, h.size + 1), np.int64)  # one more: fetched, never used
     for j in range(h.size):
         signed = sine[:, j // 2] * (1 if j % 2 else -1)
-        angles[:, j] = cosine[:, j // 2] & 0xFFFF | signed << 16
+        angles[:n, j] = cosine[:, j // 2] & 0xFFFF | signed << 16
     angles[:, h.size] = 1 << TURN
     thing = s.at.constant(angles.astype("<u4").tobytes(), LATE, "angles")
     place = f"add32(mul32(p, {4 * (h.size + 1)}), shl32({s.word(pairs)}, 2))"
-    angle = s.once(f"load32(@M{thing}@, add32({place}, @A{thing}@))")
+    angle = s.once_ahead(f"load32(@M{thing}@, add32({place}, @A{thing}@))")
     s.emit(
         "other = shfl_xor(v, 4)",
         f"v = add32(mul32(v, sar32(shl32({angle}, 16), 16)), mul32(other, sar32({angle}, 16)))",
@@ -281,6 +305,14 @@ def _store(s: Stream, h: Heads, first: Array, step: Array, things: tuple[int, in
     """
     query, cache = things
     asked = step & 0xFFFF == 0
+    if h.own_keys and s.packs:  # no step to the next position: one word has the rest
+        both = s.word(np.where(first < 0, -1 << 8, first << 8) | step >> 16)
+        s.emit(f"place = {both}", "start = sar32(place, 8)")
+        at = f"select(start < 0, {s.nowhere}, add32(start, @A{query}@))"
+        s.emit(f"at = {at}", "store8(sm, at, v)")
+        if h.bits == 16:
+            s.emit("store8(sm, add32(at, and32(place, 255)), sar32(v, 8))")
+        return
     start, by = s.word(first), s.word(step & 0xFFFF)
     high = s.word(step >> 16)
     wide = [f"store8(sm, add32(at, {high}), sar32(v, 8))"] if h.bits == 16 else []
@@ -328,7 +360,7 @@ def _heads(s: Stream, f: Fusion, h: Heads) -> None:
         if i == 0:
             s.writes(planes.name)
         text += [f"feature = {feature}", f"at = {at}", f"mixed = {value}"]
-        text += tiles.store_planes("mixed", "at", size, bits)
+        text += tiles.store_planes(["mixed"], "at", size, bits)
         if h.each * s.warps > h.heads:
             start = f"add32(mul32(warp, {h.each}), {i})"
             s.emit(f"if {start} < {h.heads}:", *indent(text))

@@ -139,7 +139,12 @@ def _header(fixed: FixedModel, threads: int) -> str:
 def _write_stream(fixed: FixedModel, keep_logits: bool, phases: bool, room: int) -> KernelText:
     warps, ranges = count_warps(fixed), analyse(fixed, ACCUMULATOR_BITS)
     for near_caches in (True, False):
-        written = write_stream(fixed, ranges, keep_logits, warps, room, phases, near_caches)
+        for packs in (False, True):
+            written = write_stream(
+                fixed, ranges, keep_logits, warps, room, phases, near_caches, packs
+            )
+            if written.resident:
+                break
         s = written.stream
         try:
             source, layout, resident = finish_stream(written, _header(fixed, WARP * warps))

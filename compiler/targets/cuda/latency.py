@@ -6,8 +6,11 @@ latency; for others, which of six scoreboards they hold and which they wait for.
 one of a multiprocessor's four schedulers go through a pass, each instruction as soon as it may; all
 warps are taken to do what the busiest does.
 
-What the assembler leaves to the machine is in LATENCIES, as least, expected and most.  Nothing here
-was measured by us: it is there to compare kernels by, and to be compared with a GPU.
+What the assembler leaves to the machine is in LATENCIES, as least, expected and most.  Shared
+memory's unit serves all four schedulers, which do the same at the same time: what one asks for
+keeps it busy four times as long.  A scheduler's own units are as the assembler spaces one warp's
+instructions on them.  Nothing here was measured by us: it is there to compare kernels by, and to be
+compared with a GPU.
 
 Sources: the layout of the control bits, Jia, Maggioni, Staiger, Scarpazza, "Dissecting the NVIDIA
 Volta GPU Architecture via Microbenchmarking" (2018), section 2.1; shared memory and L2 of an H100,
@@ -44,8 +47,14 @@ LATENCIES: dict[str, tuple[int, int, int]] = {  # clocks: least, expected, most
 }
 READ = 8  # clocks until a store has read its operands
 VECTOR = 2  # more clocks for 16 bytes of shared memory
-TENSOR = 4  # clocks between two products on a tensor core
+TENSOR = 6  # clocks between two products on a tensor core
 SCHEDULERS, SCOREBOARDS = 4, 6
+HALF = 2  # clocks that an instruction takes of a unit of 16 lanes
+PRODUCTS = ("IMAD", "IDP", "VIADD")  # on one such unit; ARITHMETIC on another
+ARITHMETIC = (
+    *("IADD3", "LEA", "LOP3", "SHF", "SEL", "PRMT", "ISETP", "PLOP3", "I2FP"),
+    *("VIMNMX", "VIMNMX3", "VIADDMNMX", "FSEL", "FSETP", "P2R", "R2P", "IABS"),
+)
 SHARED_UNIT = ("LDS", "STS", "LDG", "STG", "SHFL", "REDUX")
 GREEDY = "inverse_temperature == 0"
 ENCODED = re.compile(r"/\* 0x([0-9a-f]{16}) \*/")
@@ -143,7 +152,7 @@ def find_path(instructions: Sequence[Instruction]) -> list[tuple[int, bool]]:
         always = not instructions[n].predicate
         taken = False
         if target is not None and target > n:
-            taken = always or any(n < loop < target for loop in inner)
+            taken = always or target <= end and any(n < loop < target for loop in inner)
         path.append((n, taken))
         if n == end or (target == start and always):
             return path
@@ -159,7 +168,8 @@ def follow(
     at, ready = [0] * each, [0] * each
     held = [[0] * SCOREBOARDS for _ in range(each)]
     arrived: list[int | None] = [None] * each
-    issued, memory, tensor, turn = -1, 0, 0, 0
+    issued, memory, turn = -1, 0, 0
+    units = {"products": 0, "arithmetic": 0, "tensor": 0}  # when they are free
     barriers: list[int] = []
     while min(at) < len(path):
         candidates = []
@@ -175,12 +185,11 @@ def follow(
         kind = instruction.kind
         when = begun = max(when, issued + 1)
         if kind in SHARED_UNIT:
-            width = 4 if ".128" in instruction.opcode else 2 if ".64" in instruction.opcode else 1
             begun = max(when, memory)
-            memory = begun + width
-        elif kind == "IMMA":
-            when = max(when, tensor)
-            tensor = when + TENSOR
+            memory = begun + SCHEDULERS * _turns(instruction)
+        elif unit := _unit(kind):
+            when = max(when, units[unit])
+            units[unit] = when + (TENSOR if unit == "tensor" else HALF)
         issued = when
         if instruction.writes is not None:
             latency = LATENCIES.get(kind, LATENCIES["other"])[case]
@@ -198,6 +207,20 @@ def follow(
                 barriers.append(go)
                 ready, arrived = [go] * each, [None] * each
     return max(ready), barriers
+
+
+def _unit(kind: str) -> str:
+    """A scheduler's own unit that an instruction keeps busy, as ptxas spaces those of a warp."""
+    if kind in PRODUCTS:
+        return "products"
+    return "arithmetic" if kind in ARITHMETIC else "tensor" if kind == "IMMA" else ""
+
+
+def _turns(instruction: Instruction) -> int:
+    """Of the unit that all schedulers share: 128 bytes each."""
+    if instruction.kind == "REDUX":
+        return 2
+    return 4 if ".128" in instruction.opcode else 2 if ".64" in instruction.opcode else 1
 
 
 def estimate(fixed: FixedModel) -> Estimate:

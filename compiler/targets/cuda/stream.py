@@ -1,9 +1,9 @@
 """One stream, as fast as it goes: the state of a kernel being written, and its simple ops.
 
 A value is in the lanes of every warp (kernels/cuda/lanes.py), in units of rows spread over the
-warps, in planes of bytes for the tensor cores (tiles.py), or in a place of shared memory, where the
-general kernels find it; it is brought from one to another when an op asks.  hazards.py says which
-barrier that takes.  An op that has no fast form here goes through the general kernels.
+warps, in planes of bytes for the tensor cores (tiles.py), or in a place of shared memory; it is
+brought from one to another when an op asks.  hazards.py says which barrier that takes.  An op that
+has no fast form here goes through the general kernels.
 
 To add a fast op: a case in stream_lowering.py.
 """
@@ -11,7 +11,6 @@ To add a fast op: a case in stream_lowering.py.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,25 +20,32 @@ from anachron.compiler.ranges import Ranges
 from anachron.compiler.targets.cuda.hazards import Hazards
 from anachron.compiler.targets.cuda.layout import SHARED_BYTES
 from anachron.compiler.targets.cuda.lowering import Lowering
-from anachron.compiler.targets.cuda.residence import MUST, NEVER, Residence
+from anachron.compiler.targets.cuda.residence import MUST, Residence
 from anachron.kernels.arithmetic import Array
 from anachron.kernels.cuda import tiles
-from anachron.kernels.cuda.lanes import inside, masked
+from anachron.kernels.cuda.lanes import (
+    count_registers,
+    element_index,
+    element_text,
+    inside,
+    masked,
+    together,
+)
 from anachron.kernels.cuda.places import WARP, Place, indent
 
-SLOT = np.array([8 * (lane & 3) + (lane >> 2) for lane in range(WARP)])  # as tiles.py says
 TEMPORARY = re.compile(
     r"\b(?:total|small|squares|root|after|inverse|u|k|base|middle|v|other|angle|at|part|sums|head|"
-    r"shared_head|(?:key|value|query|q|mine|score|weight)\d*|key_at|value_at|largest|distance|step|"
-    r"own_score|own_weight|j|end|share|mixed|low|sign|upper_part|quotient|rest|more|feature)\b"
+    r"shared_head|(?:sums|pieces|key|value|query|q|mine|score|weight)\d*|key_at|value_at|largest|"
+    r"distance|step|own_score|own_weight|j|end|share|mixed|low|sign|upper_part|beyond|place|start|"
+    r"key_kept|value_kept|quotient|rest|more|feature)\b"
 )
+POSITION = re.compile(r"\bp\b")
 NOWHERE = 128  # bytes of a warp
-MOST_AHEAD = 12  # tiles that are loaded before a barrier, for the product behind it
 
 
 @dataclass(frozen=True)
 class Units:
-    """Rows of a value in registers: unit warp + warps * i is register i, of 16 or 32 rows."""
+    """Rows of a value in registers: unit warp + warps * i is register i, of 16, 24 or 32 rows."""
 
     names: list[str]
     rows: int
@@ -63,7 +69,21 @@ class Tile:
 
     content: bytes
     label: str
-    work: int  # warps that have one
+    share: float  # of its product's tiles that come before it, where loads are hidden; or 0
+
+
+@dataclass(frozen=True)
+class Window:
+    """A place in the text where a chain waits for itself, so that loads cost no time.
+
+    number    of its line in the text     interval  in which it is
+    after     the name of a word that is 0, and known when the window begins: the assembler, which
+              would load sooner, has to wait for it
+    """
+
+    number: int
+    interval: int
+    after: str
 
 
 @dataclass
@@ -76,6 +96,7 @@ class Stream:
     hazards: Hazards
     room: int = SHARED_BYTES
     near_caches: bool = True  # caches that could be shared are
+    packs: bool = False  # constants that are not in registers
     relies: bool = False  # on that
     lines: list[str] = field(default_factory=list)
     intervals: list[list[str]] = field(default_factory=lambda: [[]])
@@ -96,9 +117,13 @@ class Stream:
         }
         self.general = Lowering(self.fixed, self.ranges, self.at, WARP * self.warps)
         self.serial = 0
+        self.windows: dict[str, Window] = {}  # by the value that is being found meanwhile
+        self.loads: list[list[str]] = []  # lines of each window
         self.later: list[tuple[str, list[str]]] = []
         self.kept: dict[str, str] = {}
+        self.gained: dict[str, tuple[list[str], list[str] | None]] = {}
         self.opening: list[str] = []  # lines at the start of a pass
+        self.at_start: list[str] = []  # and before the first one
         self.own_bytes = [0, 0]  # of a warp's own two buffers of planes
         self.own_next = 0
         self.ahead: int | None = None  # where loads go that need not wait for a barrier
@@ -123,6 +148,15 @@ class Stream:
         if text not in self.kept:
             self.kept[text] = f"kept{len(self.kept)}"
             self.opening.append(f"{self.kept[text]} = {text}")
+        return self.kept[text]
+
+    def once_ahead(self, text: str) -> str:
+        """The same of a word that a position p decides: loaded while the one before it is done."""
+        if text not in self.kept:
+            name = self.kept[text] = f"kept{len(self.kept)}"
+            later = POSITION.sub("add32(p, 1)", text)
+            self.opening += [f"{name} = next_{name}", f"next_{name} = {later}"]
+            self.at_start.append(f"next_{name} = {text}")
         return self.kept[text]
 
     def begin(self, op: Op, variant: str, why: str) -> None:
@@ -170,19 +204,10 @@ class Stream:
 
     # ---- constants
 
-    def tile(self, content: Array, label: str, work: int) -> str:
+    def tile(self, content: Array, label: str, share: float) -> str:
         """A tile a warp, (warps, TILE_BYTES) -> the name of its four words, loaded."""
-        self.tiles.append(Tile(content.astype(np.int8).tobytes(), label, work))
+        self.tiles.append(Tile(content.astype(np.int8).tobytes(), label, share))
         return f"w{len(self.tiles) - 1}"
-
-    def load_tiles(self, names: Sequence[str]) -> None:
-        """Where tiles that are not in registers are loaded: before the last barrier, if few."""
-        loads = [f"@L{name[1:]}@" for name in names]
-        if self.ahead is not None and len(loads) <= MOST_AHEAD:
-            self.lines[self.ahead : self.ahead] = loads
-            self.ahead = None
-        else:
-            self.emit(*loads)
 
     def word(self, values: Array) -> str:
         """The text of a word a lane (32,) or a thread (warps, 32), or of the one that all have."""
@@ -199,9 +224,7 @@ class Stream:
 
     def lane_words(self, row: Array, i: int, fill: int = 0) -> str:
         """Elements of a vector that lie in register i of the lanes."""
-        index = WARP * i + SLOT
-        row = np.asarray(row, np.int64)
-        return self.word(np.where(index < len(row), row[np.minimum(index, len(row) - 1)], fill))
+        return self.word(pick_lanes(row, i, fill))
 
     @property
     def nowhere(self) -> str:
@@ -230,12 +253,12 @@ class Stream:
         return [f"v{self.numbers[name]}_{i}" for i in range(count)]
 
     def lane_registers(self, name: str) -> list[str]:
-        return self.registers(name, -(-self.size(name) // WARP))
+        return self.registers(name, count_registers(self.size(name)))
 
     def element(self, units: Units, i: int) -> str:
         """The text of which element of a value a lane's register i of units is."""
         unit = f"add32(warp, {self.warps * i})" if i else "warp"
-        slot = "slot" if units.rows == WARP else "and32(slot, 15)"
+        slot = "and32(slot, 15)" if units.rows == tiles.ROWS else "slot"
         return f"add32(mul32({unit}, {units.rows}), {slot})"
 
     def guard(self, units: Units, i: int, size: int) -> str:
@@ -245,7 +268,7 @@ class Stream:
         if not whole:
             parts.append(f"{self.element(units, i)} < {size}")
         if units.rows < WARP:
-            parts.append("not upper")
+            parts.append("not upper" if units.rows == tiles.ROWS else f"slot < {units.rows}")
         return " and ".join(parts)
 
     def as_place(self, name: str) -> Place:
@@ -259,7 +282,7 @@ class Stream:
             self.emit("if warp == 0:")
             for i, register in enumerate(self.lanes[name]):
                 condition = inside(i, self.size(name))
-                store = place.store(f"add32(slot, {WARP * i})", register)
+                store = place.store(element_text(i, self.size(name)), register)
                 self.emit(*indent([f"if {condition}:", f"    {store}"] if condition else [store]))
         else:
             units = self.units[name]
@@ -283,7 +306,7 @@ class Stream:
             self.reads(name)
             registers = self.lanes[name] = self.lane_registers(name)
             for i, register in enumerate(registers):
-                at = f"add32(slot, {WARP * i})"
+                at = element_text(i, self.size(name))
                 condition = inside(i, self.size(name))
                 if condition:
                     at = f"select({condition}, {at}, 0)"
@@ -309,7 +332,7 @@ class Stream:
             for i, register in enumerate(units.names):
                 feature = self.element(units, i)
                 at = f"add32({tiles.plane_text(feature, size, bits)}, {planes.base})"
-                store = tiles.store_planes(register, at, size, bits)
+                store = tiles.store_planes([register], at, size, bits)
                 condition = self.guard(units, i, size)
                 self.emit(*([f"if {condition}:", *indent(store)] if condition else store))
             return
@@ -322,9 +345,11 @@ class Stream:
                 del self.planes[other]
         planes = self.planes[name] = Planes(f"own{mine}", f"own{mine}", True)
         self.writes(planes.name, own=True)
-        for i, register in enumerate(registers):
-            at = f"add32(add32(own{mine}, slot), {tiles.plane_at(i, size, bits)})"
-            self.emit(*tiles.store_planes(register, at, size, bits))
+        width = together(size)
+        for i in range(0, len(registers), width):
+            first = tiles.plane_text(element_text(0, size), size, bits)
+            at = f"add32(add32(own{mine}, {first}), {tiles.plane_at(i, size, bits)})"
+            self.emit(*tiles.store_planes(registers[i : i + width], at, size, bits))
 
     def fragments(self, name: str) -> list[tuple[str, str]]:
         """A lane's two words of every tile of a value."""
@@ -365,6 +390,8 @@ class Stream:
         return lines
 
 
-def never(stream: Stream, content: bytes, name: str) -> int:
-    """A constant that is read once, into registers."""
-    return stream.at.constant(content, NEVER, name)
+def pick_lanes(row: Array, i: int, fill: int = 0) -> Array:
+    """Elements of a vector that lie in register i of the lanes."""
+    row = np.asarray(row, np.int64)
+    index = element_index(i, len(row))
+    return np.where(index < len(row), row[np.minimum(index, len(row) - 1)], fill)

@@ -22,14 +22,16 @@ from anachron.compiler.targets.cuda.residence import NEVER, SOON, Residence
 from anachron.compiler.targets.cuda.stream import Stream
 from anachron.compiler.targets.cuda.stream_lowering import lower_body, lower_op
 from anachron.kernels.cuda import tiles
-from anachron.kernels.cuda.places import WARP, indent
+from anachron.kernels.cuda.heads import ZERO
+from anachron.kernels.cuda.places import LINE, WARP, indent
 from anachron.kernels.cuda.sampling import LEAST, MOST_IDS, argmax, sample
 from anachron.kernels.reference.sampling import WEIGHTS
 
 REGISTERS = 65536 // WARP  # of a multiprocessor, for one lane of all warps
 MOST_REGISTERS = 255  # of a thread
-WORKING = 84  # registers that are left to the compiler
-MARKERS = re.compile(r"@([CL])(\d+)@|@TICKS@")
+WORKING = 104  # registers that are left to the compiler
+MARKERS = re.compile(r"@([CL])(\d+)(?:\+(\w+))?@|@TICKS@")
+WINDOW = re.compile(r"( *)@W(\d+)@")
 CHOICE = "choose"
 NEXT, END = "next", "end"  # of a pass: its position; of all of them: the clock
 
@@ -46,6 +48,17 @@ class Written:
     prompt_barrier: bool = False
     always: int = 0  # intervals that end before the choice
 
+    @property
+    def budget(self) -> int:
+        """Registers of a thread for weights and constants."""
+        return min(MOST_REGISTERS, REGISTERS // self.stream.warps) - WORKING
+
+    @property
+    def resident(self) -> bool:
+        """Whether all of them are."""
+        s = self.stream
+        return len(s.constants) + tiles.LANE_WORDS * len(s.tiles) <= self.budget
+
 
 def count_warps(fixed: FixedModel) -> int:
     """Enough for a head each, in whole quarters of a multiprocessor."""
@@ -61,13 +74,14 @@ def write_stream(
     room: int,
     phases: bool,
     near_caches: bool = True,
+    packs: bool = False,
 ) -> Written:
     """The parts of a kernel's loop, with barriers that fit from pass to pass."""
 
     def settle(after_prompt: bool) -> Written:
         hazards = Hazards()
         while True:
-            stream = Stream(fixed, ranges, warps, hazards.copy(), room, near_caches)
+            stream = Stream(fixed, ranges, warps, hazards.copy(), room, near_caches, packs)
             if phases:
                 stream.phases = []
             written = _write_pass(stream, keep_logits)
@@ -160,14 +174,12 @@ def finish_stream(written: Written, header: str) -> tuple[str, Residence, int]:
     s = written.stream
     threads = WARP * s.warps
     prompt = s.at.buffer(4 * s.fixed.seq_len, "prompt")
+    nothing = s.at.constant(bytes(LINE), NEVER, "zero")
     ticks = s.at.buffer(4 * max(1, len(s.phases or ())), "ticks")
     own = s.own_preamble()
-    budget = min(MOST_REGISTERS, REGISTERS // s.warps) - WORKING
-    held = len(s.constants)
-    resident = held + tiles.LANE_WORDS * len(s.tiles) <= budget
-    if resident:
-        budget -= held
-    order = sorted(range(len(s.tiles)), key=lambda n: (-s.tiles[n].work, n))
+    resident = written.resident
+    budget = written.budget - len(s.constants) * resident
+    order = sorted(range(len(s.tiles)), key=lambda n: (s.tiles[n].share, n))
     inside = set(order[: budget // tiles.LANE_WORDS])
     loads: dict[int, str] = {}
     start = []
@@ -190,10 +202,21 @@ def finish_stream(written: Written, header: str) -> tuple[str, Residence, int]:
     def known(found: re.Match[str]) -> str:
         if found[0] == "@TICKS@":
             return f"@A{ticks}@"
-        return (words if found[1] == "C" else loads)[int(found[2])]
+        text = (words if found[1] == "C" else loads)[int(found[2])]
+        late = f"xor32(shl32(tid, 4), {found[3]})"
+        return text.replace("shl32(tid, 4)", late) if found[3] else text
+
+    def opened(line: str) -> list[str]:
+        found = WINDOW.fullmatch(line)
+        if not found:
+            return [line]
+        lines = [MARKERS.sub(known, load) for load in s.loads[int(found[2])]]
+        lines = [found[1] + line for line in lines if line]
+        return lines
 
     def settle(lines: list[str]) -> list[str]:
-        settled = [s.at.resolve(MARKERS.sub(known, line)) for line in lines]
+        whole = [part for line in lines for part in opened(line)]
+        settled = [s.at.resolve(MARKERS.sub(known, line)) for line in whole]
         return [line for line in settled if line.strip()]
 
     fixed = s.fixed
@@ -209,7 +232,8 @@ def finish_stream(written: Written, header: str) -> tuple[str, Residence, int]:
         *indent(
             settle(
                 [
-                    "sm = cuda.shared.array(0, int32, alignment=16)",
+                    # A number that the compiler does not know: it would find it again and again.
+                    "sm = start_of(cuda.shared.array(0, int32, alignment=16))",
                     "tid = int32(cuda.threadIdx.x)",
                     "block = int32(cuda.blockIdx.x)",
                     "lane = and32(tid, 31)",
@@ -218,6 +242,7 @@ def finish_stream(written: Written, header: str) -> tuple[str, Residence, int]:
                     "odd = and32(lane, 1) != 0",
                     "upper = and32(lane, 2) != 0",
                     *(f"{name} = {text}" for name, text in offsets.items()),
+                    f"{ZERO} = redux_max(load32(gm, @A{nothing}@))",
                     f"spilled = mul32(block, {s.at.spilled})",
                     f"for i in range(tid, {s.at.shared_constants // 4}, {threads}):",
                     "    store32(sm, 4 * i, load32(gm, 4 * i))",
@@ -236,6 +261,7 @@ def finish_stream(written: Written, header: str) -> tuple[str, Residence, int]:
                             "count = int32(0)",
                             "p = int32(0)",
                             "random = random_state",
+                            *s.at_start,
                             "while True:",
                             *indent(written.body),
                             f"    # {NEXT}",

@@ -8,12 +8,31 @@ import numpy as np
 
 from anachron.compiler.fixed import Op
 from anachron.compiler.targets.cuda import lowering
+from anachron.compiler.targets.cuda.constants import find_gains
 from anachron.compiler.targets.cuda.fused_heads import Fusion, find_fusion, fused
 from anachron.compiler.targets.cuda.lowering import find_largest
-from anachron.compiler.targets.cuda.products import collected, repeated, repeats, spread
+from anachron.compiler.targets.cuda.products import (
+    collected,
+    paired,
+    repeated,
+    repeats,
+    saves_tiles,
+    spread,
+)
 from anachron.compiler.targets.cuda.residence import MUST
 from anachron.compiler.targets.cuda.stream import Stream, Units
-from anachron.kernels.cuda.lanes import MOST_ROOTS, lookup, masked, norm
+from anachron.compiler.targets.cuda.windows import open_window
+from anachron.kernels.cuda.lanes import (
+    MOST_ROOTS,
+    REDUCED,
+    element_index,
+    element_text,
+    load_neighbours,
+    lookup,
+    masked,
+    norm,
+    together,
+)
 from anachron.kernels.cuda.places import WARP, Place, saturated
 from anachron.kernels.reference import embedding as reference
 from anachron.kernels.reference.norm import LARGEST_RECIPROCAL
@@ -50,6 +69,8 @@ def lower_body(s: Stream) -> None:
         elif op.name in fusions:
             s.begin(op, "heads", "a warp a head, dot products of bytes")
             fused(s, fusions[op.name])
+        elif op.name in s.units:
+            s.variants[op.name] = ("mma, paired", "done with its partner")
         else:
             lower_op(s, op)
     if s.later:
@@ -63,7 +84,7 @@ def lower_op(s: Stream, op: Op) -> None:
         case "embed":
             s.begin(op, "lanes", "every warp has it")
             _embed(s, op)
-        case "matvec" if find_largest(s.ranges.accumulators[op.name]["sum"]) < lowering.NARROW:
+        case "matvec" if _narrow(s, op):
             _matvec(s, op)
         case "rms_norm" | "layer_norm" if _narrow_norm(s, op):
             s.begin(op, "lanes", "a reduction in every warp")
@@ -83,9 +104,27 @@ def _matvec(s: Stream, op: Op) -> None:
     elif not last and s.wanted[op.name]:
         s.begin(op, "mma, collected", "rows and columns dealt out")
         collected(s, op)
+    elif not last and (partner := _find_partner(s, op)) and saves_tiles(s, op):
+        s.begin(op, "mma, paired", "rows dealt out with those of its partner")
+        paired(s, (op, partner))
     else:
         s.begin(op, "mma, spread", "rows dealt out")
         spread(s, op)
+
+
+def _narrow(s: Stream, op: Op) -> bool:
+    """Whether a matrix's sums have 32 bits."""
+    return find_largest(s.ranges.accumulators[op.name]["sum"]) < lowering.NARROW
+
+
+def _find_partner(s: Stream, op: Op) -> Op | None:
+    """Another matrix of the same vector and shape, whose result stays in units, too."""
+    after = s.fixed.ops[s.numbers[op.name] + 1 : -1]
+    for other in after:
+        same = other.contract == "matvec" and other.inputs == op.inputs
+        if same and other.value.size == op.value.size and _narrow(s, other):
+            return None if s.wanted[other.name] or repeats(s, other) else other
+    return None
 
 
 def _embed(s: Stream, op: Op) -> None:
@@ -94,19 +133,28 @@ def _embed(s: Stream, op: Op) -> None:
         table = table[: s.fixed.seq_len]
     bits, size = op.value.format.bits, op.value.size
     every = np.arange(len(table))
-    stored = reference.embed(every, table=table, shift=op.attributes["shift"], bits=bits)
+    shift = op.attributes["shift"]
+    stored = reference.embed(every, table=table, shift=shift, bits=bits)
+    if 0 <= shift < 32 and (stored == table.astype(np.int64) << shift).all():
+        bits, stored = 8, table  # shifted by the kernel: half the room
+    else:
+        shift = 0
     place = s.at.rows(stored, bits)
-    s.lanes[op.name] = s.lane_registers(op.name)
+    registers = s.lanes[op.name] = s.lane_registers(op.name)
     row = "token" if op.inputs[0] == "token" else "p"
-    start = f"mul32({row}, {place.row_bytes})"
-    for i, register in enumerate(s.lanes[op.name]):
-        element = f"add32(slot, {WARP * i})"
-        if WARP * (i + 1) > size:
-            element = f"min32({element}, {size - 1})"
+    width = together(size)
+    last = (size - 1) // width * width
+    for i in range(0, len(registers), width):
+        element = element_text(i, size)
+        if element_index(i, size).max() > last:
+            element = f"min32({element}, {last})"
         scaled = f"shl32({element}, 1)" if bits == 16 else element
-        at = f"add32({start}, add32({scaled}, {place.offset}))"
-        value = f"load{bits}({place.memory}, {at})"
-        s.emit(f"{register} = {masked(value, i, size)}")
+        at = f"add32(mul32({row}, {place.row_bytes}), add32({scaled}, {place.offset}))"
+        lines, values = load_neighbours(place.memory, at, bits, width, f"pieces{i}")
+        s.emit(*lines)
+        for j, value in enumerate(values):
+            value = f"shl32({value}, {shift})" if shift else value
+            s.emit(f"{registers[i + j]} = {masked(value, i + j, size)}")
 
 
 def _narrow_norm(s: Stream, op: Op) -> bool:
@@ -120,23 +168,22 @@ def _narrow_norm(s: Stream, op: Op) -> bool:
 def _norm(s: Stream, op: Op) -> None:
     names = s.as_lanes(op.inputs[0])
     results = s.lanes[op.name] = s.lane_registers(op.name)
-    size, k = op.value.size, op.constants
-    gains = [s.lane_words(k["gain"], i) for i in range(len(names))]
-    biases = None
-    if "bias" in k:
-        biases = [s.lane_words(k["bias"], i) for i in range(len(names))]
-    s.emit(
-        *norm(
-            names,
-            results,
-            gains,
-            biases,
-            n=size,
-            bits=op.value.format.bits,
-            reciprocals=_reciprocals(s, op),
-            **{name: int(value) for name, value in op.attributes.items()},
-        )
+    size = op.value.size
+    gains, biases = find_gains(s, op)
+    lines = norm(
+        names,
+        results,
+        gains,
+        biases,
+        n=size,
+        bits=op.value.format.bits,
+        reciprocals=_reciprocals(s, op),
+        **{name: int(value) for name, value in op.attributes.items()},
     )
+    reduced = lines.index(REDUCED) + 1
+    s.emit(*lines[:reduced])
+    open_window(s, op.name, "squares")
+    s.emit(*lines[reduced:])
 
 
 def _reciprocals(s: Stream, op: Op) -> Place | None:
