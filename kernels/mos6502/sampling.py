@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from anachron.kernels.mos6502 import largest
 from anachron.kernels.mos6502.instructions import (
     Vector,
     add,
@@ -42,22 +43,15 @@ def argmax(logits: Vector, first_id: int, token_bytes: int) -> str:
         n, skip = min(256, logits.size - start), max(0, first_id - start)
         row = logits.at(start)
         end = "" if n == 256 else f"    cpx #{n}\n"
+        logit = f"{row.low},x", f"{row.high},x"
         text.append(
             f"""\
 argmax_{start}:
     ldx #{skip}
 _logit:
-    lda largest
-    cmp {row.low},x
-    lda largest+1
-    sbc {row.high},x
-    bvc *+4             ;@ p=0.99
-    eor #$80
+{largest.compare(largest.LARGEST, logit)}
     bpl _smaller        ;@ p=0.95
-    lda {row.low},x
-    sta largest
-    lda {row.high},x
-    sta largest+1
+{largest.take(logit)}
     stx next_token"""
         )
         if token_bytes == 2:

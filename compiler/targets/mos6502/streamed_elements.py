@@ -16,8 +16,7 @@ from anachron.compiler.fixed import Op
 from anachron.compiler.ranges import Ranges
 from anachron.compiler.targets.mos6502.sections import Area, Section
 from anachron.compiler.targets.mos6502.sharing import NAME
-from anachron.compiler.targets.mos6502.streamed_matrices import MatrixStreaming
-from anachron.compiler.targets.mos6502.streamed_rows import MOST_COLUMNS
+from anachron.compiler.targets.mos6502.streamed_matrices import Choice, MatrixStreaming
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.arithmetic import Array
 from anachron.kernels.mos6502 import embedding, expansion, fast_norm, rope
@@ -31,17 +30,8 @@ MOST_ENCODER_POSITIONS = 256
 class ElementStreaming(MatrixStreaming):
     """As MatrixStreaming, with what happens to each element or pair by itself."""
 
-    def __init__(
-        self,
-        values: Values,
-        ranges: Ranges,
-        most_columns: int = MOST_COLUMNS,
-        quarters: bool = True,
-        complete: bool = False,
-    ) -> None:
-        """most_columns: of matrices in residues; quarters: there is room for gating.py's tables."""
-        super().__init__(values, ranges, most_columns, complete)
-        self.quarters = quarters
+    def __init__(self, values: Values, ranges: Ranges, choice: Choice) -> None:
+        super().__init__(values, ranges, choice)
         self.long = values.fixed.seq_len > 256
         self._address_tables: dict[str, str] = {}
 

@@ -5,7 +5,7 @@ The base of streaming.py: the expansion, and the memory that rows come to.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -51,24 +51,29 @@ def _prepare(kernel: Kernel, x: Vector) -> str:
     )
 
 
-class MatrixStreaming(SharedOps):
-    """As SharedOps, with an expansion that holds the matrices.
+@dataclass(frozen=True)
+class Choice:
+    """How much memory is spent on speed, and whether all logits are kept.
 
     most_columns  of a matrix whose rows run in residues
+    quarters      there is room for gating.py's tables
     """
+
+    most_columns: int = MOST_COLUMNS
+    quarters: bool = True
+    complete: bool = False
+
+
+class MatrixStreaming(SharedOps):
+    """As SharedOps, with an expansion that holds the matrices."""
 
     expansion: Expansion
 
-    def __init__(
-        self,
-        values: Values,
-        ranges: Ranges,
-        most_columns: int = MOST_COLUMNS,
-        complete: bool = False,
-    ) -> None:
-        streams, reasons = plan_streams(values.fixed, ranges, most_columns)
+    def __init__(self, values: Values, ranges: Ranges, choice: Choice) -> None:
+        streams, reasons = plan_streams(values.fixed, ranges, choice.most_columns)
+        self.quarters = choice.quarters
         self.likeliest = None
-        if not complete:
+        if not choice.complete:
             self.likeliest = find_streamed_screening(values.fixed, ranges, streams)
         if self.likeliest:
             last = self.likeliest.op

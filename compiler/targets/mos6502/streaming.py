@@ -21,7 +21,7 @@ from anachron.compiler.targets.mos6502.lowering import ALL
 from anachron.compiler.targets.mos6502.sections import Area
 from anachron.compiler.targets.mos6502.sharing import NAME
 from anachron.compiler.targets.mos6502.streamed_elements import ElementStreaming
-from anachron.compiler.targets.mos6502.streamed_rows import MOST_COLUMNS
+from anachron.compiler.targets.mos6502.streamed_matrices import Choice
 from anachron.compiler.targets.mos6502.values import Values
 from anachron.kernels.mos6502.expansion import BLOCK
 from anachron.kernels.mos6502.streamed import attention as streamed_attention
@@ -38,15 +38,8 @@ MOST_HEAD_SIZE = 128
 class StreamedLowering(ElementStreaming):
     """As RowLowering, with an expansion that holds all that is large."""
 
-    def __init__(
-        self,
-        values: Values,
-        ranges: Ranges,
-        most_columns: int = MOST_COLUMNS,
-        quarters: bool = True,
-        complete: bool = False,
-    ) -> None:
-        super().__init__(values, ranges, most_columns, quarters, complete)
+    def __init__(self, values: Values, ranges: Ranges, choice: Choice) -> None:
+        super().__init__(values, ranges, choice)
         self._places: dict[tuple[str, str, int], tuple[int, int]] = {}
         self._shapes: dict[Shape, Shape] = {}
         self._of_heads: dict[Heads, Heads] = {}

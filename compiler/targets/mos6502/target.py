@@ -46,6 +46,7 @@ from anachron.compiler.targets.mos6502.sections import (
     zero_page,
 )
 from anachron.compiler.targets.mos6502.split_lowering import SplitLowering
+from anachron.compiler.targets.mos6502.streamed_matrices import Choice
 from anachron.compiler.targets.mos6502.streamed_rows import MOST_COLUMNS
 from anachron.compiler.targets.mos6502.streaming import StreamedLowering
 from anachron.compiler.targets.mos6502.values import Values
@@ -85,7 +86,7 @@ def build_streamed(
     widest = [*sorted((n for n in columns if n <= MOST_COLUMNS), reverse=True), 0]
     complete = options.logits or options.draws
     known = [
-        partial(StreamedLowering, Values(fixed), ranges, most, quarters, complete)
+        partial(StreamedLowering, Values(fixed), ranges, Choice(most, quarters, complete))
         for most in widest
         for quarters in (True, False)
     ]

@@ -12,6 +12,7 @@ To guard another kernel: measure, compare with `limit`, and give exact_rows its 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from anachron.kernels.mos6502.instructions import lines
 
@@ -59,33 +60,50 @@ _square:
     rts"""
 
 
-def measure() -> str:
+@dataclass(frozen=True)
+class Reading:
+    """How `measure` reads an element, Y, and finds what it squares: the text of each step.
+
+    begin     before the first element           high    its high byte, flags by it
+    test      what compares the high byte: cmp, or cpx where X has it
+    low, low_of_less   A = x >> 4, modulo 256, of an element at least 0, and below
+    far, reads         the label of what reads a long element, and its text
+    """
+
+    begin: str
+    high: str
+    test: str
+    low: str
+    low_of_less: str
+    far: str
+    reads: str
+
+
+LOW = "    lda (source_low),y  ;@ p=0.1\n" + "    lsr\n" * SHIFT + "    sta term"
+HIGH = "    lda (source_high),y ;@ p=0.1"
+_UP = "    asl\n" * SHIFT + "    ora term"
+SHIFTED = Reading("", lines(LOW, HIGH), "cmp", _UP, _UP, "_long", "")
+
+
+def measure(reading: Reading = SHIFTED) -> str:
     """`measure`: the vector's own length."""
-    return """\
+    begin = f"\n{reading.begin}" if reading.begin else ""
+    reads = f"{reading.reads}\n" if reading.reads else ""
+    return f"""\
 ; measure: sum_a (4 bytes) = the sum of (x >> 4) squared, x of Y + 1 words at source_low,
 ; source_high; uses A, X, Y, term, total
-measure:
+measure:{begin}
     lda #0
     sta sum_a
     sta sum_a+1
     sta sum_a+2
     sta sum_a+3
 _element:
-    lda (source_low),y  ;@ p=0.1
-    lsr
-    lsr
-    lsr
-    lsr
-    sta term
-    lda (source_high),y ;@ p=0.1
+{reading.high}
     bmi _negative       ;@ p=0.5
-    cmp #16
-    bcs _long           ;@ p=long_elements
-    asl
-    asl
-    asl
-    asl
-    ora term
+    {reading.test} #16
+    bcs {reading.far:15} ;@ p=long_elements
+{reading.low}
     tax
     clc
     lda square_low,x    ;@ aligned
@@ -103,13 +121,9 @@ _next:
     bpl _element        ;@ times elements
     rts
 _negative:
-    cmp #$f1
-    bcc _long           ;@ p=long_elements
-    asl
-    asl
-    asl
-    asl
-    ora term
+    {reading.test} #$f1
+    bcc {reading.far:15} ;@ p=long_elements
+{reading.low_of_less}
     eor #$ff            ; less x, less 1
     tax
     clc
@@ -124,7 +138,7 @@ _negative:
     bne _next           ;@ p=0.99
     inc sum_a+3
     bne _next           ;@ p=0.99
-_long:                  ; beyond 255 in size: (256 h + l) squared, h up to 8
+{reads}_long:                  ; beyond 255 in size: (256 h + l) squared, h up to 8
     bpl _size           ;@ p=0.5
     eor #$ff
     asl

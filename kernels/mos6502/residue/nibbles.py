@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from anachron.kernels.mos6502.instructions import lines
 from anachron.kernels.mos6502.residue import guard
-from anachron.kernels.mos6502.residue.guard import SHIFT
+from anachron.kernels.mos6502.residue.guard import Reading
 
 REACH = 16  # of lower_nibble: high bytes of what is not long
 
@@ -43,37 +43,22 @@ _lower:
 
 def measure() -> str:
     """`measure`, as guard.py's, with the tables of fill_nibbles."""
-    text = guard.measure()
-    for apart, joined in _JOINED:
-        assert text.count(apart) == 1
-        text = text.replace(apart, joined)
-    return text
-
-
-_DOWN = "    lsr\n" * SHIFT + "    sta term\n"
-_UP = "    asl\n" * SHIFT + "    ora term\n"
-_LOW = "    lda (source_low),y  ;@ p=0.1\n"
-_HIGH = "    lda (source_high),y ;@ p=0.1\n"
+    aim = lines(
+        *(
+            f"    lda source_low{i}\n    sta _low+{at}\n    sta _low_of_less+{at}\n"
+            f"    lda source_high{i}\n    sta _high+{at}"
+            for at, i in ((1, ""), (2, "+1"))
+        )
+    )
+    high = "_high:\n    ldx $ffff,y         ;@ p=0.1"
+    reads = lines("_far:", guard.LOW, guard.HIGH)
+    low, low_of_less = _join("_low"), _join("_low_of_less")
+    return guard.measure(Reading(aim, high, "cpx", low, low_of_less, "_far", reads))
 
 
 def _join(label: str) -> str:
+    """A = x >> 4, modulo 256: X is the high byte, the low one is read at the label."""
     return (
         f"    lda lower_nibble,x  ;@ aligned\n{label}:\n    ldx $ffff,y         ;@ p=0.1\n"
-        "    ora upper_nibble,x  ;@ aligned\n"
+        "    ora upper_nibble,x  ;@ aligned"
     )
-
-
-# What the text without tables has -> the same with them.
-_JOINED = (
-    ("measure:\n", "measure:\n" + lines(
-        *(f"    lda source_low{i}\n    sta _low+{at}\n    sta _low_of_less+{at}\n"
-          f"    lda source_high{i}\n    sta _high+{at}" for at, i in ((1, ""), (2, "+1")))
-    ) + "\n"),
-    (f"{_LOW}{_DOWN}{_HIGH}", "_high:\n    ldx $ffff,y         ;@ p=0.1\n"),
-    ("    cmp #16\n    bcs _long ", "    cpx #16\n    bcs _far  "),
-    (f"{_UP}    tax\n    clc\n    lda square_low,x", f"{_join('_low')}    tax\n    clc\n"
-     "    lda square_low,x"),
-    ("    cmp #$f1\n    bcc _long ", "    cpx #$f1\n    bcc _far  "),
-    (f"{_UP}    eor #$ff", f"{_join('_low_of_less')}    eor #$ff"),
-    ("_long:  ", f"_far:\n{_LOW}{_DOWN}{_HIGH}_long:  "),
-)

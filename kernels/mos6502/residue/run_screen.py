@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from anachron.kernels.mos6502 import largest
 from anachron.kernels.mos6502.instructions import Vector, lines
 from anachron.kernels.mos6502.residue.bounds import Screen
 from anachron.kernels.mos6502.residue.screen import Rows, add_columns, take
@@ -77,6 +78,7 @@ def seek(rows: Rows, screens: Sequence[Screen], lasts: Sequence[str]) -> str:
     name, out = rows.name, rows.out
     constants, bounds = rows.at(f"{name}_constants"), rows.at(f"{name}_bounds")
     guarded = f"{name}_far:\n    ora #0" if screens[0].guarded else ""
+    result = f"{out.low},y", f"{out.high},y"
     turn = "    asl scratch\n    rol scratch+1\n    rol"
     start = "    lda #0\n    rol"
     if right(screens):
@@ -147,29 +149,14 @@ _skip:
     inx
     jsr {rows.kernel[0]}_rows
     inx                 ; Y is its place
-    lda largest
-    cmp {out.low},y
-    lda largest+1
-    sbc {out.high},y
-    bvc *+4             ;@ p=0.99
-    eor #$80
-    bmi _better         ;@ p=run_larger
-    lda largest
-    cmp {out.low},y
-    bne _worse          ;@ p=0.99
-    lda largest+1
-    cmp {out.high},y
-    bne _worse          ;@ p=0.5
+{largest.challenge(result, "run_larger")}
     cpy next_token      ; of equals the first
     bcc _better         ;@ p=0.5
 _worse:
     rts
 _better:
     sty next_token
-    lda {out.low},y
-    sta largest
-    lda {out.high},y
-    sta largest+1
+{largest.take(result)}
 ; {name}_need: what a bound must be in this run; keeps X
 {name}_need:
     clc                 ; result + 32768, rounded up

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from anachron.kernels.mos6502 import largest
 from anachron.kernels.mos6502.instructions import Vector, lines
 from anachron.kernels.mos6502.residue.bounds import TABLE, Screen, plan
 from anachron.kernels.mos6502.residue.moduli import triangle
@@ -171,19 +172,7 @@ _skip:
     inx
     jsr {kernel}_rows
     inx
-    lda largest
-    cmp {low},x
-    lda largest+1
-    sbc {high},x
-    bvc *+4             ;@ p=0.99
-    eor #$80
-    bmi _better         ;@ p=0.3
-    lda largest
-    cmp {low},x
-    bne _worse          ;@ p=0.99
-    lda largest+1
-    cmp {high},x
-    bne _worse          ;@ p=0.5
+{largest.challenge((f"{low},x", f"{high},x"), "0.3")}
     txa                 ; of equals the first
 {number}    cmp next_token
     bcs _worse          ;@ p=0.5

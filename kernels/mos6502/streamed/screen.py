@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from anachron.kernels.arithmetic import Array
+from anachron.kernels.mos6502 import largest
 from anachron.kernels.mos6502.instructions import Vector, lines
 
 NEED = "largest+2"  # the least coarse sum of a row that may be as large as the largest
@@ -174,21 +175,13 @@ def _next(page: Page, label: str) -> str:
 
 def _largest(name: str, number: int, page: Page, out: Vector) -> str:
     """The largest coarse sum of a page, if it is larger: `index`, `page`."""
-    label = f"{name}_coarse_{number}"
+    label, result = f"{name}_coarse_{number}", (f"{out.low},x", f"{out.high},x")
     return f"""\
     ldx #{page.first}
 {label}:
-    lda largest
-    cmp {out.low},x
-    lda largest+1
-    sbc {out.high},x
-    bvc *+4             ;@ p=0.99
-    eor #$80
+{largest.compare(largest.LARGEST, result)}
     bpl _smaller        ;@ p=0.98
-    lda {out.low},x
-    sta largest
-    lda {out.high},x
-    sta largest+1
+{largest.take(result)}
     stx {name}_index
     lda #{number}
     sta {name}_page
@@ -198,16 +191,11 @@ _smaller:
 
 def _scan(name: str, number: int, page: Page, out: Vector) -> str:
     """Each row of a page that may be as large as the largest is done exactly."""
-    label = f"{name}_scan_{number}"
+    label, result = f"{name}_scan_{number}", (f"{out.low},x", f"{out.high},x")
     return f"""\
     ldx #{page.first}
 {label}:
-    lda {out.low},x
-    cmp {NEED}
-    lda {out.high},x
-    sbc {NEED}+1
-    bvc *+4             ;@ p=0.99
-    eor #$80
+{largest.compare(result, (NEED, f"{NEED}+1"))}
     bmi _small          ;@ p=1 - exact_rows
     jsr {name}_exact_{number}
 _small:
@@ -232,7 +220,7 @@ _before:
 """
     descriptor = f"{page.exact}_rows"
     address = [page.address >> 8 * i & 0xFF for i in range(3)]
-    base = page.base
+    base, result = page.base, (f"{out.low},x", f"{out.high},x")
     token = "    cpx next_token      ; of equals the first\n"
     token += f"    lda #{base >> 8}\n    sbc next_token+1\n" if wide else ""
     token += "    bcs _worse          ;@ p=0.5"
@@ -265,26 +253,11 @@ _found:
     jsr {page.exact}
     ldx index
 {name}_judge_{number}:
-    lda largest
-    cmp {out.low},x
-    lda largest+1
-    sbc {out.high},x
-    bvc *+4             ;@ p=0.99
-    eor #$80
-    bmi _better         ;@ p=0.2
-    lda largest
-    cmp {out.low},x
-    bne _worse          ;@ p=0.99
-    lda largest+1
-    cmp {out.high},x
-    bne _worse          ;@ p=0.5
+{largest.challenge(result, "0.2")}
 {token}
 _better:
     stx next_token
-{store}    lda {out.low},x
-    sta largest
-    lda {out.high},x
-    sta largest+1
+{store}{largest.take(result)}
     jmp {name}_need
 _worse:
     rts"""
