@@ -26,7 +26,7 @@ from anachron.kernels.cuda.training import program
 from anachron.kernels.cuda.training.grid import VECTOR
 from anachron.kernels.cuda.training.update import RATE_WORDS
 
-MOST_WARPS = 16  # of a block: 512 threads may have 128 registers each
+MOST_WARPS = 18  # of a block: 576 threads may have 112 registers each
 MOST_POSITIONS = 32  # a lane has a token
 ARGUMENTS = {
     **{"gm": "bytes", "trainings": "word", "steps": "word", "n_reports": "word"},

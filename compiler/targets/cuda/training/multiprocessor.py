@@ -14,7 +14,7 @@ Source: CUDA C++ Programming Guide, table of arithmetic throughput, compute capa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from anachron.compiler.targets.cuda.latency import (
@@ -34,7 +34,9 @@ GLOBAL = ("LDG", "STG", "LDC", "ATOMS")
 MULTIPLIERS = ("IMAD", "IDP", "HFMA2", "IMMA")
 WIDTHS = {".128": 16, ".64": 8}
 UNITS = ("float", "multiply", "memory", "slow", "integer", "none")
+QUEUE = 24  # wavefronts that may wait before a scheduler sends no more: assumed
 APART = 7  # instructions that warps begin behind each other
+MOST_OF_IT = 0.9  # of the multiplications that any loop has
 STEPS = 2  # that each warp goes through; the first is not counted
 Wavefronts = Callable[[str, int], float]  # of ld or st, of so many bytes a lane
 
@@ -51,39 +53,82 @@ class Loop:
 
 
 def find_loop(instructions: Sequence[Instruction]) -> Loop:
-    """The innermost loop with the most multiplications of floats, gone through on its longest way.
+    """The shortest of the loops that multiply most, each gone through on its longest way.
 
     Raises ValueError for a kernel without one.
     """
-    loops = [
-        (i.target, n) for n, i in enumerate(instructions) if i.target is not None and i.target <= n
-    ]
+    ends: dict[int, list[int]] = {}
+    before: dict[int, list[int]] = {}
+    for n, instruction in enumerate(instructions):
+        for after in _successors(instruction, n):
+            before.setdefault(after, []).append(n)
+            if after <= n:
+                ends.setdefault(after, []).append(n)
+    found = (
+        _go_round(instructions, start, _find_body(before, start, jumps))
+        for start, jumps in ends.items()
+    )
+    ways = [way for way in found if way]
 
-    def work(loop: tuple[int, int]) -> tuple[int, int]:
-        start, end = loop
-        return sum(i.kind in FLOATS for i in instructions[start : end + 1]), start - end
+    def work(way: list[int]) -> int:
+        return sum(instructions[n].kind in FLOATS for n in way)
 
-    if not loops or not work(max(loops, key=work))[0]:
+    most = max(map(work, ways), default=0)
+    if not most:
         raise ValueError("no loop that multiplies: this kernel does not train")
-    start, end = max(loops, key=work)
-    longest = {end: 1}
-    follows: dict[int, int] = {}
-    for n in range(end - 1, start - 1, -1):
-        for after in _successors(instructions[n], n):
-            if longest.get(after, 0) >= longest.get(n, 1):
-                longest[n], follows[n] = longest[after] + 1, after
-    way = [start]
-    while way[-1] != end:
-        if way[-1] not in follows:
-            raise ValueError("a step's way leaves its loop: this kernel is not known")
-        way.append(follows[way[-1]])
-    taken = [b != a + 1 for a, b in zip(way, [*way[1:], start], strict=True)]
+    way = min((way for way in ways if work(way) >= MOST_OF_IT * most), key=len)
+    taken = [b != a + 1 for a, b in zip(way, [*way[1:], way[0]], strict=True)]
     return Loop(tuple(instructions[n] for n in way), tuple(taken))
+
+
+def _find_body(
+    before: Mapping[int, Sequence[int]], start: int, jumps: Sequence[int]
+) -> frozenset[int]:
+    """A loop's instructions: those from which it jumps back without a way over its start."""
+    body, waiting = {start}, list(jumps)
+    while waiting:
+        n = waiting.pop()
+        if n not in body:
+            body.add(n)
+            waiting += before.get(n, ())
+    return frozenset(body)
+
+
+def _go_round(
+    instructions: Sequence[Instruction], start: int, body: frozenset[int]
+) -> list[int]:
+    """The longest way from an instruction back to it; empty where there is none.  Loops inside
+    are gone through once."""
+    after: dict[int, list[int]] = {}
+    longest: dict[int, int] = {}
+    follows: dict[int, int] = {}
+    stack, inside = [start], {start}
+    while stack:
+        n = stack[-1]
+        if n not in after:
+            after[n] = [s for s in _successors(instructions[n], n) if s in body]
+        new = next((s for s in after[n] if s not in after and s not in inside), None)
+        if new is not None:
+            stack.append(new)
+            inside.add(new)
+            continue
+        for s in after[n]:
+            if s == start or s not in inside and s in longest:
+                length = 1 if s == start else longest[s] + 1
+                if length > longest.get(n, 0):
+                    longest[n], follows[n] = length, s
+        inside.discard(stack.pop())
+    way = [start] if start in longest else []
+    while way and follows[way[-1]] != start:
+        way.append(follows[way[-1]])
+    return way
 
 
 def _successors(instruction: Instruction, n: int) -> list[int]:
     """Where a warp that stays together may go on."""
     target = instruction.target
+    if instruction.kind == "EXIT" and not instruction.predicate:
+        return []
     if target is None or ".DIV" in instruction.opcode:
         return [n + 1]
     return [n + 1, target] if instruction.predicate else [target]
@@ -161,6 +206,7 @@ def follow(loop: Loop, warps: int, wavefronts: Wavefronts, case: int) -> float:
         if cost.wavefronts:
             start = max(memory, now)
             memory = start + cost.wavefronts
+            scheduler.busy[cost.unit] = max(scheduler.busy[cost.unit], memory - QUEUE)
         if cost.writes is not None:
             done = start + cost.wavefronts + cost.latency
             warp.held[cost.writes] = max(warp.held[cost.writes], done)
