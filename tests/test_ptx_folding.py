@@ -9,8 +9,8 @@ ptxas    integers: arithmetic, products and their halves, shifts and funnels by 
          bits, minima, comparisons, conversions; halves of a word, where the GPU has no instruction
          for them; floats: cvt.rn, mul.rn, add.rn, min, max; how far sqrt.approx and rcp.approx err
 LLVM     prmt, fma.rz, fma.rn
-neither  dp4a, dp2a (but of zero), mad.hi, lop3, cvt.pack, cvt.rz to a float, div, rem, what a warp
-         does together (redux, shfl, vote, mma)
+neither  dp4a, dp2a (but of zero), lop3, cvt.pack, cvt.rz to a float, and what a warp does together
+         (redux, shfl, vote, mma); mad.hi, div, rem: test_ptx_llvm.py, test_ptx_ocelot.py
 """
 
 from __future__ import annotations

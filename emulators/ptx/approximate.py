@@ -9,7 +9,7 @@ registers have a source of errors, wrong by as much as the manual allows: at ran
     mul.rn.f32  add.rn.f32  fma.rn.f32  min.f32  max.f32          as IEEE 754 says, subnormals too
 
 To add one: a function of an array of float64 and a line in APPROXIMATIONS.
-Source: PTX ISA 9.0, section 9.7.3: the errors of sqrt.approx and rcp.approx; unverified.
+Source: PTX ISA 9.0, section 9.7.3: the errors of sqrt.approx and rcp.approx.
 """
 
 from __future__ import annotations
