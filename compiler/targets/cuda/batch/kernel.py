@@ -30,6 +30,7 @@ STREAMS = 16  # of a warp
 WARPS, FEWER_WARPS = 12, 8  # of a block, at most: its threads may have 168 registers each, or 255
 NARROW = 32  # the widest vector that a lane's share of leaves room in 168 registers: no spills
 ACCUMULATOR_BITS = 64
+ASIDE = ("last0", "last1", "state0", "state1")  # of a stream, that only a choice reads
 SPARE = 1024  # bytes of shared memory for what sampling adds to the constants
 ARGUMENTS = {
     **{"gm": "bytes", "prompts": "words", "lengths": "words", "limits": "words"},
@@ -134,6 +135,7 @@ def write_batch(
     else:
         choice += sampling.argmax_end()
     shared = lowering.constants.shared
+    aside = None if warps == WARPS else lowering.reserve(4 * WARP * len(ASIDE))
     source = [
         f"def kernel({', '.join(ARGUMENTS)}):",
         *indent(
@@ -141,9 +143,9 @@ def write_batch(
                 f'"""{fixed.name}: {STREAMS} streams a warp."""',
                 *_start(shared, score_bytes, lowering.near_bytes, lowering.warp_bytes),
                 "while tile < tiles:",
-                *indent(_stream_start(fixed)),
+                *indent([*_stream_start(fixed), *_put(aside)]),
                 "    while True:",
-                *indent([*body, *_choose(fixed, choice, keep, logits)], 2),
+                *indent([*body, *_get(aside), *_choose(fixed, choice, keep, logits, aside)], 2),
                 "    tile = add32(tile, stride)",
             ]
         ),
@@ -223,8 +225,22 @@ def _stream(half: int) -> list[str]:
     return [f"stream = add32(add32(mul32(tile, {STREAMS}), group), {8 * half})"]
 
 
+def _put(aside: int | None) -> list[str]:
+    """What no op reads, into the lane's own words of the warp's memory, where a model is wide."""
+    if aside is None:
+        return []
+    return [f"store32(mine, lane4, {aside + 4 * WARP * i}, {n})" for i, n in enumerate(ASIDE)]
+
+
+def _get(aside: int | None) -> list[str]:
+    """What _put has put there."""
+    if aside is None:
+        return []
+    return [f"{n} = load32(mine, lane4, {aside + 4 * WARP * i})" for i, n in enumerate(ASIDE)]
+
+
 def _choose(
-    fixed: FixedModel, choice: list[str], keep: int | None, logits: bool
+    fixed: FixedModel, choice: list[str], keep: int | None, logits: bool, aside: int | None
 ) -> list[str]:
     """The logits where a stream is past its prompt; each stream's next id; the end of all.
 
@@ -257,8 +273,8 @@ def _choose(
             f"elif begun{half} == 0:",
             f"    token{half} = prompts[stream * {fixed.seq_len} + p]",
         ]
-    lines += ["if redux_max(max32(last0, last1)) == 0:", "    break"]
-    return lines
+    lines += _put(aside)
+    return [*lines, "if redux_max(max32(last0, last1)) == 0:", "    break"]
 
 
 def _copy_logits(fixed: FixedModel, half: int, keep: int, row: str) -> list[str]:
