@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -247,6 +248,8 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(measurements, "WAVES", (1,))
     monkeypatch.setattr(batch_throughput.measure, "__defaults__", (32,))
     monkeypatch.setattr(training_throughput.measure, "__defaults__", (2,))
+    steps = SimpleNamespace(steps_per_second=(1e6, 2e6, 3e6))  # the estimate has its own tests
+    monkeypatch.setattr(benchmark, "estimate_steps", lambda kernel: steps)
     build = measurements.build_replicas
     for module in (benchmark, measurements):
         monkeypatch.setattr(module, "build_replicas", lambda model, gpu: build(model, 2, gpu=gpu))
@@ -276,6 +279,9 @@ def test_the_whole_command_ends_with_every_row(
     if find_tool("ptxas") and find_tool("nvdisasm"):
         lo, expected, hi = rows["tiny: one stream", "clocks a position"]["estimate"]
         assert 0 < lo <= expected <= hi
+        lo, expected, hi = rows["tiny: many streams, at best", "M positions/s"]["estimate"]
+        assert 0 < lo <= expected <= hi
+    assert goal["estimate"] == [1.0, 2.0, 3.0]
     text = report.plain(bench_report.bench_tables(told["rows"]), 160)
     assert re.search(r"reverse: training +>= 50 M steps/s .* no\b", text)
     assert text.index("reverse: training") < text.index("tiny: one stream")
@@ -315,7 +321,8 @@ def test_whatever_happens_ends_in_a_row_and_the_rest_is_measured(
 
     monkeypatch.setattr(benchmark, "plan", some)
     monkeypatch.setattr(benchmark, "run", run_badly)
-    monkeypatch.setattr(benchmark, "expect_stream", lambda fixed, clock_hz: {})
+    for name in ("expect_stream", "expect_batch", "expect_training"):
+        monkeypatch.setattr(benchmark, name, lambda *_, **__: {})
     rows = {r["what"]: r for r in benchmark.bench(tell=tell, budget=1e4)}
     for _, what, status, note in DEFECTS.values():
         assert rows[what]["status"] == status and note in rows[what]["note"], rows[what]

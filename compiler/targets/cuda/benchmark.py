@@ -24,13 +24,18 @@ from typing import Any, TypeAlias
 import anachron.compiler as ac
 from anachron.compiler.targets import Absent
 from anachron.compiler.targets.cuda import measurements
-from anachron.compiler.targets.cuda.batch.streams import build_batch
+from anachron.compiler.targets.cuda.batch.kernel import STREAMS
+from anachron.compiler.targets.cuda.batch.pipes import find_throughput
+from anachron.compiler.targets.cuda.batch.streams import BatchKernel, build_batch, run_batch
 from anachron.compiler.targets.cuda.device import Device
 from anachron.compiler.targets.cuda.generations import HOPPER, Gpu
 from anachron.compiler.targets.cuda.latency import estimate
 from anachron.compiler.targets.cuda.measurements import (
+    BEST,
     CLOCKS,
     GOALS,
+    RATE,
+    STEPS,
     TIME,
     Row,
     compile_stream,
@@ -39,6 +44,8 @@ from anachron.compiler.targets.cuda.measurements import (
 from anachron.compiler.targets.cuda.supervision import Broken, Child
 from anachron.compiler.targets.cuda.toolkit import compiled, keep_compiled
 from anachron.compiler.targets.cuda.training.replicas import build_replicas
+from anachron.compiler.targets.cuda.training.throughput import estimate_steps
+from anachron.emulators.ptx.traffic import Traffic
 
 CHECKPOINTS = {  # file -> (its tokenizer, a prompt)
     "soul.bin": ("soul_tokenizer.json", "hey"),
@@ -49,6 +56,7 @@ BUDGET = 280.0  # seconds: under five minutes in all
 LONGEST = 60.0  # of a measurement
 GRACE = 15.0  # for one that began in time
 LATER = 10  # steps of politeness
+MOST_INTERPRETED = 64  # positions
 Estimates: TypeAlias = Mapping[tuple[str, str], tuple[float, float, float]]  # by what and unit
 
 
@@ -78,7 +86,7 @@ def plan(models: list[tuple[ac.FixedModel, str]], gpu: Gpu, clock_hz: float) -> 
         measure: Callable[..., Iterator[Row]],
         kernel: str,
         make: Callable[..., object],
-        expect: Callable[..., Estimates] = lambda fixed, clock_hz: {},
+        expect: Callable[..., Estimates] = lambda fixed, prompt: {},
         quiet: bool = False,
     ) -> list[Measurement]:
         return [
@@ -89,15 +97,18 @@ def plan(models: list[tuple[ac.FixedModel, str]], gpu: Gpu, clock_hz: float) -> 
                 ),
                 f"{fixed.name}: {kernel}",
                 partial(make, fixed),
-                partial(expect, fixed, clock_hz) if gpu.capability == HOPPER.capability else dict,
+                partial(expect, fixed, prompt) if known else dict,
                 quiet,
             )
             for fixed, prompt in models
         ]
 
+    known = gpu.capability == HOPPER.capability  # the estimates are of such multiprocessors
     stream = partial(compile_stream, gpu=gpu)
-    alone = of(measurements.one_stream, "a stream", stream, expect_stream)
-    many = of(measurements.batches, "a batch", partial(build_batch, gpu=gpu))
+    expect = partial(expect_stream, clock_hz=clock_hz)
+    alone = of(measurements.one_stream, "a stream", stream, expect)
+    batch = partial(build_batch, gpu=gpu)
+    many = of(measurements.batches, "a batch", batch, partial(expect_batch, batch))
     same = of(measurements.identity, "a stream with logits", partial(stream, logits=True))
     peers = of(measurements.torch_peers, "nothing", lambda fixed: None, quiet=True)
     fused = of(measurements.torch_compiled, "nothing", lambda fixed: None, quiet=True)
@@ -107,6 +118,7 @@ def plan(models: list[tuple[ac.FixedModel, str]], gpu: Gpu, clock_hz: float) -> 
         lambda device, _: measurements.training(device),
         "training",
         lambda: build_replicas(ac.load("reverse"), gpu=gpu),
+        partial(expect_training, gpu) if known else dict,
     )
     shares = of(measurements.phases, "a stream with clocks", partial(stream, phases=True))
     grids = of(measurements.grid, "a stream", stream)
@@ -116,11 +128,33 @@ def plan(models: list[tuple[ac.FixedModel, str]], gpu: Gpu, clock_hz: float) -> 
     ]  # fmt: skip
 
 
-def expect_stream(fixed: ac.FixedModel, clock_hz: float) -> Estimates:
+def expect_stream(fixed: ac.FixedModel, prompt: str, clock_hz: float) -> Estimates:
     """Clocks from the assembled kernel, and the time that they take at the highest clock."""
+    del prompt
     found = estimate(fixed)
     what = f"{fixed.name}: one stream"
     return {(what, CLOCKS): found.clocks, (what, TIME): found.microseconds(clock_hz)}
+
+
+def expect_batch(
+    make: Callable[[ac.FixedModel], BatchKernel], fixed: ac.FixedModel, prompt: str
+) -> Estimates:
+    """Positions a second of an H200, from a whole generation interpreted, if that is short."""
+    if fixed.seq_len > MOST_INTERPRETED:
+        return {}
+    kernel = make(fixed)
+    run = run_batch(kernel, [prompt] * STREAMS, traffic=Traffic())
+    found = find_throughput(kernel, run)
+    busy = found.clocks[found.bound]
+    most, expected, least = (found.per_second(max(busy, each)) / 1e6 for each in found.latency)
+    return {(f"{fixed.name}: {BEST}", RATE): (least, expected, most)}
+
+
+def expect_training(gpu: Gpu) -> Estimates:
+    """Steps a second of an H200, from the assembled kernel."""
+    found = estimate_steps(build_replicas(ac.load("reverse"), gpu=gpu))
+    lo, expected, hi = (rate / 1e6 for rate in found.steps_per_second)
+    return {("reverse: training", STEPS): (lo, expected, hi)}
 
 
 def bench(
