@@ -32,8 +32,9 @@ def train(
     rates: Sequence[float],
     out: Console,
     err: Console,
-) -> tuple[list[LogTraining], Replicas]:
-    """The trainings, checked against the reference; of a single one its transcript is printed.
+) -> tuple[list[LogTraining], dict[str, object]]:
+    """The trainings, checked against the reference, and what --json says of the machine; of a
+    single one its transcript is printed.
 
     rates  each with every seed; none is the recipe's
     """
@@ -54,9 +55,11 @@ def train(
     if not args.json and len(every) == 1:
         out.print("\n".join(done.trainings[0].transcript), highlight=False)
     err.print(f"{machine.title}: {explain(done)}", style="dim", highlight=False)
-    if machine.name == "ptx" and not args.json:
-        err.print(estimate(kernel), style="dim", markup=False, highlight=False)
-    return list(done.trainings), done
+    found = costs(args.on, done)
+    if machine.name == "ptx":
+        said, found["steps_per_second_estimated"] = estimate(kernel)
+        err.print(said, style="dim", markup=False, highlight=False)
+    return list(done.trainings), found
 
 
 def explain(done: Replicas) -> str:
@@ -73,13 +76,13 @@ def explain(done: Replicas) -> str:
     return f"{many}, {done.instructions:,} warp-instructions; the reference's integers"
 
 
-def estimate(kernel: ReplicaKernel) -> str:
-    """A line of how fast a GPU is thought to be."""
+def estimate(kernel: ReplicaKernel) -> tuple[str, list[float] | None]:
+    """A line of how fast a GPU is thought to be, and its numbers: least, expected, most."""
     try:
         found = estimate_steps(kernel)
     except (Absent, ValueError) as reason:
-        return f"no estimate of a GPU's speed: {reason}"
-    return f"not measured: {found!r}"
+        return f"no estimate of a GPU's speed: {reason}", None
+    return f"not measured: {found!r}", [round(rate) for rate in found.steps_per_second]
 
 
 def costs(machine: str, done: Replicas) -> dict[str, object]:

@@ -54,10 +54,10 @@ def main(args: argparse.Namespace, out: Console, err: Console) -> int:
     rates = learning_rates.parse_rates(args.rates) if args.rates else ()
     models = [learning_rates.at_rate(model, rate) for rate in rates] or [model]
     trainings: list[Training] = []
-    replicas = None
+    costs: dict[str, object] = {}
     for args.on in machines:
         if args.on != "reference" and find_machine(args.on).target == "cuda":
-            some, replicas = replica_command.train(model, args, seeds, rates, out, err)
+            some, costs = replica_command.train(model, args, seeds, rates, out, err)
             trainings += some
             if not args.json and not rates:
                 for one in some[: replica_command.SHOWN]:
@@ -83,8 +83,7 @@ def main(args: argparse.Namespace, out: Console, err: Console) -> int:
         rows = learning_rates.summarize(trainings, CONVERGED)
         summary |= {"rates": rows} if rates else {}
         summary |= machine_times(trainings)
-        if replicas:
-            summary |= replica_command.costs(args.on, replicas)
+        summary |= costs
         if rates and not args.json:
             out.print(learning_rates.show_rates(rows, CONVERGED))
         print(json.dumps(summary)) if args.json else out.print(
@@ -98,7 +97,6 @@ def main(args: argparse.Namespace, out: Console, err: Console) -> int:
         save_weights(args.o, training.weights, format_model(model))
         err.print(f"wrote {args.o}", style="dim")
     if args.json:
-        costs = replica_command.costs(args.on, replicas) if replicas else {}
         print(json.dumps(as_json(training) | costs))
     return 0
 

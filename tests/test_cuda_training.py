@@ -230,6 +230,9 @@ def test_the_command_says_the_machine_s_hash(capsys: pytest.CaptureFixture[str])
     assert told["weights_sha256"] == train_log(ac.load("reverse"), 2)[0].sha256
     assert (told["machine"], told["steps"], told["time_ns"]) == ("ptx", 2, None)
     assert told["instructions_total"] > 10_000
+    if told["steps_per_second_estimated"] is not None:  # without NVIDIA's assembler there is none
+        lo, expected, hi = told["steps_per_second_estimated"]
+        assert 50e6 < lo < expected < hi
 
 
 @compiles
