@@ -255,25 +255,33 @@ def _mix(mixer: Mixer) -> str:
         f"    adc #{shape.head_size - 1}\n    tax\n    ldy {name}_head\n    dey\n"
         f"    sty {name}_first+1\n{name}_result:"
     )
-    for m in MODULI:
-        constant = f"{shape.value_sums(m)},x    ;@ aligned"
-        if m == 256:
-            text.append(f"    lda {constant}\n    clc")
-        else:
-            text.append(f"    sta total\n    eor #$ff\n    clc\n    adc {constant}")
-        text.append(f"{name}_ps{m}:\n    adc #0")
-        text.append(f"{name}_enter_v{m}:\n    jmp {name}_v{m}_1   ;@ goes {name}_v{m}_{{seen}}")
-        for row in range(n - 1, -1, -1):
-            text.append(f"{name}_v{m}_{row + 1}:\n    ldy {shape.value(row)},x    ;@ aligned")
-            text.append("    clc" if m == 256 else "")
-            text.append(f"{name}_p{m}_{row}:\n    adc t{m},y            ;@ p=0.03")
-    text.append("    adc #0\n    cmp #$ff            ; 255 is 0\n    adc #0")
+    text.append(mix(shape, name))
     text.append(divide_byte())
     text.append(
         f"{name}_out_low:\n    sta $ffff,x\n    dex\n{name}_first:\n    cpx #0\n"
         f"    beq {name}_to_mixed  ;@ times {shape.head_size}\n    jmp {name}_result\n"
         f"{name}_to_mixed:\n    jmp {name}_mixed"
     )
+    return lines(*text)
+
+
+def mix(shape: Shape, stem: str) -> str:
+    """total, A = a sum of weights times values of feature X, by a chain for each modulus: entered
+    where <stem>_enter_v<m> goes, by weights at <stem>_p<m>_<row>, from less their t's sum."""
+    text = []
+    for m in MODULI:
+        constant = f"{shape.value_sums(m)},x    ;@ aligned"
+        if m == 256:
+            text.append(f"    lda {constant}\n    clc")
+        else:
+            text.append(f"    sta total\n    eor #$ff\n    clc\n    adc {constant}")
+        text.append(f"{stem}_ps{m}:\n    adc #0")
+        text.append(f"{stem}_enter_v{m}:\n    jmp {stem}_v{m}_1   ;@ goes {stem}_v{m}_{{seen}}")
+        for row in range(shape.n_rows - 1, -1, -1):
+            text.append(f"{stem}_v{m}_{row + 1}:\n    ldy {shape.value(row)},x    ;@ aligned")
+            text.append("    clc" if m == 256 else "")
+            text.append(f"{stem}_p{m}_{row}:\n    adc t{m},y            ;@ p=0.03")
+    text.append("    adc #0\n    cmp #$ff            ; 255 is 0\n    adc #0")
     return lines(*text)
 
 

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from anachron.kernels.arithmetic import Array
 from anachron.kernels.mos6502 import fast_norm
 from anachron.kernels.mos6502.instructions import Vector, lines
+from anachron.kernels.mos6502.residue.guard import add_square
 
 SHIFTS = range(9)
 SHORT_SHIFTS = range(2, 6)  # with which two products do: a byte's shift left by up to 3
@@ -147,12 +148,7 @@ _plus:
     tay
 _square:
     clc
-    lda square_low,y    ;@ aligned
-    adc sum_a
-    sta sum_a
-    lda square_high,y   ;@ aligned
-    adc sum_a+1
-    sta sum_a+1
+{add_square("square_low,y", "square_high,y", "aligned", "sum_a")}
     bcc *+4             ;@ p=0.97
     inc sum_a+2
     dex

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from anachron.kernels.mos6502.arithmetic import TOP
 from anachron.kernels.mos6502.instructions import lines, set_word
-from anachron.kernels.mos6502.narrow.attention import Mixer, mask
+from anachron.kernels.mos6502.narrow.attention import Mixer, mask, mix
 from anachron.kernels.mos6502.narrow.cache import MODULI
 
 
@@ -227,8 +227,8 @@ def _take_some(mixer: Mixer) -> str:
         for m, at in pointers.items()
     ]
     enter = [
-        f"    sec\n    lda {at}\n    sbc #{ends[m][1]}\n    sta {name}_slow_enter{m}+1\n"
-        f"    lda {at}+1\n    sbc #0\n    sta {name}_slow_enter{m}+2"
+        f"    sec\n    lda {at}\n    sbc #{ends[m][1]}\n    sta {name}_slow_enter_v{m}+1\n"
+        f"    lda {at}+1\n    sbc #0\n    sta {name}_slow_enter_v{m}+2"
         for m, at in pointers.items()
     ]
     return lines(
@@ -280,25 +280,10 @@ _taken:
 def _mix_some(mixer: Mixer) -> str:
     """The sums of products with the weights taken, added to those of all."""
     shape, name = mixer.shape, mixer.name
-    text = [f"    ldx first\n    lda #{shape.head_size}\n    sta index\n{name}_slow_result:"]
-    for m in MODULI:
-        constant = f"{shape.value_sums(m)},x    ;@ aligned"
-        if m == 256:
-            text.append(f"    lda {constant}\n    clc")
-        else:
-            text.append(f"    sta total\n    eor #$ff\n    clc\n    adc {constant}")
-        text.append(f"{name}_slow_ps{m}:\n    adc #0")
-        text.append(
-            f"{name}_slow_enter{m}:\n    jmp {name}_slow{m}_1   ;@ goes {name}_slow{m}_{{seen}}"
-        )
-        for row in range(shape.n_rows - 1, -1, -1):
-            text.append(f"{name}_slow{m}_{row + 1}:\n    ldy {shape.value(row)},x    ;@ aligned")
-            text.append("    clc" if m == 256 else "")
-            text.append(f"{name}_slow_p{m}_{row}:\n    adc t{m},y            ;@ p=0.03")
-    text.append(f"""\
-    adc #0
-    cmp #$ff            ; 255 is 0
-    adc #0
+    return lines(
+        f"    ldx first\n    lda #{shape.head_size}\n    sta index\n{name}_slow_result:",
+        mix(shape, f"{name}_slow"),
+        f"""\
     tay
     clc
     lda total
@@ -313,8 +298,8 @@ def _mix_some(mixer: Mixer) -> str:
     dec index
     beq _mixed          ;@ times {shape.head_size}
     jmp {name}_slow_result
-_mixed:""")
-    return lines(*text)
+_mixed:""",
+    )
 
 
 def _divide_sums(mixer: Mixer) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from anachron.kernels.mos6502.instructions import lines, set_word
+from anachron.kernels.mos6502.residue.guard import add_square
 from anachron.kernels.mos6502.residue.matvec import block_label
 from anachron.kernels.mos6502.residue.moduli import reduce, triangle
 from anachron.kernels.mos6502.residue.sparse import POINTERS, SLOT, UNIT, Shape
@@ -162,18 +163,9 @@ _near:"""
     asl scratch+7
     rol""",
         long if shape.largest >= 255 * UNIT else "",
-        """\
-    tay
-    clc
-    lda square_low+1,y  ;@ p=0.01
-    adc sum_b
-    sta sum_b
-    lda square_high+1,y ;@ p=0.01
-    adc sum_b+1
-    sta sum_b+1
-    bcc *+4             ;@ p=0.99
-    inc sum_b+2
-_sure:""",
+        "    tay\n    clc",
+        add_square("square_low+1,y", "square_high+1,y", "p=0.01", "sum_b"),
+        "    bcc *+4             ;@ p=0.99\n    inc sum_b+2\n_sure:",
     )
 
 

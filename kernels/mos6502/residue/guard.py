@@ -85,6 +85,17 @@ _UP = "    asl\n" * SHIFT + "    ora term"
 SHIFTED = Reading("", lines(LOW, HIGH), "cmp", _UP, _UP, "_long", "")
 
 
+def add_square(low: str, high: str, claim: str, total: str) -> str:
+    """A total of bytes += a square, by its operands; the carry is clear before, and goes on."""
+    return f"""\
+    lda {low:15} ;@ {claim}
+    adc {total}
+    sta {total}
+    lda {high:15} ;@ {claim}
+    adc {total}+1
+    sta {total}+1"""
+
+
 def measure(reading: Reading = SHIFTED) -> str:
     """`measure`: the vector's own length."""
     begin = f"\n{reading.begin}" if reading.begin else ""
@@ -106,12 +117,7 @@ _element:
 {reading.low}
     tax
     clc
-    lda square_low,x    ;@ aligned
-    adc sum_a
-    sta sum_a
-    lda square_high,x   ;@ aligned
-    adc sum_a+1
-    sta sum_a+1
+{add_square("square_low,x", "square_high,x", "aligned", "sum_a")}
     bcc _next           ;@ p=0.97
     inc sum_a+2
     bne _next           ;@ p=0.99
@@ -127,12 +133,7 @@ _negative:
     eor #$ff            ; less x, less 1
     tax
     clc
-    lda square_low+1,x  ;@ p=0.01
-    adc sum_a
-    sta sum_a
-    lda square_high+1,x ;@ p=0.01
-    adc sum_a+1
-    sta sum_a+1
+{add_square("square_low+1,x", "square_high+1,x", "p=0.01", "sum_a")}
     bcc _next           ;@ p=0.97
     inc sum_a+2
     bne _next           ;@ p=0.99
@@ -177,12 +178,7 @@ _size:
 _sized:
     ldx total
     clc
-    lda square_low,x    ;@ aligned
-    adc sum_a
-    sta sum_a
-    lda square_high,x   ;@ aligned
-    adc sum_a+1
-    sta sum_a+1
+{add_square("square_low,x", "square_high,x", "aligned", "sum_a")}
     bcc *+8             ;@ p=0.9
     inc sum_a+2
     bne *+4             ;@ p=0.99
