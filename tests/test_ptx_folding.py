@@ -8,8 +8,9 @@ from the machine's code and must be what the interpreter stores.
 ptxas    integers: arithmetic, products and their halves, shifts and funnels by any count, fields of
          bits, minima, comparisons, conversions; halves of a word, where the GPU has no instruction
          for them; floats: cvt.rn, mul.rn, add.rn, min, max; how far sqrt.approx and rcp.approx err
+ptxas    lop3, by the table that it makes of two operations
 LLVM     prmt, fma.rz, fma.rn
-neither  dp4a, dp2a (but of zero), lop3, cvt.pack, cvt.rz to a float, and what a warp does together
+neither  dp4a, dp2a (but of zero), cvt.pack, cvt.rz to a float, and what a warp does together
          (redux, shfl, vote, mma); mad.hi, div, rem: test_ptx_llvm.py, test_ptx_ocelot.py
 """
 
@@ -303,3 +304,46 @@ def test_a_product_and_sum_is_what_llvm_works_out(mode: str) -> None:
     body += f"fma.{mode}.f32 %f4, %f1, %f2, %f3; mov.b32 %r4, %f4;"
     cases = [tuple(case) for case in floats.view(np.uint32).tolist()]
     assert folded == interpret(write_kernel(body, "sm_90", cases), len(cases))[::2]
+
+
+# ---- the table of lop3, which ptxas makes of two operations
+
+
+LOADED = r"LDG\S*\s+(R\d+), [^\[]*\[U?R\d+[^+\]]*(?:\+(0x\w+))?\]"  # register, offset
+FRAME = HEAD + """
+    ld.global.b32 %r1, [%rd1]; ld.global.b32 %r2, [%rd1+4]; ld.global.b32 %r3, [%rd1+8];
+    {body}
+    st.global.b32 [%rd1+12], %r4;
+    ret;
+}}
+"""
+
+
+@needs_ptxas
+@pytest.mark.parametrize("inverted", ["", "not.b32 %r2, %r2; "])
+@pytest.mark.parametrize("second", ["and", "or", "xor"])
+@pytest.mark.parametrize("first", ["and", "or", "xor"])
+def test_a_table_of_three_bits_is_read_as_ptxas_writes_it(
+    first: str, second: str, inverted: str, tmp_path: Path
+) -> None:
+    body = f"{inverted}{first}.b32 %r4, %r1, %r2; {second}.b32 %r4, %r4, %r3;"
+    source, made = tmp_path / "kernel.ptx", tmp_path / "kernel.cubin"
+    source.write_text(FRAME.format(target="sm_75", body=body))
+    command = [str(find_tool("ptxas")), "-arch=sm_75", str(source), "-o", str(made)]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    code = disassemble(made.read_bytes())
+    loaded = {
+        register: f"%r{int(at or '0', 16) // 4 + 1}"
+        for register, at in re.findall(LOADED, code)
+    }
+    found = re.findall(r"LOP3\.LUT\s+R\d+, (R\w+), (R\w+), (R\w+), (0x\w+), !PT", code)
+    assert len(loaded) == 3 and len(found) == 1, code
+    *registers, table = found[0]
+    operands = ", ".join(loaded[register] for register in registers)
+    words = [0xF0F0A55A, 0xCCCC0FF0, 0xAAAA3C3C, 0]
+    results = []
+    for text in (body, f"lop3.b32 %r4, {operands}, {table};"):
+        y = np.array(words, np.uint32)
+        load(FRAME.format(target="sm_75", body=text)).launch(y, threads=32, races=False)
+        results.append(int(y[3]))
+    assert results[0] == results[1]
