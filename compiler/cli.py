@@ -24,7 +24,7 @@ from anachron.compiler.debugging import show_debug
 from anachron.compiler.printer import format_model
 from anachron.compiler.prompts import encode_prompt, explain_prompt
 from anachron.compiler.run import RunError, predict
-from anachron.compiler.targets import Absent
+from anachron.compiler.targets import Absent, find_machine, find_target
 from anachron.compiler.tokenizer import Tokenizer
 
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
@@ -150,17 +150,21 @@ def run(args: argparse.Namespace) -> int:
         if not args.json:
             out.print(result.text, markup=False)
     else:
+        image = None
         try:
             image = ac.build(fixed, args.on, logits=args.logits, **hardware)
             show_debug(image)
             if args.live:
                 return arguments.run_live(image, prompt)
             speaker = arguments.Speaker(fixed, quiet=args.json)
-            result = ac.converse(image, args.n, sampling(args)).ask(prompt, speaker)
+            talk = ac.converse(image, args.n, sampling(args), profile=args.profile)
+            result = talk.ask(prompt, speaker)
             speaker.end()
         except (Absent, ac.DoesNotFit) as error:
             if args.json:
-                print_json(unavailable(fixed, args.on, prompt, error).as_json(args.logits))
+                answered = ac.run_reference(fixed, prompt, args.n, sampling(args))
+                row = unavailable(fixed, args.on, prompt, error, image, answered)
+                print_json(row.as_json(args.logits))
             raise
     if args.json:
         print_json(result.as_json(args.logits))
@@ -171,9 +175,11 @@ def run(args: argparse.Namespace) -> int:
         )
     if result.counts:
         each = result.total / result.n_tokens
+        whole, name = report.seconds(result.time_ns), result.on.title
+        if result.on.counted:
+            whole = report.amount(result.on, result.total)
         err.print(
-            f"{result.on.title}: {report.amount(result.on, each)} a token, "
-            f"{report.seconds(result.time_ns)} in all, predicted "
+            f"{name}: {report.amount(result.on, each)} a token, {whole} in all, predicted "
             f"{report.deviation(result.total, result.predicted)}",
             style="dim",
         )
@@ -224,35 +230,41 @@ def cycles(args: argparse.Namespace) -> int:
         return training_command.cycles(args, out)
     fixed = load_fixed(args)
     prompt = ask_prompt(fixed, args)
-    image = ac.build(fixed, args.on, logits=args.logits, **arguments.hardware(args))
+    choices = arguments.hardware(args)
+    if find_machine(args.on).target == "cuda":  # one kernel for all: how it chooses is told later
+        choices["sampling"] = sampling(args)
+    image = ac.build(fixed, args.on, logits=args.logits, **choices)
     n_prompt = len(encode_prompt(fixed, prompt))
     room = fixed.seq_len - n_prompt
     passes = n_prompt + (room if args.n is None else min(args.n, room)) - 1
     if fixed.generation.mode == "sequence":
         passes = 1
-    measured = None
+    measured, absent = None, ""
     answered = ac.run_reference(fixed, prompt, args.n, sampling(args))
     tokens = answered.tokens[:passes]
     if fixed.generation.mode == "sequence":
         tokens = answered.prompt_ids
     elif len(tokens) < passes:
         passes = len(tokens)
-    if args.measure:
-        result = ac.converse(image, args.n, sampling(args)).ask(prompt)
-        measured = dict(result.cycles)
     predicted = predict(image, n_prompt, passes, tokens)
-    if not predicted:
-        raise ValueError(
-            f"{image.machine.title}: its {image.machine.unit} are counted or measured, not "
-            f"predicted: see anachron run --on {args.on} --profile"
-        )
+    if args.measure:
+        try:
+            result = ac.converse(image, args.n, sampling(args), profile=True).ask(prompt)
+            measured = dict(result.cycles)
+        except Absent as error:
+            absent = str(error)
+    told = find_target(image.machine).tell_estimate(image) if image.machine.gpu else {}
     if args.json:
         rows = report.cycles_rows(predicted, measured)
-        print_json({"machine": args.on, "model": fixed.name, "passes": passes, "rows": rows})
+        known = {"machine": args.on, "model": fixed.name, "passes": passes, "rows": rows, **told}
+        print_json({**known, **({"status": "absent", "note": absent} if absent else {})})
     else:
         times = "1 pass" if passes == 1 else f"{passes} passes"
         out.print(f"{fixed.name} on {image.machine.title}: {times} for {prompt!r}\n")
         out.print(report.cycles_table(image, predicted, measured))
+        if told:
+            out.print(report.estimate_line(told), soft_wrap=True)
+        warn(absent and f"not measured: {absent}")
     return 0
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from rich.console import Console
 
 from anachron.compiler.building import build
 from anachron.compiler.fixed import FixedModel
+from anachron.compiler.image import Image
 from anachron.compiler.report import compare_table, fit, plain
-from anachron.compiler.run import Run, run_image, run_reference
+from anachron.compiler.run import Run, predict, run_image, run_reference
 from anachron.compiler.sampling import Sampling
 from anachron.compiler.targets import Absent, DoesNotFit, MissingKernel, find_machine
 
@@ -70,7 +72,7 @@ def compare(
         if name == "reference":
             runs.append(reference)
             continue
-        runs.append(_run_on(fixed, name, prompt, n, sampling, options))
+        runs.append(_run_on(fixed, name, prompt, n, sampling, options, reference))
     agree = all(run.agrees(reference) for run in runs if run.status == "ok")
     return Comparison(tuple(runs), agree)
 
@@ -82,6 +84,7 @@ def _run_on(
     n: int | None,
     sampling: Sampling | None,
     options: dict[str, Any],
+    reference: Run,
 ) -> Run:
     try:
         image = build(fixed, name, **options)
@@ -90,14 +93,31 @@ def _run_on(
     try:
         return run_image(image, prompt, n, sampling)
     except (Absent, MissingKernel) as error:
-        return unavailable(fixed, name, prompt, error)
+        return unavailable(fixed, name, prompt, error, image, reference)
 
 
-def unavailable(fixed: FixedModel, name: str, prompt: str, error: ValueError) -> Run:
-    """The row of a machine that is absent or too small, and why."""
+def unavailable(
+    fixed: FixedModel,
+    name: str,
+    prompt: str,
+    error: ValueError,
+    image: Image | None = None,
+    reference: Run | None = None,
+) -> Run:
+    """The row of a machine that is absent or too small, and why.
+
+    With an image it says what the program would take there, in the passes of the reference.
+    """
     over = error.bytes_over if isinstance(error, DoesNotFit) else 0
     status = "does_not_fit" if isinstance(error, DoesNotFit) else "absent"
     on = find_machine(name)
-    return Run(
+    row = Run(
         on, fixed.name, prompt, (), (), "", status=status, bytes_over=over, note=str(error)
+    )
+    if image is None or reference is None or fixed.generation.mode == "sequence":
+        return row
+    n_prompt, tokens = len(reference.prompt_ids), reference.tokens
+    predictor = partial(predict, image, n_prompt, reference.passes, tokens)
+    return replace(
+        row, predictor=predictor, image=image, image_bytes=image.size_bytes, passes=reference.passes
     )

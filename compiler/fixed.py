@@ -147,6 +147,12 @@ class FixedModel:
                 total += 2 * rows * op.value.size
         return total
 
+    def run_macs(self, n_prompt: int, n_passes: int) -> int:
+        """Multiply-accumulates of so many passes; an encoder's only one has all positions."""
+        if self.generation.mode == "sequence":
+            return sum(self.macs(p) for p in range(self.seq_len))
+        return sum(self.macs(p, p >= n_prompt - 1) for p in range(n_passes))
+
 
 def check(fixed: FixedModel) -> FixedModel:
     """Hold every op to its contract; gives the model back, or raises ModelError naming the op."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich import box
@@ -137,7 +138,13 @@ def compare_cells(run: Run) -> list[str]:
     on = run.on
     if run.status != "ok":
         why = f"{run.bytes_over:,} bytes too large" if run.bytes_over else run.note
-        return [on.title, str(on.year), "-", "-", "-", "-", "-", f"({run.status}: {why})"]
+        told, image = "-", f"{run.image_bytes:,} B" if run.image_bytes else "-"
+        if predicted := run.predicted:  # of a program for a machine that is not here
+            each = predicted.expected / run.n_tokens
+            time_ns = on.time_ns(round(predicted.expected))
+            told = amount(on, each) + (f", {seconds(time_ns / run.n_tokens)}" if time_ns else "")
+            why += "; estimated, not measured" if on.gpu else ""
+        return [on.title, str(on.year), image, "-", told, "-", "-", f"({run.status}: {why})"]
     if not run.counts:
         return [on.title, str(on.year), "-", "-", "-", "-", "-", run.text]
     each = run.total / run.n_tokens
@@ -164,7 +171,7 @@ def cycles_rows(
             "least": row.lo,
             "expected": row.expected,
             "most": row.hi,
-            **({"measured": measured[name]} if measured else {}),
+            **({"measured": measured.get(name, 0)} if measured else {}),
         }
         for name, row in predicted.items()
     ]
@@ -176,6 +183,7 @@ def cycles_table(
     """The prediction kernel by kernel, and the measurement beside it."""
     names = "least|expected|most|measured|off" if measured else "least|expected|most"
     table = make_table(f"kernel ({image.machine.unit})", names)
+    whole = image.machine.target == "cuda"  # what is measured is all of a launch
     total = Cycles(0, 0, 0)
     if measured and not predicted:
         for name, each in {**measured, "all": sum(measured.values())}.items():
@@ -187,13 +195,27 @@ def cycles_table(
         if measured:
             row += [count(measured.get(name)), deviation(measured.get(name, 0), cycles)]
         table.add_row(*row)
+    for name, each in (measured or {}).items():
+        if whole and name not in predicted:
+            table.add_row(name, "-", "-", "-", count(each), "-")
     table.add_section()
     row = ["all", count(total.lo), count(total.expected), count(total.hi)]
     if measured:
-        whole = sum(measured.get(name, 0) for name in predicted)
-        row += [count(whole), deviation(whole, total)]
+        told = sum(measured.get(name, 0) for name in (measured if whole else predicted))
+        row += [count(told), deviation(told, total)]
     table.add_row(*row)
     return table
+
+
+def estimate_line(told: Mapping[str, Any]) -> str:
+    """What a GPU's token is estimated to take, from what `cycles --json` has of it."""
+    (lo, each, hi), hz = told["cycles_per_token"], told["clock_hz"]
+    least, time, most = (seconds(n * 1e9 / hz) for n in (lo, each, hi))
+    return (
+        f"{told['basis']}: {count(each)} cycles a token ({count(lo)} to {count(hi)}), {time} "
+        f"({least} to {most}) at {hz / 1e9:.2f} GHz; {count(told['instructions_per_token'])} "
+        "instructions of PTX"
+    )
 
 
 def calls_table(image: Image, aside: bool = True) -> Table:
@@ -201,7 +223,7 @@ def calls_table(image: Image, aside: bool = True) -> Table:
 
     aside  build it in other ways, too, which takes some seconds
     """
-    unit = "cycles" if image.machine.clock_hz else "ns"
+    unit = image.machine.unit
     table = make_table("op|kernel|variant", f"bytes|{unit}", "why")
     table.columns[2].max_width = MOST_VARIANT
     ways, times = [*image.others()] if aside else [], image.times

@@ -20,7 +20,7 @@ from anachron.compiler.fixed import FixedModel
 from anachron.compiler.image import Image, Loadable
 from anachron.compiler.prompts import encode_prompt, typeable
 from anachron.compiler.sampling import Sampling
-from anachron.compiler.targets import Machine, find_machine, find_target
+from anachron.compiler.targets import Absent, Machine, find_machine, find_target
 from anachron.compiler.targets.reference.target import Session
 from anachron.compiler.timing import Cycles
 from anachron.emulators import create
@@ -44,6 +44,8 @@ class Run:
                positions first; one number for an encoder
     predictor  finds the same, by kernel, from the program's text and the reference's integers
     logits     (generated, vocab_size), or None
+    timed_ns   by another clock than the counted one, where there is one
+    passes     of a run that did not take place, as the reference has them
     """
 
     on: Machine
@@ -63,6 +65,8 @@ class Run:
     status: str = "ok"
     bytes_over: int = 0
     note: str = ""
+    timed_ns: int | None = None
+    passes: int = 0
 
     def __repr__(self) -> str:
         unit = "" if not self.counts else f", {self.total:,} {self.on.unit}"
@@ -85,24 +89,37 @@ class Run:
 
     @property
     def time_ns(self) -> int | None:
-        return self.on.time_ns(self.total)
+        return self.on.time_ns(self.total) if self.timed_ns is None else self.timed_ns
 
     @property
     def n_tokens(self) -> int:
         """Tokens that the counts were spent on: positions, or an encoder's whole input."""
-        return max(1, len(self.counts) if len(self.counts) > 1 else len(self.generated))
+        n = len(self.counts) or self.passes
+        return max(1, n if n > 1 else len(self.generated))
 
     @cached_property
     def predicted_kernels(self) -> Mapping[str, Cycles]:
         """The time of each kernel, as the program's text tells it; what data plays a part in is
-        counted in the integers that the reference finds for this text."""
-        return self.predictor() if self.predictor else {}
+        counted in the integers that the reference finds for this text.  Nothing where what
+        predicts is not installed."""
+        try:
+            return self.predictor() if self.predictor else {}
+        except Absent:
+            return {}
 
     @property
     def predicted(self) -> Cycles | None:
         """The same, summed; None where nothing is predicted."""
         kernels = self.predicted_kernels.values()
-        return sum(kernels, Cycles(0, 0, 0)) if self.predictor else None
+        return sum(kernels, Cycles(0, 0, 0)) if kernels else None
+
+    def _times(self) -> list[int | None] | None:
+        """Nanoseconds of each pass; a time taken of all of them is shared as the counts are."""
+        if self.on.counted or self.status != "ok":
+            return None
+        if self.timed_ns is None:
+            return [self.on.time_ns(count) for count in self.counts]
+        return [round(self.timed_ns * count / max(1, self.total)) for count in self.counts]
 
     def agrees(self, other: Run) -> bool:
         """The same prompt ids, tokens and (where both have them) logits."""
@@ -113,7 +130,7 @@ class Run:
 
     def as_json(self, logits: bool = False) -> dict[str, Any]:
         """The object that `--json` prints."""
-        times = [self.on.time_ns(count) for count in self.counts]
+        times = self._times()
         clocked = self.on.clock_hz is not None
         out: dict[str, Any] = {
             "machine": self.on.name,
@@ -124,9 +141,9 @@ class Run:
             "tokens": list(self.tokens),
             "text": self.text,
             "time_ns": self.time_ns if self.counts else None,
-            "time_ns_per_token": None if self.on.counted else times,
+            "time_ns_per_token": times,
             "cycles_total": self.total if clocked and self.counts else None,
-            "cycles_per_token": list(self.counts) if clocked else None,
+            "cycles_per_token": list(self.counts) if clocked and self.status == "ok" else None,
             "clock_hz": self.on.clock_hz,
             "image_bytes": self.image_bytes or None,
             "kernels": dict(self.cycles),
@@ -157,6 +174,7 @@ def run_reference(
     if generation.mode == "sequence":
         logits = session.step(ids)[name]
         answer = [argmax(row, first_id=generation.first_id) for row in logits]
+        passes = 1
     else:
         answer, rows, state = [], [], sampling.state
         new = ids
@@ -179,8 +197,11 @@ def run_reference(
             answer.append(token)
             new = [token]
         logits = np.array(rows).reshape(len(rows), fixed.vocab_size)
+        passes = len(ids) - 1 + len(rows) if rows else 0
     text = fixed.tokenizer.decode(answer)
-    return Run(on, fixed.name, prompt, tuple(ids), tuple(answer), text, logits=logits)
+    return Run(
+        on, fixed.name, prompt, tuple(ids), tuple(answer), text, logits=logits, passes=passes
+    )
 
 
 def run_image(
@@ -194,10 +215,15 @@ def run_image(
     return converse(image, n, sampling).ask(prompt, listener)
 
 
-def converse(image: Image, n: int | None = None, sampling: Sampling | None = None) -> Any:
-    """A Conversation, or what the image's target has in its place."""
-    make = getattr(find_target(image.machine), "converse", Conversation)
-    return make(image, n, sampling)
+def converse(
+    image: Image, n: int | None = None, sampling: Sampling | None = None, profile: bool = False
+) -> Any:
+    """A Conversation, or what the image's target has in its place.
+
+    profile  time by kernel is wanted, even if taking it takes time itself
+    """
+    make = getattr(find_target(image.machine), "converse", None)
+    return make(image, n, sampling, profile) if make else Conversation(image, n, sampling)
 
 
 class Conversation:
@@ -279,7 +305,7 @@ class Conversation:
             {name: after[name] - before[name] for name in after},
             predictor,
             image.size_bytes,
-            count_macs(fixed, len(prompt_ids), len(counts)),
+            fixed.run_macs(len(prompt_ids), len(counts)),
             np.array(logits) if image.options.logits else None,
             self.machine,
             image,
@@ -371,10 +397,3 @@ def predict(
         for name, cycles in ask(position, wants_logits).items():
             sums[name] = sums[name] + cycles if name in sums else cycles
     return sums
-
-
-def count_macs(fixed: FixedModel, n_prompt: int, n_passes: int) -> int:
-    """Multiply-accumulates of so many passes."""
-    if fixed.generation.mode == "sequence":
-        return sum(fixed.macs(p) for p in range(fixed.seq_len))
-    return sum(fixed.macs(p, p >= n_prompt - 1) for p in range(n_passes))

@@ -77,7 +77,8 @@ def test_a_result_is_waited_for_and_a_barrier_for_all() -> None:
     use = Instruction("IADD3", "", None, 4, None, None, 1)
     barrier = Instruction("BAR.SYNC", "", None, 5, None, None, 0)
     path = [(0, False), (1, False), (2, False)]
-    clocks, barriers = follow([load, use, barrier], path, 8, 1)
+    clocks, barriers, spent = follow([load, use, barrier], path, 8, 1)
+    assert sum(spent) == clocks and spent[0] == 0 and spent[1] >= LATENCIES["LDS"][1]
     second = SCHEDULERS + LATENCIES["LDS"][1]  # its load goes when all schedulers' first have gone
     assert barriers == [second + 4 + LATENCIES["BAR"][1]] and clocks == barriers[0]
 
@@ -105,6 +106,8 @@ def test_the_estimate_is_within_bounds(name: str, tokenizer: str, goal_us: float
     image = ac.build(fixed, "ptx")
     assert isinstance(image, KernelImage)
     assert len(found.intervals) == len(image.text.at_end) + 1
-    totals = [sum(part[case] for part in found.intervals.values()) for case in range(3)]
-    assert tuple(totals) == found.clocks
+    for parts in (found.intervals, found.ops):
+        totals = [sum(part[case] for part in parts.values()) for case in range(3)]
+        assert tuple(totals) == found.clocks
+    assert {call.op for call in image.calls if call.variant != "fused"} < set(found.ops)
     assert inspect(image.program.ptx).faults == ()

@@ -36,6 +36,11 @@ class Machine:
     cartridge: bool = False  # runs from an EasyFlash's ROM
 
     @property
+    def gpu(self) -> bool:
+        """It is there or it is not: nothing emulates it."""
+        return self.target == "cuda" and not self.counted
+
+    @property
     def unit(self) -> str:
         return self.counted or ("cycles" if self.clock_hz else "ns")
 
@@ -102,6 +107,9 @@ TARGETS = {
 }
 
 PAL = 985_248  # Hz, the C64's CPU clock in Europe
+# Hz, the highest that an H200's multiprocessors are run at, as nvidia-smi states it: unverified.  A
+# GPU that is there says its own.
+H200 = 1_980_000_000
 
 MACHINES = {
     machine.name: machine
@@ -133,8 +141,8 @@ MACHINES = {
             cartridge=True,
         ),
         Machine("ptx", "cuda", "PTX, interpreted", 2022, None, None, counted="instructions"),
-        Machine("cuda", "cuda", "NVIDIA GPU", 2022, None, None),
-        Machine("h200", "cuda", "NVIDIA H200", 2024, None, None),
+        Machine("cuda", "cuda", "NVIDIA GPU", 2022, H200, None),
+        Machine("h200", "cuda", "NVIDIA H200", 2024, H200, None),
     )
 }
 

@@ -13,12 +13,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anachron.compiler.prompts import encode_prompt
-from anachron.compiler.run import Run, RunError, count_macs
+from anachron.compiler.run import Run, RunError
 from anachron.compiler.sampling import Sampling
 from anachron.compiler.targets import MissingKernel
 from anachron.compiler.targets.cuda.device import Device
+from anachron.compiler.targets.cuda.estimation import ClockPrediction
+from anachron.compiler.targets.cuda.kernel import ARGUMENTS, write_kernel
 from anachron.compiler.targets.cuda.launching import Launch, prepare
 from anachron.compiler.targets.cuda.origins import name_instructions, sum_by_op
+from anachron.compiler.targets.cuda.prediction import Prediction
+from anachron.compiler.targets.cuda.stream_kernel import END, NEXT
+from anachron.compiler.targets.cuda.toolkit import compile_kernel
 from anachron.emulators.ptx import PtxError, Result, load
 from anachron.kernels.cuda.sampling import MOST_SAMPLED
 
@@ -29,7 +34,11 @@ CLOCKS = "SM clocks"  # of the whole launch, as the kernel counts them itself
 
 
 class KernelConversation:
-    """An image's kernel, ready; `schedule` is the interpreter's seed, None for its usual order."""
+    """An image's kernel, ready.
+
+    schedule  the interpreter's seed, None for its usual order
+    profile   on a GPU, a kernel that reads the clock between ops, which takes longer
+    """
 
     def __init__(
         self,
@@ -37,24 +46,30 @@ class KernelConversation:
         n: int | None,
         sampling: Sampling | None,
         schedule: int | None = None,
+        profile: bool = False,
     ) -> None:
         self.image, self.n, self.schedule = image, n, schedule
         self.sampling = sampling or Sampling()
         if self.sampling.inverse and image.fixed.vocab_size > MOST_SAMPLED:
             raise MissingKernel(f"the kernel samples from {MOST_SAMPLED} ids at most: leave out -t")
         self.interpreted = image.machine.name == "ptx"
-        ptx = image.program.ptx
+        self.text, self.ptx, self.on = image.text, image.program.ptx, image.machine
         if self.interpreted:
-            self.kernel = load(ptx)
-        else:
-            self.device = Device.open("H200" if image.machine.name == "h200" else "")
+            self.kernel = load(self.ptx)
+            return
+        self.device = device = Device.open("H200" if image.machine.name == "h200" else "")
+        self.on = replace(self.on, title=device.name, clock_hz=device.clock_hz)
+        if profile and image.fixed.generation.mode != "sequence":
+            room = device.gpu.shared_bytes
+            self.text = write_kernel(image.fixed, image.options.logits, phases=True, room=room)
+            self.ptx = compile_kernel(self.text.source, self.text.threads, ARGUMENTS, alone=True)
 
     def ask(self, prompt: str, listener: Callable[[str, int], None] | None = None) -> Run:
         """One launch; the listener hears of passes and tokens when it is over.
 
         Raises RunError where the interpreter finds a race or anything else that must not be.
         """
-        image, fixed, text = self.image, self.image.fixed, self.image.text
+        image, fixed, text = self.image, self.image.fixed, self.text
         ids = encode_prompt(fixed, prompt)
         encoder = fixed.generation.mode == "sequence"
         room = fixed.seq_len - len(ids)
@@ -62,22 +77,26 @@ class KernelConversation:
         launch = prepare(fixed, text, ids, most, self.sampling, keep_logits=image.options.logits)
         passes: list[int] = []
         kernels: dict[str, int] = {}
+        time_ns = None
         if encoder or most > 0:
             if self.interpreted:
                 passes, kernels = self._interpret(launch, len(ids))
             else:
                 time_ns = self.device.launch(
-                    image.program.ptx, launch.arguments, text.threads, text.layout.shared_bytes
+                    self.ptx, launch.arguments, text.threads, text.layout.shared_bytes
                 )
-                kernels = {CLOCKS: launch.clocks()[0]}
+                kernels = _tell_apart(text.phases, launch.clocks())
                 chosen = len(launch.answer())
-                passes = _share(time_ns, 1 if encoder else len(ids) - 1 + chosen)
+                whole = sum(kernels.values())
+                passes = _share(whole, 1 if encoder else len(ids) - 1 + chosen)
         answer = launch.answer()
         logits = launch.array("logits")[0]
         kept = len(answer)
         predictor = None
-        if self.interpreted and passes:
-            ask = replace(image.instructions, sampling=self.sampling)
+        if passes and (self.interpreted or not encoder):
+            ask: Prediction | ClockPrediction = image.clocks
+            if self.interpreted:
+                ask = replace(image.instructions, sampling=self.sampling)
             predictor = partial(ask.whole, len(ids), len(passes), tuple(answer), most)
         if not encoder and answer and answer[-1] in fixed.generation.stop:
             answer.pop()
@@ -87,7 +106,7 @@ class KernelConversation:
             for token in answer:
                 listener("token", token)
         return Run(
-            image.machine,
+            self.on,
             fixed.name,
             prompt,
             tuple(ids),
@@ -97,9 +116,10 @@ class KernelConversation:
             kernels,
             predictor,
             image_bytes=image.size_bytes,
-            macs=count_macs(fixed, len(ids), len(passes)),
+            macs=fixed.run_macs(len(ids), len(passes)),
             logits=logits[:kept].astype(np.int64) if image.options.logits else None,
             image=image,
+            timed_ns=time_ns,
         )
 
     def _interpret(self, launch: Launch, n_prompt: int) -> tuple[list[int], dict[str, int]]:
@@ -121,7 +141,7 @@ class KernelConversation:
             counts = [len(text.at_end)]
         counts[0] += len(text.leading)
         names = name_instructions(self.kernel.program, text.source)
-        return _divide(result, counts), sum_by_op(names, result.issued)
+        return _divide(result, counts), sum_by_op(names, result.issued, text.source)
 
 
 def _divide(result: Result, barriers: list[int]) -> list[int]:
@@ -137,13 +157,28 @@ def _divide(result: Result, barriers: list[int]) -> list[int]:
     return passes
 
 
+def _tell_apart(phases: tuple[str, ...], clocks: list[int]) -> dict[str, int]:
+    """Clocks by op, of a kernel that takes them: a mark closes what stands before it.  What is
+    between and after the marks is the end's, so that the sum is all of it."""
+    whole, *parts = clocks
+    if not phases:
+        return {CLOCKS: whole}
+    kernels: dict[str, int] = {}
+    for name, count in zip(("", *phases[:-1]), parts, strict=True):
+        kernels[name or NEXT] = kernels.get(name or NEXT, 0) + count
+    return {**kernels, END: whole - sum(parts)}
+
+
 def _share(total: int, parts: int) -> list[int]:
     """A whole in so many nearly equal parts: only the sum was measured."""
     return [total * (i + 1) // parts - total * i // parts for i in range(parts)]
 
 
 def converse(
-    image: KernelImage, n: int | None = None, sampling: Sampling | None = None
+    image: KernelImage,
+    n: int | None = None,
+    sampling: Sampling | None = None,
+    profile: bool = False,
 ) -> KernelConversation:
     """What run.py asks a target for that has no machine with labels to stop at."""
-    return KernelConversation(image, n, sampling)
+    return KernelConversation(image, n, sampling, profile=profile)

@@ -21,12 +21,14 @@ older GPUs, or assumed: unverified.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
 
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.targets.cuda.inspection import assemble, disassemble
 from anachron.compiler.targets.cuda.kernel import ARGUMENTS, write_kernel
+from anachron.compiler.targets.cuda.origins import name_lines, name_origins, sum_by_op
 from anachron.compiler.targets.cuda.toolkit import compile_kernel
 from anachron.kernels.cuda.places import WARP
 
@@ -55,9 +57,11 @@ ARITHMETIC = (
     *("IADD3", "LEA", "LOP3", "SHF", "SEL", "PRMT", "ISETP", "PLOP3", "I2FP"),
     *("VIMNMX", "VIMNMX3", "VIADDMNMX", "FSEL", "FSETP", "P2R", "R2P", "IABS"),
 )
+Clocks: TypeAlias = tuple[int, int, int]  # least, expected, most
 SHARED_UNIT = ("LDS", "STS", "LDG", "STG", "SHFL", "REDUX")
 GREEDY = "inverse_temperature == 0"
 ENCODED = re.compile(r"/\* 0x([0-9a-f]{16}) \*/")
+ORIGIN = re.compile(r'\s*//## File "[^"]*", line (\d+)')
 LINE = re.compile(r"\s+/\*([0-9a-f]{4,})\*/\s+(@!?U?P\w+\s+)?([A-Z][\w.]*)\s*([^;]*);")
 
 
@@ -68,6 +72,7 @@ class Instruction:
     stall     clocks until the next may go     target  the number of the instruction branched to
     writes, reads   scoreboards that are held until a result is there, until operands are read
     waits     scoreboards, a bit each
+    origin    the line of the kernel's text that it comes from
     """
 
     opcode: str
@@ -77,6 +82,7 @@ class Instruction:
     writes: int | None
     reads: int | None
     waits: int
+    origin: int = 0
 
     @property
     def kind(self) -> str:
@@ -85,10 +91,14 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Clocks of a pass that chooses an id: least, expected, most; and up to each barrier."""
+    """Clocks of a pass that chooses an id: least, expected, most; the same of the parts.
 
-    clocks: tuple[int, int, int]
-    intervals: Mapping[str, tuple[int, int, int]]
+    intervals  up to each barrier       ops  that the first warp waits for or issues
+    """
+
+    clocks: Clocks
+    intervals: Mapping[str, Clocks]
+    ops: Mapping[str, Clocks] = field(default_factory=dict)
 
     def microseconds(self, clock_hz: float) -> tuple[float, float, float]:
         lo, expected, hi = (clocks / clock_hz * 1e6 for clocks in self.clocks)
@@ -101,21 +111,26 @@ class Estimate:
 
 def read_instructions(listing: str) -> list[Instruction]:
     """Of nvdisasm's text with encodings: the second line of each has the control bits."""
-    found: list[tuple[re.Match[str], int]] = []
+    found: list[tuple[re.Match[str], int, int]] = []
     labels: dict[str, int] = {}
     waiting: re.Match[str] | None = None
+    origin = 0
     for line in listing.splitlines():
         if label := re.match(r"(\.L_x_\d+):", line):
             labels[label[1]] = len(found)
+        elif said := ORIGIN.match(line):
+            origin = int(said[1])
         elif instruction := LINE.match(line):
             waiting = instruction
         elif waiting and (encoded := ENCODED.search(line)):
-            found.append((waiting, int(encoded[1], 16) >> 41))
+            found.append((waiting, int(encoded[1], 16) >> 41, origin))
             waiting = None
-    return [_decode(match, control, labels) for match, control in found]
+    return [_decode(match, control, labels, origin) for match, control, origin in found]
 
 
-def _decode(found: re.Match[str], control: int, labels: Mapping[str, int]) -> Instruction:
+def _decode(
+    found: re.Match[str], control: int, labels: Mapping[str, int], origin: int
+) -> Instruction:
     label = re.search(r"`\((\.L_x_\d+)\)", found[4])
     writes, reads = control >> 5 & 7, control >> 8 & 7
     return Instruction(
@@ -126,6 +141,7 @@ def _decode(found: re.Match[str], control: int, labels: Mapping[str, int]) -> In
         writes if writes < SCOREBOARDS else None,
         reads if reads < SCOREBOARDS else None,
         control >> 11 & 63,
+        origin,
     )
 
 
@@ -160,10 +176,18 @@ def find_path(instructions: Sequence[Instruction]) -> list[tuple[int, bool]]:
     raise ValueError("the way through a pass does not come back: this is not a stream kernel")
 
 
+class Followed(NamedTuple):
+    """Clocks of a pass, when its barriers let go, and what each step of the path took warp 0."""
+
+    clocks: int
+    barriers: list[int]
+    spent: list[int]
+
+
 def follow(
     instructions: Sequence[Instruction], path: Sequence[tuple[int, bool]], warps: int, case: int
-) -> tuple[int, list[int]]:
-    """Clocks of a pass, and when its barriers let go.  case: 0 least, 1 expected, 2 most."""
+) -> Followed:
+    """A pass as the warps of a scheduler go through it.  case: 0 least, 1 expected, 2 most."""
     each = -(-warps // SCHEDULERS)
     at, ready = [0] * each, [0] * each
     held = [[0] * SCOREBOARDS for _ in range(each)]
@@ -171,6 +195,7 @@ def follow(
     issued, memory, turn = -1, 0, 0
     units = {"products": 0, "arithmetic": 0, "tensor": 0}  # when they are free
     barriers: list[int] = []
+    spent, mark = [0] * len(path), 0
     while min(at) < len(path):
         candidates = []
         for offset in range(each):
@@ -198,6 +223,8 @@ def follow(
         if instruction.reads is not None:
             held[warp][instruction.reads] = max(held[warp][instruction.reads], begun + READ)
         ready[warp] = when + instruction.stall + LATENCIES["branch"][case] * taken
+        if warp == 0:
+            spent[at[0]], mark = when - mark, when
         at[warp] += 1
         turn = (warp + 1) % each
         if kind == "BAR":
@@ -205,8 +232,11 @@ def follow(
             if None not in arrived:
                 go = max(a for a in arrived if a is not None) + LATENCIES["BAR"][case]
                 barriers.append(go)
+                spent[at[0] - 1] += go - mark
+                mark = go
                 ready, arrived = [go] * each, [None] * each
-    return max(ready), barriers
+    spent[-1] += max(ready) - mark
+    return Followed(max(ready), barriers, spent)
 
 
 def _unit(kind: str) -> str:
@@ -234,15 +264,23 @@ def estimate(fixed: FixedModel) -> Estimate:
         text.source.replace(GREEDY, "True"), text.threads, ARGUMENTS, alone=True
     )
     cubin, _ = assemble(ptx)
-    instructions = read_instructions(disassemble(cubin, "-hex"))
+    instructions = read_instructions(disassemble(cubin, "-hex", "-g"))
     path = find_path(instructions)
     cases = [follow(instructions, path, text.threads // WARP, case) for case in range(3)]
-    lo, expected, hi = (clocks for clocks, _ in cases)
     names = (*text.leading, *text.at_end)
-    ends = [[0, *barriers, clocks] for clocks, barriers in cases]
+    ends = [[0, *case.barriers, case.clocks] for case in cases]
     intervals = {}
     for i in range(len(ends[0]) - 1):
-        least, likely, most = (end[i + 1] - end[i] for end in ends)
         name = names[i] if i < len(names) else "end"
-        intervals[f"{i}: {name}"] = (least, likely, most)
-    return Estimate((lo, expected, hi), intervals)
+        intervals[f"{i}: {name}"] = _three(end[i + 1] - end[i] for end in ends)
+    every = name_origins((i.origin for i in instructions), text.source)
+    by_op = [sum_by_op([every[n] for n, _ in path], case.spent, text.source) for case in cases]
+    found = set().union(*by_op)
+    order = [name for name in dict.fromkeys(name_lines(text.source)) if name in found]
+    ops = {name: _three(case.get(name, 0) for case in by_op) for name in order}
+    return Estimate(_three(case.clocks for case in cases), intervals, ops)
+
+
+def _three(cases: Iterable[int]) -> Clocks:
+    least, expected, most = cases
+    return least, expected, most

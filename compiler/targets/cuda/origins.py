@@ -40,10 +40,9 @@ def name_instructions(program: Program, source: str) -> list[str]:
     return name_origins((instruction.origin for instruction in program.instructions), source)
 
 
-def sum_by_op(names: Sequence[str], counts: Sequence[int]) -> dict[str, int]:
+def sum_by_op(names: Sequence[str], counts: Sequence[int], source: str) -> dict[str, int]:
     """Counts of instructions, added up op by op, in the order of the text; all that ran."""
-    sums: dict[str, int] = {}
+    sums = dict.fromkeys(name_lines(source), 0)
     for name, count in zip(names, counts, strict=True):
-        if count:
-            sums[name] = sums.get(name, 0) + int(count)
-    return sums
+        sums[name] += int(count)
+    return {name: count for name, count in sums.items() if count}

@@ -25,7 +25,7 @@ from anachron.compiler.claims import Cycles, TimingError
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.sampling import Sampling
 from anachron.compiler.targets.cuda.kernel import ARGUMENTS
-from anachron.compiler.targets.cuda.origins import name_instructions, sum_by_op
+from anachron.compiler.targets.cuda.origins import name_instructions, name_lines, sum_by_op
 from anachron.emulators.ptx.access import Memory
 from anachron.emulators.ptx.machine import bind
 from anachron.emulators.ptx.memory import GLOBAL_BASE, Space
@@ -280,6 +280,8 @@ class Prediction:
             return self.whole(self.fixed.seq_len, 1)
         return self._bounded([self._pass(position, wants_logits, id_) for id_ in self._samples])
 
+    by_op = __call__
+
     def whole(
         self, n_prompt: int, n_passes: int, ids: Sequence[int] = (), most: int | None = None
     ) -> dict[str, Cycles]:
@@ -306,7 +308,8 @@ class Prediction:
 
     def _bounded(self, found: Sequence[Mapping[str, int]]) -> dict[str, Cycles]:
         """Of equally possible launches the first is the usual one."""
-        names = dict.fromkeys(name for one in found for name in one)
+        ran = set().union(*found)
+        names = [name for name in dict.fromkeys(name_lines(self.source)) if name in ran]
         return {
             name: Cycles(
                 min(one.get(name, 0) for one in found),
@@ -328,7 +331,7 @@ class Prediction:
         return Walk(self._slice, self.threads, given, ids)
 
     def _sum(self, counts: Array) -> dict[str, int]:
-        return sum_by_op(self._names, counts.tolist())
+        return sum_by_op(self._names, counts.tolist(), self.source)
 
     @property
     def _encoder(self) -> bool:

@@ -17,6 +17,7 @@ from anachron.compiler.memory import Placed
 from anachron.compiler.targets import Machine, Options
 from anachron.compiler.targets.cuda.conversation import converse
 from anachron.compiler.targets.cuda.device import find_gpu
+from anachron.compiler.targets.cuda.estimation import MARK, ClockPrediction
 from anachron.compiler.targets.cuda.kernel import ARGUMENTS, KernelText, write_kernel
 from anachron.compiler.targets.cuda.layout import SHARED_BYTES
 from anachron.compiler.targets.cuda.lowering import KERNELS
@@ -25,7 +26,7 @@ from anachron.compiler.targets.cuda.residence import Residence
 from anachron.compiler.targets.cuda.toolkit import compile_kernel
 from anachron.emulators.ptx.syntax import parse
 
-__all__ = ["KERNELS", "build", "converse"]
+__all__ = ["KERNELS", "build", "converse", "tell_estimate"]
 KINDS = {"constant": "weights", "buffer": "buffer", "cache": "cache"}
 
 
@@ -45,11 +46,12 @@ class Module:
 class KernelImage(Image):
     """An image whose program is a kernel.
 
-    instructions  what it predicts of them
+    instructions, clocks  what is predicted of them
     """
 
     text: KernelText
     instructions: Prediction
+    clocks: ClockPrediction
 
     def __repr__(self) -> str:
         shared = self.text.layout.shared_bytes
@@ -73,6 +75,7 @@ def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
     )
     program = parse(ptx)
     instructions = Prediction(fixed, program, text.source, text.threads, options.sampling)
+    clocks = ClockPrediction(fixed)
     return KernelImage(
         fixed=fixed,
         machine=machine,
@@ -86,10 +89,23 @@ def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
         calls=calls,
         container={".ptx": ptx.encode(), ".bin": blob},
         entry=0,
-        predict=instructions,
+        predict=clocks if machine.gpu else instructions,
         text=text,
         instructions=instructions,
+        clocks=clocks,
     )
+
+
+def tell_estimate(image: KernelImage) -> dict[str, object]:
+    """Of a token on a GPU, what `cycles --json` says beside its rows."""
+    last = max(0, image.fixed.seq_len - 2)
+    instructions = sum(row.expected for row in image.instructions(last, True).values())
+    return {
+        "basis": MARK,
+        "clock_hz": image.machine.clock_hz,
+        "cycles_per_token": list(image.clocks.estimate.clocks),
+        "instructions_per_token": round(instructions),
+    }
 
 
 def _objects(text: KernelText) -> tuple[Placed, ...]:

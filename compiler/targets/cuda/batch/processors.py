@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from anachron.compiler import targets
+
 
 @dataclass(frozen=True)
 class Processor:
@@ -30,4 +32,4 @@ class Processor:
         return self.cache_bytes_per_clock * self.clock_hz
 
 
-H200 = Processor("H200", 132, 4, 1.98e9, 4.8e12, 50 << 20, 5120)
+H200 = Processor("H200", 132, 4, float(targets.H200), 4.8e12, 50 << 20, 5120)
