@@ -109,5 +109,6 @@ def test_the_estimate_is_within_bounds(name: str, tokenizer: str, goal_us: float
     for parts in (found.intervals, found.ops):
         totals = [sum(part[case] for part in parts.values()) for case in range(3)]
         assert tuple(totals) == found.clocks
-    assert {call.op for call in image.calls if call.variant != "fused"} < set(found.ops)
+    norms = {call.op for call in image.calls if call.kernel == "rms_norm"}
+    assert norms | {image.fixed.logits.name, "choose"} < set(found.ops)
     assert inspect(image.program.ptx).faults == ()
