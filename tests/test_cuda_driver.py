@@ -251,8 +251,9 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     steps = SimpleNamespace(steps_per_second=(1e6, 2e6, 3e6))  # the estimate has its own tests
     monkeypatch.setattr(benchmark, "estimate_steps", lambda kernel: steps)
     build = measurements.build_replicas
+    model = ac.load("reverse", overrides={"dim": 8, "seq_len": 4})
     for module in (benchmark, measurements):
-        monkeypatch.setattr(module, "build_replicas", lambda model, gpu: build(model, 2, gpu=gpu))
+        monkeypatch.setattr(module, "build_replicas", lambda _, gpu: build(model, 2, gpu=gpu))
 
 
 @compiles
