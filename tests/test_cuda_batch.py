@@ -289,14 +289,14 @@ logits = linear(rms_norm(x), vocab_size)
 
 @compiles
 def test_a_wide_model_has_fewer_warps_and_does_not_spill(tmp_path: Path) -> None:
-    """The shape of stories260K, of one layer: with as many threads as narrow models it spills."""
+    """The shape of stories260K, of one layer; with 20 warps, 96 registers each, it would spill."""
     fixed = load_text(tmp_path, WIDE)
     assert inspect_or_skip(build_batch(fixed, sampled=True).ptx).faults == ()
     kernel = build_batch(fixed)
     threads = re.search(r"\.maxntid (\d+)", kernel.ptx)
     assert threads and int(threads[1]) == kernel.text.warps * 32 == 256
     assert inspect_or_skip(kernel.ptx).faults == ()
-    crowded = inspect(kernel.ptx.replace(threads[0], ".maxntid 384"))
+    crowded = inspect(kernel.ptx.replace(threads[0], ".maxntid 640"))
     assert any("spilled" in fault for fault in crowded.faults)
 
 

@@ -30,6 +30,9 @@ STREAMS = 16  # of a warp
 WARPS, FEWER_WARPS = 12, 8  # of a block, at most: its threads may have 168 registers each, or 255
 NARROW = 32  # the widest vector that a lane's share of leaves room in 168 registers: no spills
 ACCUMULATOR_BITS = 64
+# The assembler fetches weights far ahead, into as many registers as there are, and then some: walls
+# stand between the ops of a wide model, and between so many tiles of one.
+TILES_BETWEEN_WALLS = 4
 ASIDE = ("last0", "last1", "state0", "state1")  # of a stream, that only a choice reads
 SPARE = 1024  # bytes of shared memory for what sampling adds to the constants
 ARGUMENTS = {
@@ -109,6 +112,9 @@ def write_batch(
         first.lower_logits(None)
         free = (block - first.constants.shared - SPARE) // warps - score_bytes
     lowering = Lowering(fixed, ranges, room, free)
+    wide = warps < WARPS
+    if wide:
+        lowering.between_walls = TILES_BETWEEN_WALLS
     if not near:
         lowering.scores, score_bytes = lowering.reserve(score_bytes), 0
     order = lowering.orders[fixed.logits.name]
@@ -119,8 +125,8 @@ def write_batch(
     keep = lowering.reserve(order.tiles * 2 * 4 * WARP) if sampled or logits else None
     body = [
         line
-        for i, (op, lines) in enumerate(lowering.lower())
-        for line in (f"# {op.name}: {op.contract}", *lines, *_wall(i, warps))
+        for op, lines in lowering.lower()
+        for line in (f"# {op.name}: {op.contract}", *lines, *(lowering.wall() if wide else []))
     ]
     choice = lowering.lower_logits(keep)
     if sampled:
@@ -135,7 +141,7 @@ def write_batch(
     else:
         choice += sampling.argmax_end()
     shared = lowering.constants.shared
-    aside = None if warps == WARPS else lowering.reserve(4 * WARP * len(ASIDE))
+    aside = None if not wide else lowering.reserve(4 * WARP * len(ASIDE))
     source = [
         f"def kernel({', '.join(ARGUMENTS)}):",
         *indent(
@@ -160,15 +166,6 @@ def write_batch(
         lowering.kept,
         warps,
     )
-
-
-def _wall(i: int, warps: int) -> list[str]:
-    """Lines that the assembler moves nothing across, for models whose ops need many registers.
-
-    It fetches weights and gains far ahead, into as many registers as there are, and then some.
-    Positions are not negative, but it does not know.
-    """
-    return [f"if p == {-1 - i}:", "    break"] if warps < WARPS else []
 
 
 def _start(shared: int, score_bytes: int, near_bytes: int, warp_bytes: int) -> list[str]:

@@ -75,7 +75,8 @@ class Lowering:
             op.name: Value(f"v{i}", self.orders[op.name], op.value.format.bits)
             for i, op in enumerate(fixed.ops)
         }
-        self.warp_bytes = 0
+        self.warp_bytes = self.walls = 0
+        self.between_walls = 1 << 30  # tiles of an op
         self.scores = 0
         self.caches: dict[tuple[str, bool], Cache] = {}
         self.split: set[str] = set()
@@ -137,7 +138,9 @@ class Lowering:
             group = self._take_group(ops)
             parts = [self._lower(op) for op in group]
             lines = [line for start, _ in parts for line in start]
-            for together in zip(*(tiles for _, tiles in parts), strict=True):
+            for n, together in enumerate(zip(*(tiles for _, tiles in parts), strict=True)):
+                if n and n % self.between_walls == 0:
+                    lines += self.wall()
                 lines += [line for tile in together for line in tile]
             for op in group:
                 for (name, _), cache in self.caches.items():
@@ -145,6 +148,12 @@ class Lowering:
                         lines += cache.store(self.values[name], self.rows)
             lowered.append((group[-1], lines))
         return lowered
+
+    def wall(self) -> list[str]:
+        """Lines that the assembler moves nothing across: positions are not negative, but it does
+        not know."""
+        self.walls += 1
+        return [f"if p == {-self.walls}:", "    break"]
 
     def _take_group(self, ops: list[Op]) -> list[Op]:
         """The next op, and those behind it that go along tile by tile."""
