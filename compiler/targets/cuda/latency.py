@@ -62,6 +62,7 @@ SHARED_UNIT = ("LDS", "STS", "LDG", "STG", "SHFL", "REDUX")
 GREEDY = "inverse_temperature == 0"
 ENCODED = re.compile(r"/\* 0x([0-9a-f]{16}) \*/")
 ORIGIN = re.compile(r'\s*//## File "[^"]*", line (\d+)')
+LABEL = re.compile(r"`\((\.L_x_\d+)\)")
 LINE = re.compile(r"\s+/\*([0-9a-f]{4,})\*/\s+(@!?U?P\w+\s+)?([A-Z][\w.]*)\s*([^;]*);")
 
 
@@ -73,6 +74,8 @@ class Instruction:
     writes, reads   scoreboards that are held until a result is there, until operands are read
     waits     scoreboards, a bit each
     origin    the line of the kernel's text that it comes from
+    yields    another warp's instruction is preferred after it
+    text      what it says; a label is the number of the instruction there
     """
 
     opcode: str
@@ -83,6 +86,8 @@ class Instruction:
     reads: int | None
     waits: int
     origin: int = 0
+    yields: bool = False
+    text: str = ""
 
     @property
     def kind(self) -> str:
@@ -131,7 +136,8 @@ def read_instructions(listing: str) -> list[Instruction]:
 def _decode(
     found: re.Match[str], control: int, labels: Mapping[str, int], origin: int
 ) -> Instruction:
-    label = re.search(r"`\((\.L_x_\d+)\)", found[4])
+    label = LABEL.search(found[4])
+    said = " ".join(found[0].split()[1:]).rstrip(" ;")
     writes, reads = control >> 5 & 7, control >> 8 & 7
     return Instruction(
         found[3],
@@ -142,6 +148,8 @@ def _decode(
         reads if reads < SCOREBOARDS else None,
         control >> 11 & 63,
         origin,
+        not control >> 4 & 1,
+        LABEL.sub(lambda at: f"{labels.get(at[1], 0):04}", said),
     )
 
 

@@ -9,17 +9,19 @@ To add a contract: lowering.py.  To add a way of choosing ids: kernel.py.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from anachron.compiler.fixed import FixedModel
 from anachron.compiler.image import Call, Image
 from anachron.compiler.memory import Placed
-from anachron.compiler.targets import Machine, Options
+from anachron.compiler.targets import Absent, Machine, Options
 from anachron.compiler.targets.cuda.conversation import converse
 from anachron.compiler.targets.cuda.device import find_gpu
 from anachron.compiler.targets.cuda.estimation import MARK, ClockPrediction
 from anachron.compiler.targets.cuda.kernel import ARGUMENTS, KernelText, write_kernel
 from anachron.compiler.targets.cuda.layout import SHARED_BYTES
+from anachron.compiler.targets.cuda.listing import list_machine_code, list_ptx
 from anachron.compiler.targets.cuda.lowering import KERNELS
 from anachron.compiler.targets.cuda.prediction import Prediction
 from anachron.compiler.targets.cuda.residence import Residence
@@ -35,11 +37,17 @@ class Module:
     """What stands for an assembled program: the PTX, and the memory that the kernel is given."""
 
     ptx: str
+    source: str = field(repr=False)
     segments: tuple[tuple[int, bytes], ...] = field(repr=False)
+    machine_code: bool = False  # is what is listed, not the PTX
     target: str = "cuda"
 
     def listing(self) -> str:
-        return self.ptx
+        """Of the machine code, where NVIDIA's tools are, or of the PTX."""
+        if self.machine_code:
+            with suppress(Absent):
+                return list_machine_code(self.ptx, self.source)
+        return list_ptx(self.ptx, self.source)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -81,7 +89,7 @@ def build(fixed: FixedModel, machine: Machine, options: Options) -> Image:
         machine=machine,
         options=options,
         source=text.source,
-        program=Module(ptx, ((0, blob),)),
+        program=Module(ptx, text.source, ((0, blob),), machine.gpu),
         symbols={},
         locations={},
         objects=_objects(text),
