@@ -16,7 +16,7 @@ MEANINGS = {
     "xor32": lambda a, b: a ^ b,
     "load64": lambda memory, base, offset: [memory[base + offset], memory[base + offset + 1]],
     "int32": lambda x: x,
-    "at": lambda line: None,
+    "now_at": lambda line: None,
 }
 SOURCE = """
 def kernel(memory, x, n):

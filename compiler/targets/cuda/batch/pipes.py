@@ -35,7 +35,7 @@ PIPES: dict[str, tuple[int, str]] = {  # pipe -> results a clock, opcodes
     "integers": (
         64,
         "IADD3 VIADD LOP3 SHF LEA ISETP SEL PRMT VIMNMX VIMNMX3 VIADDMNMX PLOP3 MOV I2IP IABS "
-        "SGXT BMSK P2R R2P VOTE FMNMX FSEL FSETP LOP IADD",
+        "SGXT BMSK P2R R2P VOTE FMNMX FSEL FSETP LOP IADD I2FP",
     ),
     "products": (64, "IMAD IDP FFMA FMUL FADD HFMA2"),
     "conversions and roots": (16, "MUFU POPC FLO BREV I2F F2I I2I F2F"),
