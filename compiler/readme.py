@@ -197,11 +197,38 @@ def kernels() -> str:
     return tabulate([summarize(ac.quantize(model), prompt, 8) for model, prompt in cases])
 
 
+def promises() -> str:
+    """What is asked of an H200, and what the compiler expects of it: no measurements."""
+    from anachron.compiler.targets import H200
+    from anachron.compiler.targets.cuda import benchmark
+    from anachron.compiler.targets.cuda.batch.streams import build_batch
+    from anachron.compiler.targets.cuda.generations import HOPPER
+    from anachron.compiler.targets.cuda.measurements import GOALS, TIME
+
+    found = dict(benchmark.expect_training(HOPPER))
+    for fixed, prompt in benchmark.load_models(os.environ.get(MODELS)):
+        found |= benchmark.expect_stream(fixed, prompt, H200)
+        found |= benchmark.expect_batch(build_batch, fixed, prompt)
+    rows = []
+    for (what, unit), goal in GOALS.items():
+        if (what, unit) in found:
+            least, expected, most = found[what, unit]
+            bound = "at most" if unit == TIME else "at least"
+            digits = 2 if most < 10 else 0
+            rows.append({
+                "what": what, "asked": f"{bound} {goal:,.0f} {unit}",
+                "expected": f"{expected:,.{digits}f}",
+                "least to most": f"{least:,.{digits}f} to {most:,.{digits}f}",
+            })  # fmt: skip
+    return tabulate(rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "training": training,
     "conformance": lambda: tabulate(conformance.report()),
     "inference": inference,
     "kernels": kernels,
+    "promises": promises,
 }
 KINDS = {"transcript": transcript, "file": file, "table": table}
 
