@@ -65,7 +65,8 @@ def train(
 def explain(done: Replicas) -> str:
     """A line of what it cost."""
     steps = sum(training.steps for training in done.trainings)
-    many = f"{len(done.trainings):,} trainings, {steps:,} steps"
+    n = len(done.trainings)
+    many = f"{n:,} {'training' if n == 1 else 'trainings'}, {steps:,} steps"
     if done.time_ns:
         rate = steps * 1e9 / done.time_ns
         checked = len(choose_checked(done.trainings))

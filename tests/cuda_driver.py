@@ -19,6 +19,15 @@ from anachron.compiler.targets.cuda.driver import NUMBERS, SIGNATURES
 from anachron.emulators import ptx
 from anachron.emulators.ptx import PtxError
 
+TINY = """\
+model tiny
+size dim = 8, seq_len = 6, vocab_size = 5
+tokenizer characters("abcde")
+x = embed(token, dim) + embed(position, dim)
+x = x + attention(linear(x, dim), linear(x, dim), linear(x, dim), heads = 2, causal)
+x = x + linear(relu(linear(rms_norm(x), 12)), dim)
+logits = linear(rms_norm(x), vocab_size)
+"""
 NAME = "NVIDIA H200, interpreted"
 NOT_FOUND, ILLEGAL_ADDRESS, INVALID_VALUE, UNKNOWN = 500, 700, 1, 999
 UNSUPPORTED_PTX, INVALID_PTX, NO_BINARY, NO_DEVICE, OUT_OF_MEMORY = (

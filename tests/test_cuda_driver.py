@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cuda_driver import PlayedDriver
+from cuda_driver import TINY, PlayedDriver
 
 import anachron.compiler as ac
 from anachron.compiler import bench_report, cli, report
@@ -29,15 +29,6 @@ from anachron.compiler.targets.cuda.training import throughput as training_throu
 compiles = pytest.mark.skipif(
     find_spec("numba_cuda") is None, reason="Numba CUDA is not installed: pip install -e '.[cuda]'"
 )
-TINY = """\
-model tiny
-size dim = 8, seq_len = 6, vocab_size = 5
-tokenizer characters("abcde")
-x = embed(token, dim) + embed(position, dim)
-x = x + attention(linear(x, dim), linear(x, dim), linear(x, dim), heads = 2, causal)
-x = x + linear(relu(linear(rms_norm(x), 12)), dim)
-logits = linear(rms_norm(x), vocab_size)
-"""
 COUNTED = """
 .version 9.0
 .target sm_90

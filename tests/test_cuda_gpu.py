@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from cuda_driver import PlayedDriver
+from cuda_driver import TINY, PlayedDriver
 
 import anachron.compiler as ac
 from anachron.compiler.run import RunError, Sampling, run_reference
@@ -25,15 +25,6 @@ pytestmark = pytest.mark.skipif(
     find_spec("numba_cuda") is None, reason="Numba CUDA is not installed: pip install -e '.[cuda]'"
 )
 SAMPLED = Sampling(0.8, 0.9, 3)
-TINY = """\
-model tiny
-size dim = 8, seq_len = 6, vocab_size = 5
-tokenizer characters("abcde")
-x = embed(token, dim) + embed(position, dim)
-x = x + attention(linear(x, dim), linear(x, dim), linear(x, dim), heads = 2, causal)
-x = x + linear(relu(linear(rms_norm(x), 12)), dim)
-logits = linear(rms_norm(x), vocab_size)
-"""
 MODELS = {"reverse": "31415926", "chat": "hello", "llama": "hello", "gpt2": "hello"}
 
 
