@@ -64,11 +64,11 @@ TEXTS = {"soul": SOUL, "llama": LLAMA}
 
 
 @cache
-def fixed_of(name: str, activations: int = 16) -> ac.FixedModel:
+def fixed_of(name: str, activations: int = 16, **sizes: int) -> ac.FixedModel:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{name}.model"
         path.write_text(TEXTS[name])
-        return ac.quantize(ac.load(path), activations=activations)
+        return ac.quantize(ac.load(path, overrides=sizes or None), activations=activations)
 
 
 @cache
@@ -137,6 +137,26 @@ def test_keys_fetched_ahead_from_far_memory_are_the_reference(
         talk.kernel = load(ptx[: found.start()] + "membar.cta;" + ptx[found.end() :])
         with pytest.raises(RunError, match="races"):
             talk.ask("hey")
+
+
+@compiles
+@pytest.mark.parametrize("name, bits", [("llama", 16), ("soul", 8)])
+def test_positions_far_behind_what_is_fetched_ahead_are_the_reference(
+    name: str, bits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several steps beyond, of which the last is not full."""
+    for module in (head_shapes, fused_heads):
+        monkeypatch.setattr(module, "AHEAD", 32)
+    for module in (residence, fused_heads):
+        monkeypatch.setattr(module, "SHARED_CACHES", 0.0)
+    fixed = fixed_of(name, bits, seq_len=100)
+    image = ac.build(fixed, "ptx", logits=True)
+    assert "own_score" in image.source
+    reference = run_reference(fixed, "hey you")
+    assert len(reference.tokens) == fixed.seq_len > 3 * 32
+    for schedule in (None, 5):
+        run = KernelConversation(image, None, None, schedule).ask("hey you")
+        assert run.agrees(reference) and run.logits is not None
 
 
 @compiles
