@@ -24,6 +24,7 @@ from random import Random
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
+from ptx_instructions import BASIC
 
 from anachron.compiler.targets.cuda.inspection import disassemble, find_tool
 from anachron.emulators.ptx import load
@@ -44,23 +45,7 @@ INSIDE = (
     "mov.b64 %rd5, {%r1, %r2}; and.b32 %r6, %r3, 31; and.b32 %r7, %r1, 31; add.s32 %r7, %r7, 1;"
 )
 # %r1, %r2, %r3 are numbers; %r4 and, where it is named, %r5 are the result.
-WORDS = """
-add.s32 %r4, %r1, %r2;
-sub.s32 %r4, %r1, %r2;
-mul.lo.s32 %r4, %r1, %r2;
-mul.hi.s32 %r4, %r1, %r2;
-mul.hi.u32 %r4, %r1, %r2;
-mad.lo.s32 %r4, %r1, %r2, %r3;
-min.s32 %r4, %r1, %r2;
-min.u32 %r4, %r1, %r2;
-max.s32 %r4, %r1, %r2;
-max.u32 %r4, %r1, %r2;
-abs.s32 %r4, %r1;
-neg.s32 %r4, %r1;
-and.b32 %r4, %r1, %r2;
-or.b32 %r4, %r1, %r2;
-xor.b32 %r4, %r1, %r2;
-not.b32 %r4, %r1;
+WORDS = BASIC + """
 shl.b32 %r4, %r1, %r2;
 shr.s32 %r4, %r1, %r2;
 shr.u32 %r4, %r1, %r2;
@@ -71,18 +56,9 @@ shf.r.clamp.b32 %r4, %r1, %r2, %r3;
 bfe.s32 %r4, %r1, %r2, %r3;
 bfe.u32 %r4, %r1, %r2, %r3;
 bfi.b32 %r4, %r1, %r2, %r3, %r1;
-popc.b32 %r4, %r1;
-clz.b32 %r4, %r1;
-brev.b32 %r4, %r1;
-cvt.s32.s8 %r4, %r1;
-cvt.u32.u8 %r4, %r1;
-cvt.s32.s16 %r4, %r1;
-cvt.u32.u16 %r4, %r1;
 cvt.sat.s16.s32 %rs1, %r1; cvt.s32.s16 %r4, %rs1;
 cvt.sat.u16.s32 %rs1, %r1; cvt.u32.u16 %r4, %rs1;
 cvt.rn.f32.u32 %f1, %r1; mov.b32 %r4, %f1;
-setp.lt.s32 %p1, %r1, %r2; selp.b32 %r4, %r1, %r3, %p1;
-setp.ge.u32 %p1, %r1, %r2; selp.b32 %r4, %r1, %r3, %p1;
 setp.gt.s32 %p1, %r1, 0; setp.le.and.u32 %p2, %r1, %r2, %p1; selp.b32 %r4, 1, 0, %p2;
 dp4a.s32.s32 %r4, %r1, 0, %r3;
 mul.wide.s32 %rd4, %r1, %r2; mov.b64 {%r4, %r5}, %rd4;

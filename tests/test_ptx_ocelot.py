@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ptx_instructions import BASIC
 from ptx_lowering import lower
 from test_cuda_stream import compiles, image_of
 from test_cuda_training import reverse
@@ -36,29 +37,13 @@ OCELOT = os.environ.get("ANACHRON_OCELOT") or shutil.which("ocelot-run")
 MOST_SECONDS = 300
 MASKED = "and.b32 %r6, %r2, 31; "
 JOINED = "mov.b64 %rd8, {%r1, %r2}; mov.b64 %rd9, {%r3, %r1}; "
-INSTRUCTIONS = """
-add.s32 %r4, %r1, %r2;
-sub.s32 %r4, %r1, %r2;
-mul.lo.s32 %r4, %r1, %r2;
-mul.hi.s32 %r4, %r1, %r2;
-mul.hi.u32 %r4, %r1, %r2;
-mad.lo.s32 %r4, %r1, %r2, %r3;
+INSTRUCTIONS = BASIC + """
 mad.hi.s32 %r4, %r1, %r2, %r3;
 mad.hi.u32 %r4, %r1, %r2, %r3;
 or.b32 %r6, %r2, 1; div.s32 %r4, %r1, %r6;
 or.b32 %r6, %r2, 1; div.u32 %r4, %r1, %r6;
 or.b32 %r6, %r2, 1; rem.s32 %r4, %r1, %r6;
 or.b32 %r6, %r2, 1; rem.u32 %r4, %r1, %r6;
-min.s32 %r4, %r1, %r2;
-min.u32 %r4, %r1, %r2;
-max.s32 %r4, %r1, %r2;
-max.u32 %r4, %r1, %r2;
-abs.s32 %r4, %r1;
-neg.s32 %r4, %r1;
-and.b32 %r4, %r1, %r2;
-or.b32 %r4, %r1, %r2;
-xor.b32 %r4, %r1, %r2;
-not.b32 %r4, %r1;
 MASKED shl.b32 %r4, %r1, %r6;
 MASKED shr.s32 %r4, %r1, %r6;
 MASKED shr.u32 %r4, %r1, %r6;
@@ -66,15 +51,6 @@ bfe.s32 %r4, %r1, 4, 7;
 bfe.u32 %r4, %r1, 7, 25;
 bfi.b32 %r4, %r1, %r2, 8, 4;
 prmt.b32 %r4, %r1, %r2, %r3;
-popc.b32 %r4, %r1;
-clz.b32 %r4, %r1;
-brev.b32 %r4, %r1;
-cvt.s32.s8 %r4, %r1;
-cvt.u32.u8 %r4, %r1;
-cvt.s32.s16 %r4, %r1;
-cvt.u32.u16 %r4, %r1;
-setp.lt.s32 %p1, %r1, %r2; selp.b32 %r4, %r1, %r3, %p1;
-setp.ge.u32 %p1, %r1, %r2; selp.b32 %r4, %r1, %r3, %p1;
 setp.gt.s32 %p1, %r1, 0; setp.eq.and.s32 %p2, %r1, %r2, %p1; selp.b32 %r4, 1, 0, %p2;
 setp.gt.s32 %p1, %r1, 0; setp.ne.xor.u32 %p2, %r1, %r2, %p1; selp.b32 %r4, 1, 0, %p2;
 mov.u32 %r4, %r3; setp.ne.s32 %p1, %r1, 0; @!%p1 mov.u32 %r4, 5;

@@ -17,12 +17,11 @@ from dataclasses import dataclass
 
 from anachron.compiler.targets.cuda.generations import HOPPER
 from anachron.compiler.targets.cuda.inspection import assemble, disassemble
-from anachron.compiler.targets.cuda.latency import Instruction, read_instructions
+from anachron.compiler.targets.cuda.latency import LINE, Instruction, read_instructions
 
 MARK = re.compile(r'//## File "\.nv_debug_ptx_txt[^"]*", line (\d+)')
 ORIGIN = re.compile(r"^[ \t]*\.(loc|file)\b[^\n]*$", re.M)  # it would say the kernel's text's lines
 LABEL = re.compile(r"\.L_x_\d+:")
-CODE = re.compile(r"\s+/\*[0-9a-f]{4,}\*/\s+(@!?U?P\w+\s+)?([A-Z][\w.]*)\s*[^;]*;")
 DIVERGED = "BRA.DIV"
 LEAVES = ("BRA", "EXIT", "BSYNC", "RET", "WARPSYNC", "BRX", "JMP")
 
@@ -76,10 +75,10 @@ def read_machine_code(ptx: str, issued: Mapping[int, int]) -> MachineCode:
             line = int(mark[1])
         elif LABEL.match(text):
             close()
-        elif code := CODE.match(text):
+        elif code := LINE.match(text):
             lines.append(line)
             n += 1
-            if code[2].split(".")[0] in LEAVES:
+            if code[3].split(".")[0] in LEAVES:
                 close()
     close()
     instructions = read_instructions(listing)

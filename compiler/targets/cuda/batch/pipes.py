@@ -27,23 +27,21 @@ from anachron.compiler.targets.cuda.batch.machine_code import (
 )
 from anachron.compiler.targets.cuda.batch.processors import H200, Processor
 from anachron.compiler.targets.cuda.batch.streams import BatchKernel, BatchRun
-from anachron.compiler.targets.cuda.latency import follow
+from anachron.compiler.targets.cuda.latency import ARITHMETIC, PRODUCTS, follow
 from anachron.emulators.ptx.traffic import SECTOR
 from anachron.kernels.cuda.places import WARP
 
-PIPES: dict[str, tuple[int, str]] = {  # pipe -> results a clock, opcodes
+PIPES: dict[str, tuple[int, tuple[str, ...]]] = {  # pipe -> results a clock, opcodes
     "integers": (
-        64,
-        "IADD3 VIADD LOP3 SHF LEA ISETP SEL PRMT VIMNMX VIMNMX3 VIADDMNMX PLOP3 MOV I2IP IABS "
-        "SGXT BMSK P2R R2P VOTE FMNMX FSEL FSETP LOP IADD I2FP",
+        64, (*ARITHMETIC, "MOV", "I2IP", "SGXT", "BMSK", "VOTE", "FMNMX", "LOP", "IADD"),
     ),
-    "products": (64, "IMAD IDP FFMA FMUL FADD HFMA2"),
-    "conversions and roots": (16, "MUFU POPC FLO BREV I2F F2I I2I F2F"),
-    "tensor cores": (16, "IMMA"),
-    "shared memory": (32, "SHFL"),
-}
+    "products": (64, (*PRODUCTS, "FFMA", "FMUL", "FADD", "HFMA2")),
+    "conversions and roots": (16, ("MUFU", "POPC", "FLO", "BREV", "I2F", "F2I", "I2I", "F2F")),
+    "tensor cores": (16, ("IMMA",)),
+    "shared memory": (32, ("SHFL",)),
+}  # fmt: skip
 SLOWER: dict[str, int] = {"IMAD.HI": 32, "IMAD.WIDE": 32, "REDUX": 16}  # results a clock
-PIPE_OF = {name: pipe for pipe, (_, names) in PIPES.items() for name in names.split()} | {
+PIPE_OF = {name: pipe for pipe, (_, names) in PIPES.items() for name in names} | {
     "REDUX": "shared memory"
 }
 TURN = 128  # bytes of the first-level memory a clock

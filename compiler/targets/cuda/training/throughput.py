@@ -34,7 +34,7 @@ from anachron.kernels.cuda.places import WARP
 
 FEW, MORE = 2, 4  # steps whose counts are compared
 VECTOR_CLOCKS = 4  # of a load of four words by each lane
-CLOCKS_HZ = (1.755e9, 1.755e9, 1.98e9)  # of an H200 under load, assumed twice; and its highest
+LOADED_HZ = 1.755e9  # of an H200 under load: assumed, for the least and what is expected
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def estimate_steps(kernel: ReplicaKernel, processor: Processor = H200) -> StepEs
     clocks = fast, likely, slow
     rates = [
         processor.multiprocessors * hz / each
-        for hz, each in zip(CLOCKS_HZ, (slow, likely, fast), strict=True)
+        for hz, each in ((LOADED_HZ, slow), (LOADED_HZ, likely), (processor.clock_hz, fast))
     ]
     return StepEstimate(
         processor,
